@@ -1,0 +1,187 @@
+//! The way of a request, on one screen.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use lambda_http::{Context, LambdaEvent};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::association::Associations;
+use crate::auth::{AuthError, Authenticator};
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::error::Error;
+use crate::request::{AnswerType, Operation, Request};
+use crate::response::{self, ErrorDocuments, Outcome, Response, Wishes};
+use crate::store::{Budget, Store, StoreError};
+use crate::telemetry;
+
+/// The time for an invocation of which no deadline is known.
+const DEFAULT_TIME: Duration = Duration::from_secs(10);
+
+/// The most that a request may wait for the store.
+const STORE_TIME: Duration = Duration::from_secs(3);
+
+/// What is kept back of the time for what comes after the store.
+const STORE_RESERVE: Duration = Duration::from_millis(500);
+
+/// What is kept back of the time for sending the answer.
+const ANSWER_RESERVE: Duration = Duration::from_millis(200);
+
+/// The function: everything that lives from one request to the next.
+#[derive(Debug)]
+pub struct App {
+    authenticator: Authenticator,
+    associations: Associations,
+    error_documents: ErrorDocuments,
+    clock: Clock,
+}
+
+/// What is known of a request while it is on its way, for the log.
+#[derive(Debug)]
+struct Trail {
+    route: &'static str,
+    grant: &'static str,
+    wishes: Wishes,
+    budget: Budget,
+}
+
+impl App {
+    /// Puts the function together.
+    pub fn new(config: Config, store: Store, clock: Clock) -> Self {
+        Self {
+            authenticator: Authenticator::new(
+                config.access_tokens,
+                config.customer_tokens,
+                config.grant_claim,
+            ),
+            associations: Associations::new(store, clock.clone(), config.association_lifetime),
+            error_documents: ErrorDocuments::new(config.error_docs_url),
+            clock,
+        }
+    }
+
+    /// Answers an event before its deadline, whatever it is. Every error
+    /// becomes a response, and is logged once, here.
+    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Infallible> {
+        let (payload, context) = event.into_parts();
+        Ok(telemetry::within(&context, self.respond(payload.get(), &context)).await)
+    }
+
+    async fn respond(&self, event: &str, context: &Context) -> Response {
+        let began = Instant::now();
+        let time = self.time_until(context.deadline);
+        let mut trail = Trail {
+            route: "none",
+            grant: "none",
+            wishes: Wishes {
+                answer_type: AnswerType::Json,
+                representation: false,
+            },
+            budget: Budget::new(STORE_TIME.min(time.saturating_sub(STORE_RESERVE))),
+        };
+        let answer = AssertUnwindSafe(self.answer(event, &mut trail)).catch_unwind();
+        let result = tokio::time::timeout(time.saturating_sub(ANSWER_RESERVE), answer)
+            .await
+            .unwrap_or(Ok(Err(Error::OutOfTime)))
+            .unwrap_or_else(|panic| Err(Error::Panic(panic_message(&*panic))));
+
+        let response = match &result {
+            Ok(outcome) => response::success(outcome, trail.wishes),
+            Err(error) => {
+                let answer_type = trail.wishes.answer_type;
+                self.error_documents
+                    .failure(error, answer_type, &context.request_id)
+            }
+        };
+        log(&trail, &response, &result, began.elapsed());
+        response
+    }
+
+    /// The way: event -> request -> auth -> association -> store.
+    async fn answer(&self, event: &str, trail: &mut Trail) -> Result<Outcome, Error> {
+        let request = Request::parse(event)?;
+        trail.wishes = Wishes {
+            answer_type: request.answer_type(),
+            representation: request.prefers_representation(),
+        };
+        let request = request.route()?;
+        trail.route = request.name();
+        let grant = self
+            .authenticator
+            .authenticate(&request.credentials(), self.clock.now())?;
+        trail.grant = grant.name();
+        match request.operation()? {
+            Operation::Associate { cart, customers } => {
+                let associated = self
+                    .associations
+                    .associate(&grant, &cart, &customers, &trail.budget)
+                    .await?;
+                Ok(Outcome::Associated(associated, customers))
+            }
+        }
+    }
+
+    /// How much time is left. A deadline in the past means that none is known:
+    /// the one that `cargo lambda watch` sends lies in 1970.
+    fn time_until(&self, deadline_millis: u64) -> Duration {
+        let deadline = Timestamp::from_millis(deadline_millis);
+        self.clock.now().until(deadline).unwrap_or(DEFAULT_TIME)
+    }
+}
+
+/// The one line of a request: what it was, what it came to, how long it took.
+fn log(trail: &Trail, response: &Response, result: &Result<Outcome, Error>, took: Duration) {
+    macro_rules! line {
+        ($level:ident, $outcome:expr $(, $name:ident = $value:expr)*) => {
+            tracing::$level!(
+                route = trail.route,
+                status = response.status(),
+                outcome = $outcome,
+                grant = trail.grant,
+                duration_ms = millis(took),
+                store_ms = millis(trail.budget.time_spent()),
+                store_attempts = trail.budget.attempts_made(),
+                $($name = $value,)*
+                "request"
+            )
+        };
+    }
+    match result {
+        Ok(outcome) => line!(info, outcome.name()),
+        Err(error) => {
+            let code = response::code(error);
+            match error {
+                Error::Request(_) | Error::Forbidden(_) | Error::Auth(AuthError::NoAccessToken) => {
+                    line!(info, code);
+                }
+                Error::Auth(AuthError::InvalidToken { fault, .. }) => {
+                    line!(info, code, cause = fault.name());
+                }
+                Error::Store(
+                    cause @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)),
+                ) => line!(warn, code, cause = cause.to_string()),
+                Error::Store(cause @ StoreError::Fault(_)) => {
+                    line!(error, code, cause = cause.to_string());
+                }
+                Error::OutOfTime => line!(error, code, cause = "the deadline came near"),
+                Error::Panic(message) => line!(error, code, cause = message.as_str()),
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|message| (*message).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panic: {}", message.unwrap_or_default())
+}

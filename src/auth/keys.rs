@@ -1,0 +1,393 @@
+//! Key sets: which keys may have signed a token, and by which algorithm each.
+//!
+//! A key fixes its algorithm (RFC 8725 section 3.1), so no token can choose how
+//! it is verified.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The shortest RSA modulus that is accepted, in bits (RFC 7518 section 3.3).
+const MIN_RSA_BITS: usize = 2048;
+
+/// The longest RSA modulus that the verifying library accepts, in bits.
+const MAX_RSA_BITS: usize = 8192;
+
+/// The keys of a JWK Set (RFC 7517 section 5) that can verify signatures.
+#[derive(Clone)]
+pub struct KeySet {
+    keys: Vec<Key>,
+    skipped: Vec<SkippedKey>,
+}
+
+/// A public key with its one algorithm.
+#[derive(Clone)]
+pub(super) struct Key {
+    kid: Option<String>,
+    pub(super) algorithm: Algorithm,
+    pub(super) decoding_key: DecodingKey,
+}
+
+/// A key of a set that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedKey {
+    /// Where it stands in the set, from 0.
+    pub index: usize,
+    /// Why it cannot be used.
+    pub fault: KeyFault,
+}
+
+/// Why a key cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFault {
+    /// Not the JSON object of RFC 7517 section 4, or parameters of a wrong type.
+    Malformed,
+    /// `use` is not `sig`, or `key_ops` lacks `verify`.
+    NotForVerifying,
+    /// `kty` or `crv` is none that is known here; `oct` is none on purpose: a
+    /// key that can verify an HMAC can forge one.
+    UnknownType,
+    /// `alg` is none that is known here, or not one for this type of key.
+    UnknownAlgorithm,
+    /// An RSA modulus under 2048 or over 8192 bits.
+    RsaSize,
+    /// The key's parameters are missing, no base64url, or of a wrong length.
+    BadParameters,
+}
+
+impl fmt::Display for KeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "is not a JSON Web Key",
+            Self::NotForVerifying => "is not for verifying signatures (`use`, `key_ops`)",
+            Self::UnknownType => "is of an unknown or refused type (`kty`, `crv`)",
+            Self::UnknownAlgorithm => "is for an unknown algorithm or not for its own (`alg`)",
+            Self::RsaSize => "has an RSA modulus under 2048 or over 8192 bits",
+            Self::BadParameters => "has missing or malformed parameters",
+        })
+    }
+}
+
+/// Why a JWK Set cannot be used at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySetError {
+    /// Not a JSON object with an array `keys`.
+    NotAKeySet,
+    /// No key in it can be used: why, for each.
+    NoUsableKey(Vec<SkippedKey>),
+}
+
+impl fmt::Display for KeySetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAKeySet => f.write_str("is not a JWK Set (RFC 7517 section 5)"),
+            Self::NoUsableKey(skipped) => {
+                f.write_str("has no usable key")?;
+                for SkippedKey { index, fault } in skipped {
+                    write!(f, "; key {index} {fault}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for KeySetError {}
+
+impl KeySet {
+    /// Reads a JWK Set. Keys that cannot be used are left out and remembered.
+    pub fn parse(json: &str) -> Result<Self, KeySetError> {
+        #[derive(Deserialize)]
+        struct JwkSet {
+            keys: Vec<Value>,
+        }
+        let set: JwkSet = serde_json::from_str(json).map_err(|_| KeySetError::NotAKeySet)?;
+
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+        for (index, jwk) in set.keys.into_iter().enumerate() {
+            match Key::from_jwk(jwk) {
+                Ok(key) => keys.push(key),
+                Err(fault) => skipped.push(SkippedKey { index, fault }),
+            }
+        }
+        if keys.is_empty() {
+            return Err(KeySetError::NoUsableKey(skipped));
+        }
+        Ok(Self { keys, skipped })
+    }
+
+    /// The keys that were left out.
+    pub fn skipped(&self) -> &[SkippedKey] {
+        &self.skipped
+    }
+
+    /// The key that a token names, if its algorithm is the one that the token
+    /// states. A token that names none is tried with the only key of a set.
+    pub(super) fn find(&self, kid: Option<&str>, alg: Algorithm) -> Option<&Key> {
+        match kid {
+            Some(kid) => self
+                .keys
+                .iter()
+                .find(|key| key.kid.as_deref() == Some(kid) && key.algorithm == alg),
+            None => match self.keys.as_slice() {
+                [key] => Some(key).filter(|key| key.algorithm == alg),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kids: Vec<_> = self
+            .keys
+            .iter()
+            .map(|key| (&key.kid, key.algorithm))
+            .collect();
+        f.debug_struct("KeySet")
+            .field("keys", &kids)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The parameters of RFC 7517 section 4 and RFC 7518 section 6, RFC 8037
+/// section 2 that matter for verifying.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    public_key_use: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+impl Key {
+    fn from_jwk(jwk: Value) -> Result<Self, KeyFault> {
+        let jwk: Jwk = serde_json::from_value(jwk).map_err(|_| KeyFault::Malformed)?;
+        let for_signatures = jwk
+            .public_key_use
+            .as_deref()
+            .is_none_or(|usage| usage == "sig");
+        let for_verifying = jwk
+            .key_ops
+            .as_ref()
+            .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+        if !for_signatures || !for_verifying {
+            return Err(KeyFault::NotForVerifying);
+        }
+
+        let (algorithm, decoding_key) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("RSA", _) => (jwk.rsa_algorithm()?, jwk.rsa_key()?),
+            ("EC", Some("P-256")) => (jwk.algorithm("ES256", Algorithm::ES256)?, jwk.ec_key(32)?),
+            ("EC", Some("P-384")) => (jwk.algorithm("ES384", Algorithm::ES384)?, jwk.ec_key(48)?),
+            ("OKP", Some("Ed25519")) => (jwk.algorithm("EdDSA", Algorithm::EdDSA)?, jwk.ed_key()?),
+            _ => return Err(KeyFault::UnknownType),
+        };
+        Ok(Self {
+            kid: jwk.kid,
+            algorithm,
+            decoding_key,
+        })
+    }
+}
+
+impl Jwk {
+    fn algorithm(&self, name: &str, algorithm: Algorithm) -> Result<Algorithm, KeyFault> {
+        match self.alg.as_deref() {
+            Some(alg) if alg != name => Err(KeyFault::UnknownAlgorithm),
+            _ => Ok(algorithm),
+        }
+    }
+
+    /// An RSA key serves two algorithms, but each key one only. Where the set
+    /// does not say, it is RS256, which RFC 9068 section 2.1 has everybody
+    /// support.
+    fn rsa_algorithm(&self) -> Result<Algorithm, KeyFault> {
+        match self.alg.as_deref() {
+            None | Some("RS256") => Ok(Algorithm::RS256),
+            Some("PS256") => Ok(Algorithm::PS256),
+            Some(_) => Err(KeyFault::UnknownAlgorithm),
+        }
+    }
+
+    fn rsa_key(&self) -> Result<DecodingKey, KeyFault> {
+        let n = bytes(self.n.as_deref())?;
+        let e = bytes(self.e.as_deref())?;
+        let zeros = n.iter().take_while(|byte| **byte == 0).count();
+        let n = &n[zeros..];
+        let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+        if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
+            return Err(KeyFault::RsaSize);
+        }
+        Ok(DecodingKey::from_rsa_raw_components(n, &e))
+    }
+
+    fn ec_key(&self, coordinate: usize) -> Result<DecodingKey, KeyFault> {
+        let x = bytes(self.x.as_deref())?;
+        let y = bytes(self.y.as_deref())?;
+        if x.len() != coordinate || y.len() != coordinate {
+            return Err(KeyFault::BadParameters);
+        }
+        // SEC 1 section 2.3.3: an uncompressed point.
+        let point = [&[4], x.as_slice(), &y].concat();
+        Ok(DecodingKey::from_ec_der(&point))
+    }
+
+    fn ed_key(&self) -> Result<DecodingKey, KeyFault> {
+        let x = bytes(self.x.as_deref())?;
+        if x.len() != 32 {
+            return Err(KeyFault::BadParameters);
+        }
+        Ok(DecodingKey::from_ed_der(&x))
+    }
+}
+
+fn bytes(parameter: Option<&str>) -> Result<Vec<u8>, KeyFault> {
+    let parameter = parameter.ok_or(KeyFault::BadParameters)?;
+    URL_SAFE_NO_PAD
+        .decode(parameter)
+        .ok()
+        .filter(|bytes| !bytes.is_empty())
+        .ok_or(KeyFault::BadParameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn fault_of(jwk: &str) -> KeyFault {
+        match KeySet::parse(&format!(r#"{{"keys":[{jwk}]}}"#)) {
+            Err(KeySetError::NoUsableKey(skipped)) => skipped[0].fault,
+            other => panic!("{jwk}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_that_cannot_verify_are_no_keys() {
+        let short_rsa = "A".repeat(2040 / 6);
+        for (jwk, fault) in [
+            ("7".to_owned(), KeyFault::Malformed),
+            ("{}".to_owned(), KeyFault::Malformed),
+            (r#"{"kty":"RSA","kid":7}"#.to_owned(), KeyFault::Malformed),
+            (
+                r#"{"kty":"oct","k":"c2VjcmV0"}"#.to_owned(),
+                KeyFault::UnknownType,
+            ),
+            (
+                r#"{"kty":"EC","crv":"P-521"}"#.to_owned(),
+                KeyFault::UnknownType,
+            ),
+            (
+                r#"{"kty":"EC","crv":"secp256k1"}"#.to_owned(),
+                KeyFault::UnknownType,
+            ),
+            (
+                r#"{"kty":"OKP","crv":"X25519"}"#.to_owned(),
+                KeyFault::UnknownType,
+            ),
+            (
+                format!(r#"{{"kty":"OKP","crv":"Ed25519","use":"enc","x":"{X}"}}"#),
+                KeyFault::NotForVerifying,
+            ),
+            (
+                format!(r#"{{"kty":"OKP","crv":"Ed25519","key_ops":["sign"],"x":"{X}"}}"#),
+                KeyFault::NotForVerifying,
+            ),
+            (
+                format!(r#"{{"kty":"OKP","crv":"Ed25519","alg":"ES256","x":"{X}"}}"#),
+                KeyFault::UnknownAlgorithm,
+            ),
+            (
+                format!(r#"{{"kty":"EC","crv":"P-256","alg":"ES384","x":"{X}","y":"{X}"}}"#),
+                KeyFault::UnknownAlgorithm,
+            ),
+            (
+                r#"{"kty":"RSA","alg":"RS512","n":"AQAB","e":"AQAB"}"#.to_owned(),
+                KeyFault::UnknownAlgorithm,
+            ),
+            (
+                r#"{"kty":"RSA","alg":"HS256","n":"AQAB","e":"AQAB"}"#.to_owned(),
+                KeyFault::UnknownAlgorithm,
+            ),
+            (
+                format!(r#"{{"kty":"RSA","n":"{short_rsa}","e":"AQAB"}}"#),
+                KeyFault::RsaSize,
+            ),
+            (
+                r#"{"kty":"RSA","e":"AQAB"}"#.to_owned(),
+                KeyFault::BadParameters,
+            ),
+            (
+                format!(r#"{{"kty":"EC","crv":"P-256","x":"{X}"}}"#),
+                KeyFault::BadParameters,
+            ),
+            (
+                format!(r#"{{"kty":"EC","crv":"P-384","x":"{X}","y":"{X}"}}"#),
+                KeyFault::BadParameters,
+            ),
+            (
+                r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#.to_owned(),
+                KeyFault::BadParameters,
+            ),
+            (
+                format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}="}}"#),
+                KeyFault::BadParameters,
+            ),
+        ] {
+            assert_eq!(fault_of(&jwk), fault, "{jwk}");
+        }
+    }
+
+    #[test]
+    fn a_set_with_some_such_keys_works_with_the_others() {
+        let set = format!(
+            r#"{{"keys":[{{"kty":"oct","k":"AA","kid":"a"}},{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"b"}}]}}"#
+        );
+        let set = KeySet::parse(&set).unwrap();
+        assert_eq!(
+            set.skipped(),
+            [SkippedKey {
+                index: 0,
+                fault: KeyFault::UnknownType
+            }]
+        );
+        assert!(set.find(Some("a"), Algorithm::EdDSA).is_none());
+        assert!(set.find(Some("b"), Algorithm::EdDSA).is_some());
+        assert!(set.find(Some("b"), Algorithm::ES256).is_none());
+        assert!(set.find(None, Algorithm::EdDSA).is_some());
+    }
+
+    #[test]
+    fn a_token_without_kid_is_not_tried_where_there_is_a_choice() {
+        let key = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}"}}"#);
+        let set = KeySet::parse(&format!(r#"{{"keys":[{key},{key}]}}"#)).unwrap();
+        assert!(set.find(None, Algorithm::EdDSA).is_none());
+    }
+
+    #[test]
+    fn what_is_no_key_set_is_told_so() {
+        for json in ["", "{}", "[]", r#"{"keys":{}}"#, r#"{"keys":[]"#] {
+            assert_eq!(
+                KeySet::parse(json).err(),
+                Some(KeySetError::NotAKeySet),
+                "{json}"
+            );
+        }
+        assert_eq!(
+            KeySet::parse(r#"{"keys":[]}"#).err(),
+            Some(KeySetError::NoUsableKey(vec![]))
+        );
+    }
+}

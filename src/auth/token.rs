@@ -1,0 +1,320 @@
+//! One token: from the text that a caller sent to claims that can be believed.
+//!
+//! The library verifies signatures; what surrounds them is checked here, before
+//! it sees a token, because it is lax by default: it accepts headers that carry
+//! keys or critical extensions, duplicate members, and the absence of claims.
+//!
+//! Sources: RFC 7515 (JWS), RFC 7519 (JWT), RFC 8725 (best current practice).
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::keys::KeySet;
+use crate::clock::Timestamp;
+
+/// The longest token that is looked at, in bytes. API Gateway gives all headers
+/// of a request 10,240 bytes together, and a request may bring two tokens.
+pub const MAX_TOKEN_BYTES: usize = 4096;
+
+/// How far the clocks of issuer and function may be apart (RFC 7519 sections
+/// 4.1.4 and 4.1.5 allow "a few minutes"; half of one is plenty with NTP).
+pub const LEEWAY: Duration = Duration::from_secs(30);
+
+/// How far ahead an expiry may lie. No issuer means a token to outlive its keys
+/// by years: what looks like it is a time in milliseconds or a mistake, and a
+/// token that in effect never expires (RFC 8725 section 2.7 asks for none).
+pub const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// Who must have issued a token and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// `iss`, compared as it is (RFC 7519 section 4.1.1).
+    pub issuer: String,
+    /// One of `aud`.
+    pub audience: String,
+}
+
+/// Why a token is refused. For the log: a caller is told nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenFault {
+    /// The header has no one token in it.
+    NotOneToken,
+    /// Over [`MAX_TOKEN_BYTES`].
+    TooLong,
+    /// Not three parts of unpadded, canonical base64url.
+    NotCompactJws,
+    /// The header or the claims are no JSON object.
+    NotJsonObject,
+    /// The header or the claims have a member twice.
+    DuplicateMember,
+    /// The header has a member that names or carries a key, or `crit`.
+    RefusedHeader,
+    /// `alg` or `kid` is missing or of a wrong type.
+    MalformedHeader,
+    /// `alg` is none that is known here.
+    UnknownAlgorithm,
+    /// The set has no such key, or the key is of another algorithm.
+    UnknownKey,
+    /// The signature is not that key's.
+    Signature,
+    /// A claim that is required is missing.
+    MissingClaim,
+    /// A claim is of a wrong type or out of range.
+    MalformedClaim,
+    /// `exp` is past.
+    Expired,
+    /// `exp` is over [`LONGEST_LIFETIME`] ahead.
+    ExpiresTooLate,
+    /// `nbf` is still to come.
+    NotYetValid,
+    /// `iss` is another.
+    Issuer,
+    /// `aud` has not ours.
+    Audience,
+    /// `sub` is not what such a token is for.
+    Subject,
+}
+
+impl TokenFault {
+    /// A short name for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotOneToken => "not_one_token",
+            Self::TooLong => "too_long",
+            Self::NotCompactJws => "not_compact_jws",
+            Self::NotJsonObject => "not_json_object",
+            Self::DuplicateMember => "duplicate_member",
+            Self::RefusedHeader => "refused_header",
+            Self::MalformedHeader => "malformed_header",
+            Self::UnknownAlgorithm => "unknown_algorithm",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::MissingClaim => "missing_claim",
+            Self::MalformedClaim => "malformed_claim",
+            Self::Expired => "expired",
+            Self::ExpiresTooLate => "expires_too_late",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Subject => "subject",
+        }
+    }
+}
+
+/// The claims of a token whose signature, times, issuer and audience are right.
+#[derive(Debug)]
+pub(super) struct Claims {
+    /// `sub`, never empty.
+    pub(super) subject: String,
+    claims: Map<String, Value>,
+}
+
+impl Claims {
+    /// Another claim, if it is a string.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.claims.get(name)?.as_str()
+    }
+}
+
+/// A token taken apart. Nothing in it is verified, so nothing in it may be
+/// believed but which key it asks for.
+pub(super) struct UnverifiedToken<'t> {
+    signed: &'t str,
+    payload: &'t str,
+    signature: &'t str,
+    unverified_header: Header,
+}
+
+struct Header {
+    alg: Algorithm,
+    kid: Option<String>,
+}
+
+impl<'t> UnverifiedToken<'t> {
+    /// Takes a token apart and refuses what no verifier should see.
+    pub(super) fn parse(token: &'t str) -> Result<Self, TokenFault> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenFault::TooLong);
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(TokenFault::NotCompactJws);
+        };
+        decode(signature)?;
+        Ok(Self {
+            signed: &token[..header.len() + 1 + payload.len()],
+            payload,
+            signature,
+            unverified_header: Header::parse(&object(header)?)?,
+        })
+    }
+
+    /// Verifies the token with the key that it names, then what it claims.
+    pub(super) fn verify(
+        &self,
+        keys: &KeySet,
+        expected: &Expected,
+        now: Timestamp,
+    ) -> Result<Claims, TokenFault> {
+        let Header { alg, kid } = &self.unverified_header;
+        let key = keys
+            .find(kid.as_deref(), *alg)
+            .ok_or(TokenFault::UnknownKey)?;
+        let signed = self.signed.as_bytes();
+        let genuine =
+            jsonwebtoken::crypto::verify(self.signature, signed, &key.decoding_key, key.algorithm);
+        if !genuine.unwrap_or(false) {
+            return Err(TokenFault::Signature);
+        }
+
+        let claims = object(self.payload)?;
+        check_times(&claims, now)?;
+        check_parties(&claims, expected)?;
+        let subject = required_text(&claims, "sub")?.to_owned();
+        if subject.is_empty() {
+            return Err(TokenFault::MalformedClaim);
+        }
+        Ok(Claims { subject, claims })
+    }
+}
+
+impl Header {
+    fn parse(header: &Map<String, Value>) -> Result<Self, TokenFault> {
+        // Nothing critical is understood here (RFC 7515 section 4.1.11), and a
+        // token must not bring the key that verifies it (RFC 8725 section 2.9
+        // tells of requests forged that way).
+        for refused in ["crit", "jwk", "jku", "x5c", "x5u"] {
+            if header.contains_key(refused) {
+                return Err(TokenFault::RefusedHeader);
+            }
+        }
+        let kid = match header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid.clone()),
+            Some(_) => return Err(TokenFault::MalformedHeader),
+        };
+        let alg = header.get("alg").and_then(Value::as_str);
+        let alg = match alg.ok_or(TokenFault::MalformedHeader)? {
+            "RS256" => Algorithm::RS256,
+            "PS256" => Algorithm::PS256,
+            "ES256" => Algorithm::ES256,
+            "ES384" => Algorithm::ES384,
+            "EdDSA" => Algorithm::EdDSA,
+            _ => return Err(TokenFault::UnknownAlgorithm),
+        };
+        Ok(Self { alg, kid })
+    }
+}
+
+fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), TokenFault> {
+    #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
+    let now = now.millis() as f64 / 1000.0;
+    let expires = numeric_date(claims, "exp")?.ok_or(TokenFault::MissingClaim)?;
+    if expires + LEEWAY.as_secs_f64() <= now {
+        return Err(TokenFault::Expired);
+    }
+    if expires - LONGEST_LIFETIME.as_secs_f64() > now {
+        return Err(TokenFault::ExpiresTooLate);
+    }
+    if let Some(not_before) = numeric_date(claims, "nbf")?
+        && not_before - LEEWAY.as_secs_f64() > now
+    {
+        return Err(TokenFault::NotYetValid);
+    }
+    numeric_date(claims, "iat")?;
+    Ok(())
+}
+
+fn check_parties(claims: &Map<String, Value>, expected: &Expected) -> Result<(), TokenFault> {
+    if required_text(claims, "iss")? != expected.issuer {
+        return Err(TokenFault::Issuer);
+    }
+    let for_us = match claims.get("aud").ok_or(TokenFault::MissingClaim)? {
+        Value::String(audience) => *audience == expected.audience,
+        Value::Array(audiences) => {
+            if !audiences.iter().all(Value::is_string) {
+                return Err(TokenFault::MalformedClaim);
+            }
+            audiences
+                .iter()
+                .any(|audience| *audience == expected.audience)
+        }
+        _ => return Err(TokenFault::MalformedClaim),
+    };
+    if !for_us {
+        return Err(TokenFault::Audience);
+    }
+    Ok(())
+}
+
+/// RFC 7519 section 2, "NumericDate": seconds, which may have a fraction.
+fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, TokenFault> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(value) => value.as_f64().map(Some).ok_or(TokenFault::MalformedClaim),
+    }
+}
+
+fn required_text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<&'c str, TokenFault> {
+    let value = claims.get(name).ok_or(TokenFault::MissingClaim)?;
+    value.as_str().ok_or(TokenFault::MalformedClaim)
+}
+
+/// Unpadded base64url without bits to spare: one text for one value, so that a
+/// token cannot be changed and remain valid.
+fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
+    if part.is_empty() {
+        return Err(TokenFault::NotCompactJws);
+    }
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| TokenFault::NotCompactJws)
+}
+
+fn object(part: &str) -> Result<Map<String, Value>, TokenFault> {
+    let json = decode(part)?;
+    match serde_json::from_slice::<UniqueMembers>(&json) {
+        Ok(UniqueMembers(Some(members))) => Ok(members),
+        Ok(UniqueMembers(None)) => Err(TokenFault::DuplicateMember),
+        Err(_) => Err(TokenFault::NotJsonObject),
+    }
+}
+
+/// The members of a JSON object; `None` if one of them stands twice (RFC 7515
+/// section 4, RFC 7519 section 4: names must be unique, or parsers differ in
+/// what they see).
+struct UniqueMembers(Option<Map<String, Value>>);
+
+impl<'de> Deserialize<'de> for UniqueMembers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = UniqueMembers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Map::new();
+                let mut unique = true;
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    unique &= members.insert(name, value).is_none();
+                }
+                Ok(UniqueMembers(unique.then_some(members)))
+            }
+        }
+
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}

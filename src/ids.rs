@@ -1,0 +1,101 @@
+//! The two identifiers that everything here is about. A value of either type is
+//! proof that it is well formed: nobody checks again.
+//!
+//! Imports nothing of this crate.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest identifier, in characters (all of them ASCII, so in bytes too).
+pub const MAX_ID_LENGTH: usize = 128;
+
+/// The string is not `[A-Za-z0-9_-]{1,128}`.
+///
+/// The alphabet is that of the API's "Safe Characters"; it excludes `#`, which
+/// joins the two identifiers in the table's partition key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidId;
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "must be 1 to {MAX_ID_LENGTH} of the characters A-Z, a-z, 0-9, _ and -"
+        )
+    }
+}
+
+impl std::error::Error for InvalidId {}
+
+fn check(id: &str) -> Result<(), InvalidId> {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if id.is_empty() || id.len() > MAX_ID_LENGTH || !id.bytes().all(safe) {
+        return Err(InvalidId);
+    }
+    Ok(())
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The identifier as it was given.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(id: &str) -> Result<Self, InvalidId> {
+                check(id)?;
+                Ok(Self(id.to_owned()))
+            }
+        }
+    };
+}
+
+id! {
+    /// Names a cart. Whoever knows it may act on the cart, so it is kept out of
+    /// the logs.
+    CartId
+}
+
+id! {
+    /// Names a customer: the `sub` of a customer token.
+    CustomerId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn safe_characters_up_to_the_longest_are_an_id() {
+        let longest = "x".repeat(MAX_ID_LENGTH);
+        for id in [
+            "a",
+            "Az09_-",
+            "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe",
+            &longest,
+        ] {
+            assert_eq!(id.parse::<CartId>().map(|id| id.0), Ok(id.to_owned()));
+            assert_eq!(id.parse::<CustomerId>().map(|id| id.0), Ok(id.to_owned()));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_not() {
+        let too_long = "x".repeat(MAX_ID_LENGTH + 1);
+        for id in [
+            "", " ", "a b", "a#b", "a/b", "a%20", "a.b", "a\n", "a\0", "é", "ａ", &too_long,
+        ] {
+            assert_eq!(id.parse::<CartId>(), Err(InvalidId), "{id:?}");
+            assert_eq!(id.parse::<CustomerId>(), Err(InvalidId), "{id:?}");
+        }
+    }
+}

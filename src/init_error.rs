@@ -1,0 +1,32 @@
+//! Telling Lambda why the function does not start, so that whoever deploys it
+//! reads the reason in the console, and not only that it exited.
+//!
+//! Source: "Using the Lambda runtime API: Initialization error", AWS.
+
+use std::fmt::Display;
+
+use lambda_http::http::{Method, Request};
+use lambda_runtime_api_client::body::Body;
+use lambda_runtime_api_client::{BoxError, PooledClient};
+use serde_json::json;
+
+/// Reports the error that ends the initialization.
+///
+/// # Panics
+///
+/// Outside of Lambda: where `AWS_LAMBDA_RUNTIME_API` is not set.
+pub async fn report(error: &impl Display) -> Result<(), BoxError> {
+    const TYPE: &str = "Runtime.InvalidConfiguration";
+    let body = json!({
+        "errorType": TYPE,
+        "errorMessage": error.to_string(),
+        "stackTrace": [],
+    });
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/2018-06-01/runtime/init/error")
+        .header("lambda-runtime-function-error-type", TYPE)
+        .body(Body::from(body.to_string()))?;
+    PooledClient::builder().build().call(request).await?;
+    Ok(())
+}

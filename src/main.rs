@@ -1,0 +1,50 @@
+//! The Lambda's executable: telemetry, configuration, AWS client, application.
+
+use std::process::ExitCode;
+
+use aws_config::BehaviorVersion;
+use cart_associations::app::App;
+use cart_associations::clock::Clock;
+use cart_associations::config::{Config, ConfigError};
+use cart_associations::init_error;
+use cart_associations::store::Store;
+use cart_associations::telemetry;
+use lambda_runtime::{Runtime, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let clock = Clock::system();
+    telemetry::init(lookup, clock.clone());
+    let config = match Config::from_lookup(lookup) {
+        Ok(config) => config,
+        Err(error) => return refuse_to_start(&error).await,
+    };
+    let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(cart_associations::http::client())
+        .load()
+        .await;
+    let store = Store::new(&sdk, config.table_name.clone());
+    let app = App::new(config, store, clock);
+
+    let handle = service_fn(|event| app.handle(event));
+    match Runtime::new(handle).run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(cause = error.to_string(), "the runtime stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells the operator, in the log and through Lambda, why there is nothing to
+/// invoke.
+async fn refuse_to_start(error: &ConfigError) -> ExitCode {
+    tracing::error!(cause = error.to_string(), "the configuration is not usable");
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some()
+        && let Err(error) = init_error::report(error).await
+    {
+        tracing::warn!(cause = error.to_string(), "Lambda was not told");
+    }
+    ExitCode::FAILURE
+}

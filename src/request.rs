@@ -1,0 +1,271 @@
+//! event -> [`Operation`] + [`Credentials`]: what the caller asks for and what
+//! they show for it, in the order in which the contract checks a request.
+//!
+//! Imports [`ids`](crate::ids) only: nothing is known here of what a token is
+//! worth.
+
+mod body;
+mod event;
+mod media_type;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use self::body::BodyError;
+pub use self::body::{BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_FAULTS, MAX_MEMBERS};
+use self::event::{Event, Header};
+pub use self::media_type::AnswerType;
+use crate::ids::{CartId, CustomerId};
+
+/// What a request asks for, well formed in every part.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Tie a cart to one or more distinct customers.
+    Associate {
+        /// The cart.
+        cart: CartId,
+        /// At least one customer, at most [`MAX_MEMBERS`], none twice.
+        customers: Vec<CustomerId>,
+    },
+}
+
+/// Why a request is not understood.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// The event is no JSON object.
+    UnreadableEvent,
+    /// No resource has this path.
+    NoSuchRoute,
+    /// The resource lacks this method.
+    MethodNotAllowed {
+        /// The methods that it has, as `Allow` lists them.
+        allow: &'static str,
+    },
+    /// The part of the path that this parameter names is no identifier.
+    InvalidPathParameter(&'static str),
+    /// `Accept` names JSON:API only with parameters that are not ours.
+    NotAcceptable,
+    /// `Content-Type` is none that can be read.
+    UnsupportedMediaType,
+    /// The body is longer than [`MAX_BODY_BYTES`].
+    BodyTooLarge,
+    /// The body has faults: at least one, at most [`MAX_FAULTS`].
+    Body(Vec<BodyFault>),
+}
+
+impl From<BodyError> for RequestError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::BodyTooLarge,
+            BodyError::Faults(faults) => Self::Body(faults),
+        }
+    }
+}
+
+/// What a caller presents to prove who they are: nothing here is verified.
+#[derive(Debug)]
+pub struct Credentials<'a> {
+    /// From `Authorization: Bearer …`.
+    pub access_token: Presented<'a>,
+    /// From `x-moltin-customer-token: …`.
+    pub customer_token: Presented<'a>,
+}
+
+/// A credential as it was presented.
+pub enum Presented<'a> {
+    /// The header was not sent, or is of another authentication scheme.
+    Absent,
+    /// The header was sent, and there is no one token in it.
+    Malformed,
+    /// What stands where a token is expected.
+    Token(Cow<'a, str>),
+}
+
+impl fmt::Debug for Presented<'_> {
+    /// Never shows a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "Absent",
+            Self::Malformed => "Malformed",
+            Self::Token(_) => "Token(_)",
+        })
+    }
+}
+
+/// An event that can be answered.
+#[derive(Debug)]
+pub struct Request<'a> {
+    event: Event<'a>,
+}
+
+/// A request of which resource and method are known.
+#[derive(Debug)]
+pub struct Routed<'a> {
+    event: Event<'a>,
+    route: Route,
+}
+
+/// A method of a resource, with what stands in the path, unchecked.
+#[derive(Debug)]
+enum Route {
+    Associate { cart_id: String },
+}
+
+/// What has a path.
+enum Resource {
+    CartCustomers { cart_id: String },
+}
+
+const CART_CUSTOMERS: &str = "/v2/carts/{cartId}/relationships/customers";
+
+impl<'a> Request<'a> {
+    /// Reads an event from its JSON text.
+    pub fn parse(json: &'a str) -> Result<Self, RequestError> {
+        let event = Event::parse(json).map_err(|_| RequestError::UnreadableEvent)?;
+        Ok(Self { event })
+    }
+
+    /// The media type that the caller wants an answer in, whatever it says.
+    pub fn answer_type(&self) -> AnswerType {
+        media_type::accepted(&self.event.header("accept")).answer_type
+    }
+
+    /// Whether the caller prefers the members to an empty answer: `Prefer:
+    /// return=representation`, RFC 7240 section 4.2.
+    pub fn prefers_representation(&self) -> bool {
+        let lists = match self.event.header("prefer") {
+            Header::Absent => return false,
+            Header::One(list) => vec![list],
+            Header::Several(lists) => lists,
+        };
+        // Of a preference that is stated twice the first counts (section 2).
+        lists
+            .iter()
+            .flat_map(|list| list.split(','))
+            .filter_map(|preference| preference.split(';').next()?.split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("return"))
+            .is_some_and(|(_, value)| value.trim().trim_matches('"') == "representation")
+    }
+
+    /// Finds the route.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::NoSuchRoute`], [`RequestError::MethodNotAllowed`]
+    pub fn route(self) -> Result<Routed<'a>, RequestError> {
+        let resource = resource(&self.event).ok_or(RequestError::NoSuchRoute)?;
+        let route = match (resource, self.event.method().as_ref()) {
+            (Resource::CartCustomers { cart_id }, "POST") => Route::Associate { cart_id },
+            (Resource::CartCustomers { .. }, _) => {
+                return Err(RequestError::MethodNotAllowed { allow: "POST" });
+            }
+        };
+        let event = self.event;
+        Ok(Routed { event, route })
+    }
+}
+
+impl<'a> Routed<'a> {
+    /// The route's name in logs and metrics: one of few.
+    pub fn name(&self) -> &'static str {
+        match self.route {
+            Route::Associate { .. } => "POST /v2/carts/{cartId}/relationships/customers",
+        }
+    }
+
+    /// What the caller presents.
+    pub fn credentials(&self) -> Credentials<'a> {
+        Credentials {
+            access_token: bearer_token(self.event.header("authorization")),
+            customer_token: customer_token(self.event.header("x-moltin-customer-token")),
+        }
+    }
+
+    /// Reads the rest of the request.
+    ///
+    /// # Errors
+    ///
+    /// All of [`RequestError`] that concerns the path, the media types and the
+    /// body, in this order.
+    pub fn operation(&self) -> Result<Operation, RequestError> {
+        match &self.route {
+            Route::Associate { cart_id } => {
+                let cart = cart_id
+                    .parse()
+                    .map_err(|_| RequestError::InvalidPathParameter("cartId"))?;
+                let customers = self.linkage()?;
+                Ok(Operation::Associate { cart, customers })
+            }
+        }
+    }
+
+    fn linkage(&self) -> Result<Vec<CustomerId>, RequestError> {
+        if media_type::accepted(&self.event.header("accept")).not_acceptable {
+            return Err(RequestError::NotAcceptable);
+        }
+        if !media_type::is_readable(&self.event.header("content-type")) {
+            return Err(RequestError::UnsupportedMediaType);
+        }
+        let (body, base64) = self.event.body();
+        let body = body::decode(body, base64)?;
+        Ok(body::customers(&body)?)
+    }
+}
+
+/// The resource of an event: what the gateway matched where it tells, else what
+/// the path says.
+///
+/// The gateway's word goes first because it is exact: the path of an event may
+/// begin with a stage or with the base path of a custom domain, and a decoded
+/// `/` in an identifier looks like one between segments.
+fn resource(event: &Event<'_>) -> Option<Resource> {
+    if event.template().as_deref() == Some(CART_CUSTOMERS)
+        && let Some(cart_id) = event.path_parameter("cartId")
+    {
+        let cart_id = cart_id.into_owned();
+        return Some(Resource::CartCustomers { cart_id });
+    }
+    if let Some(proxy) = event.path_parameter("proxy") {
+        return resource_at(&format!("/{proxy}"));
+    }
+    let path = event.path();
+    resource_at(&path).or_else(|| {
+        let path = path.strip_prefix('/')?.strip_prefix(&*event.stage()?)?;
+        resource_at(path)
+    })
+}
+
+fn resource_at(path: &str) -> Option<Resource> {
+    let segments: Vec<&str> = path.splitn(8, '/').collect();
+    match segments.as_slice() {
+        ["", "v2", "carts", cart_id, "relationships", "customers"] => {
+            let cart_id = (*cart_id).to_owned();
+            Some(Resource::CartCustomers { cart_id })
+        }
+        _ => None,
+    }
+}
+
+/// RFC 6750 section 2.1: `Bearer`, in any case, one or more spaces, the token.
+fn bearer_token(header: Header<'_>) -> Presented<'_> {
+    let value = match header {
+        Header::Absent => return Presented::Absent,
+        Header::One(value) => value,
+        Header::Several(_) => return Presented::Malformed,
+    };
+    let (scheme, rest) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
+    let token = rest.trim_start();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Presented::Absent;
+    }
+    Presented::Token(token.to_owned().into())
+}
+
+fn customer_token(header: Header<'_>) -> Presented<'_> {
+    match header {
+        Header::Absent => Presented::Absent,
+        Header::Several(_) => Presented::Malformed,
+        Header::One(token) if token.trim().is_empty() => Presented::Malformed,
+        Header::One(token) => Presented::Token(token.trim().to_owned().into()),
+    }
+}

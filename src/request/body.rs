@@ -1,0 +1,317 @@
+//! The document that POST and DELETE take: JSON:API resource linkage,
+//! `{"data":[{"type":"customer","id":"…"}]}`.
+//!
+//! Every fault of a document is found, so that a caller mends them in one go.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use crate::ids::CustomerId;
+
+/// The largest body that is read, in bytes after base64 is undone.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The most customers that one request may name, and the most actions that one
+/// `TransactWriteItems` takes.
+pub const MAX_MEMBERS: usize = 100;
+
+/// The most faults that are told of one document: 64 KiB hold so many that an
+/// answer naming each would pass Lambda's 6 MB.
+pub const MAX_FAULTS: usize = 100;
+
+/// One thing that is wrong with a document, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyFault {
+    /// RFC 6901 pointer to the value at fault; where a member is missing, to
+    /// the object that lacks it, because JSON:API 1.1 wants a value that exists.
+    pub pointer: String,
+    /// What is wrong with that value.
+    pub kind: BodyFaultKind,
+}
+
+/// The things that can be wrong with a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFaultKind {
+    /// There is no body at all.
+    BodyMissing,
+    /// The event says base64 and it is not.
+    NotBase64,
+    /// RFC 8259 section 8.1 wants UTF-8.
+    NotUtf8,
+    /// Not a JSON text.
+    NotJson,
+    /// A JSON text, but no object.
+    DocumentNotObject,
+    /// The document has no `data`.
+    DataMissing,
+    /// `data` is no array.
+    DataNotArray,
+    /// `data` names nobody.
+    DataEmpty,
+    /// `data` names more than [`MAX_MEMBERS`] customers.
+    TooManyMembers,
+    /// A member of `data` is no object.
+    MemberNotObject,
+    /// A member has no `type`.
+    TypeMissing,
+    /// A member's `type` is not `customer`.
+    TypeNotCustomer,
+    /// A member has no `id`.
+    IdMissing,
+    /// A member's `id` is no [`CustomerId`].
+    IdInvalid,
+}
+
+/// Why a body was not read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// Longer than [`MAX_BODY_BYTES`].
+    TooLarge,
+    /// At least one fault, at most [`MAX_FAULTS`].
+    Faults(Vec<BodyFault>),
+}
+
+impl From<BodyFaultKind> for BodyError {
+    fn from(kind: BodyFaultKind) -> Self {
+        Self::Faults(vec![fault("", kind)])
+    }
+}
+
+/// Undoes base64 where the event says so and measures what comes out.
+pub(super) fn decode(body: Option<Cow<'_, str>>, base64: bool) -> Result<Vec<u8>, BodyError> {
+    let Some(body) = body else {
+        return Ok(Vec::new());
+    };
+    // Base64 has four characters for three bytes: what must be too large is
+    // refused before anything is allocated for it.
+    let most = if base64 {
+        MAX_BODY_BYTES.div_ceil(3) * 4
+    } else {
+        MAX_BODY_BYTES
+    };
+    if body.len() > most {
+        return Err(BodyError::TooLarge);
+    }
+    if !base64 {
+        return Ok(body.into_owned().into_bytes());
+    }
+    let bytes = STANDARD
+        .decode(body.as_bytes())
+        .map_err(|_| BodyFaultKind::NotBase64)?;
+    if bytes.len() > MAX_BODY_BYTES {
+        return Err(BodyError::TooLarge);
+    }
+    Ok(bytes)
+}
+
+/// The customers that a document names, each once, in the order in which they
+/// first appear; never none.
+pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, BodyError> {
+    if body.is_empty() {
+        return Err(BodyFaultKind::BodyMissing.into());
+    }
+    let text = std::str::from_utf8(body).map_err(|_| BodyFaultKind::NotUtf8)?;
+    let document: Value = serde_json::from_str(text).map_err(|_| BodyFaultKind::NotJson)?;
+    let Value::Object(document) = document else {
+        return Err(BodyFaultKind::DocumentNotObject.into());
+    };
+    let members = match document.get("data") {
+        Some(Value::Array(members)) => members,
+        Some(_) => {
+            return Err(BodyError::Faults(vec![fault(
+                "/data",
+                BodyFaultKind::DataNotArray,
+            )]));
+        }
+        None => return Err(BodyFaultKind::DataMissing.into()),
+    };
+    if members.is_empty() {
+        return Err(BodyError::Faults(vec![fault(
+            "/data",
+            BodyFaultKind::DataEmpty,
+        )]));
+    }
+
+    let mut faults = Vec::new();
+    let mut seen = HashSet::new();
+    let mut customers = Vec::new();
+    for (index, member) in members.iter().enumerate() {
+        match read_member(member) {
+            Ok(customer) => {
+                if seen.insert(customer.clone()) {
+                    customers.push(customer);
+                }
+            }
+            Err(member_faults) => faults.extend(
+                member_faults
+                    .into_iter()
+                    .map(|(name, kind)| fault(&format!("/data/{index}{name}"), kind)),
+            ),
+        }
+    }
+    if customers.len() > MAX_MEMBERS {
+        faults.insert(0, fault("/data", BodyFaultKind::TooManyMembers));
+    }
+    if !faults.is_empty() {
+        faults.truncate(MAX_FAULTS);
+        return Err(BodyError::Faults(faults));
+    }
+    Ok(customers)
+}
+
+/// The customer that a member names, or its faults, each with the pointer from
+/// the member on.
+fn read_member(member: &Value) -> Result<CustomerId, Vec<(&'static str, BodyFaultKind)>> {
+    let Value::Object(member) = member else {
+        return Err(vec![("", BodyFaultKind::MemberNotObject)]);
+    };
+    match (check_type(member), read_id(member)) {
+        (Ok(()), Ok(customer)) => Ok(customer),
+        (type_result, id_result) => Err(type_result
+            .err()
+            .into_iter()
+            .chain(id_result.err())
+            .collect()),
+    }
+}
+
+fn check_type(member: &Map<String, Value>) -> Result<(), (&'static str, BodyFaultKind)> {
+    match member.get("type") {
+        Some(Value::String(kind)) if kind == "customer" => Ok(()),
+        Some(_) => Err(("/type", BodyFaultKind::TypeNotCustomer)),
+        None => Err(("", BodyFaultKind::TypeMissing)),
+    }
+}
+
+fn read_id(member: &Map<String, Value>) -> Result<CustomerId, (&'static str, BodyFaultKind)> {
+    match member.get("id") {
+        Some(Value::String(id)) => id.parse().map_err(|_| ("/id", BodyFaultKind::IdInvalid)),
+        Some(_) => Err(("/id", BodyFaultKind::IdInvalid)),
+        None => Err(("", BodyFaultKind::IdMissing)),
+    }
+}
+
+fn fault(pointer: &str, kind: BodyFaultKind) -> BodyFault {
+    BodyFault {
+        pointer: pointer.to_owned(),
+        kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BodyFaultKind::*;
+    use super::*;
+
+    fn read(body: &str) -> Result<Vec<String>, Vec<(String, BodyFaultKind)>> {
+        match customers(body.as_bytes()) {
+            Ok(customers) => Ok(customers.iter().map(|id| id.as_str().to_owned()).collect()),
+            Err(BodyError::Faults(faults)) => {
+                Err(faults.into_iter().map(|f| (f.pointer, f.kind)).collect())
+            }
+            Err(BodyError::TooLarge) => unreachable!("the size is checked before"),
+        }
+    }
+
+    fn linkage(ids: impl Iterator<Item = usize>) -> String {
+        let members: Vec<String> = ids
+            .map(|id| format!(r#"{{"type":"customer","id":"c{id}"}}"#))
+            .collect();
+        format!(r#"{{"data":[{}]}}"#, members.join(","))
+    }
+
+    #[test]
+    fn a_repeated_member_counts_once_and_the_order_stays() {
+        let body = r#"{"data":[{"type":"customer","id":"b"},{"type":"customer","id":"a"},
+                               {"id":"b","type":"customer","meta":{"x":[1]}}],"jsonapi":{}}"#;
+        assert_eq!(read(body), Ok(vec!["b".into(), "a".into()]));
+    }
+
+    #[test]
+    fn a_hundred_customers_are_read_however_often_each_is_repeated() {
+        assert_eq!(read(&linkage(0..100)).map(|ids| ids.len()), Ok(100));
+        let twice = linkage((0..100).chain(0..100));
+        assert_eq!(read(&twice).map(|ids| ids.len()), Ok(100));
+        let faults = vec![("/data".to_owned(), TooManyMembers)];
+        assert_eq!(read(&linkage(0..101)), Err(faults));
+    }
+
+    #[test]
+    fn each_fault_of_a_document_is_pointed_at() {
+        for (body, faults) in [
+            ("", &[("", BodyMissing)][..]),
+            (" ", &[("", NotJson)]),
+            ("{", &[("", NotJson)]),
+            (r#"{"data":[]} x"#, &[("", NotJson)]),
+            (r#"{"data":["\ud800"]}"#, &[("", NotJson)]),
+            ("null", &[("", DocumentNotObject)]),
+            ("[]", &[("", DocumentNotObject)]),
+            ("{}", &[("", DataMissing)]),
+            (r#"{"data":null}"#, &[("/data", DataNotArray)]),
+            (
+                r#"{"data":{"type":"customer","id":"a"}}"#,
+                &[("/data", DataNotArray)],
+            ),
+            (r#"{"data":[]}"#, &[("/data", DataEmpty)]),
+            (
+                r#"{"data":[1,null]}"#,
+                &[("/data/0", MemberNotObject), ("/data/1", MemberNotObject)],
+            ),
+            (
+                r#"{"data":[{}]}"#,
+                &[("/data/0", TypeMissing), ("/data/0", IdMissing)],
+            ),
+            (
+                r#"{"data":[{"type":"cart","id":"a"},{"type":"customer","id":"a"},{"type":1,"id":"a b"}]}"#,
+                &[
+                    ("/data/0/type", TypeNotCustomer),
+                    ("/data/2/type", TypeNotCustomer),
+                    ("/data/2/id", IdInvalid),
+                ],
+            ),
+            (
+                r#"{"data":[{"type":"customer","id":7}]}"#,
+                &[("/data/0/id", IdInvalid)],
+            ),
+            (
+                r#"{"data":[{"type":"customer","id":""}]}"#,
+                &[("/data/0/id", IdInvalid)],
+            ),
+        ] {
+            let faults = faults.iter().map(|(p, k)| ((*p).to_owned(), *k)).collect();
+            assert_eq!(read(body), Err(faults), "{body}");
+        }
+    }
+
+    #[test]
+    fn no_more_faults_are_told_than_an_answer_holds() {
+        let body = format!(r#"{{"data":[{}1]}}"#, "1,".repeat(30_000));
+        assert_eq!(read(&body).map_err(|faults| faults.len()), Err(MAX_FAULTS));
+    }
+
+    #[test]
+    fn a_body_that_is_not_utf_8_is_told_so() {
+        assert_eq!(customers(b"{\"data\":\"\xff\"}"), Err(NotUtf8.into()));
+    }
+
+    #[test]
+    fn the_size_counts_after_base64_is_undone() {
+        let fits = "x".repeat(MAX_BODY_BYTES);
+        let over = "x".repeat(MAX_BODY_BYTES + 1);
+        for (body, result) in [
+            (&fits, Ok(MAX_BODY_BYTES)),
+            (&over, Err(BodyError::TooLarge)),
+        ] {
+            let plain = decode(Some(body.as_str().into()), false);
+            assert_eq!(plain.map(|bytes| bytes.len()), result);
+            let encoded = STANDARD.encode(body);
+            let decoded = decode(Some(encoded.into()), true);
+            assert_eq!(decoded.map(|bytes| bytes.len()), result);
+        }
+        assert_eq!(decode(Some("@".into()), true), Err(NotBase64.into()));
+    }
+}

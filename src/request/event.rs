@@ -1,0 +1,215 @@
+//! The events that API Gateway and function URLs send, read leniently: a field
+//! that is missing or of an unexpected type is absent, because an event that
+//! cannot be read cannot be answered.
+//!
+//! `lambda_http` has types for these events too, but its adapter panics on a
+//! host or a path from which no URL can be made, on a body that claims to be
+//! base64 and is not, and refuses the event as a whole for one odd field. All of
+//! these lie with the caller.
+//!
+//! Sources: "Create AWS Lambda proxy integrations for HTTP APIs" (payload
+//! formats 1.0 and 2.0) and "Lambda function URLs: request payloads", AWS.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// An API Gateway event of payload format 1.0 (REST API) or 2.0 (HTTP API,
+/// function URL), borrowed from its JSON text.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Event<'a> {
+    /// 2.0: `POST /v2/carts/{cartId}/relationships/customers`, or `$default`.
+    #[serde(borrow)]
+    route_key: Option<&'a RawValue>,
+    /// 1.0: the path part of a route key.
+    resource: Option<&'a RawValue>,
+    raw_path: Option<&'a RawValue>,
+    path: Option<&'a RawValue>,
+    http_method: Option<&'a RawValue>,
+    path_parameters: Option<&'a RawValue>,
+    headers: Option<&'a RawValue>,
+    multi_value_headers: Option<&'a RawValue>,
+    body: Option<&'a RawValue>,
+    is_base64_encoded: Option<&'a RawValue>,
+    request_context: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct RequestContext<'a> {
+    #[serde(borrow)]
+    stage: Option<&'a RawValue>,
+    http: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Http<'a> {
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+}
+
+/// All values that were sent under one header name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Header<'a> {
+    Absent,
+    One(Cow<'a, str>),
+    Several(Vec<Cow<'a, str>>),
+}
+
+impl<'a> Event<'a> {
+    /// Reads an event; fails only where the JSON is not an object.
+    pub(super) fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// The HTTP method, empty where the event has none.
+    pub(super) fn method(&self) -> Cow<'a, str> {
+        let http: Http<'a> = parsed(self.context().http).unwrap_or_default();
+        text(http.method)
+            .or_else(|| text(self.http_method))
+            .unwrap_or_default()
+    }
+
+    /// The template of the route that the gateway matched, if it was told any:
+    /// `/v2/carts/{cartId}/relationships/customers`, `/{proxy+}`, …
+    pub(super) fn template(&self) -> Option<Cow<'a, str>> {
+        if let Some(resource) = text(self.resource) {
+            return Some(resource);
+        }
+        match text(self.route_key)? {
+            Cow::Borrowed(key) => key.split_once(' ').map(|(_, path)| path.into()),
+            Cow::Owned(key) => key.split_once(' ').map(|(_, path)| path.to_owned().into()),
+        }
+    }
+
+    /// The path of the request, empty where the event has none.
+    pub(super) fn path(&self) -> Cow<'a, str> {
+        text(self.raw_path)
+            .or_else(|| text(self.path))
+            .unwrap_or_default()
+    }
+
+    /// The name of the stage, unless it is the unnamed one.
+    pub(super) fn stage(&self) -> Option<Cow<'a, str>> {
+        text(self.context().stage).filter(|stage| stage != "$default" && !stage.is_empty())
+    }
+
+    /// The value that the gateway found in the path, decoded by it.
+    pub(super) fn path_parameter(&self, name: &str) -> Option<Cow<'a, str>> {
+        let Pairs(pairs) = parsed(self.path_parameters)?;
+        let (_, value) = pairs.into_iter().find(|(key, _)| key == name)?;
+        text(Some(value))
+    }
+
+    /// Every value of a header, in whatever case its name was sent. `name` is
+    /// in lower case.
+    ///
+    /// Format 1.0 has each header in `headers` (its last value) and again in
+    /// `multiValueHeaders` (all of its values), so the latter is taken first.
+    pub(super) fn header(&self, name: &str) -> Header<'a> {
+        let mut values = named(self.multi_value_headers, name);
+        if values.is_empty() {
+            values = named(self.headers, name);
+        }
+        match values.len() {
+            0 => Header::Absent,
+            1 => Header::One(values.swap_remove(0)),
+            _ => Header::Several(values),
+        }
+    }
+
+    /// The body as the event carries it, and whether that is base64.
+    pub(super) fn body(&self) -> (Option<Cow<'a, str>>, bool) {
+        let base64 = parsed(self.is_base64_encoded).unwrap_or(false);
+        (text(self.body), base64)
+    }
+
+    fn context(&self) -> RequestContext<'a> {
+        parsed(self.request_context).unwrap_or_default()
+    }
+}
+
+fn parsed<'a, T: Deserialize<'a>>(field: Option<&'a RawValue>) -> Option<T> {
+    serde_json::from_str(field?.get()).ok()
+}
+
+fn text<'a>(field: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
+    parsed::<Text<'a>>(field).map(|Text(text)| text)
+}
+
+fn named<'a>(headers: Option<&'a RawValue>, name: &str) -> Vec<Cow<'a, str>> {
+    let Some(Pairs(pairs)) = parsed::<Pairs<'a>>(headers) else {
+        return Vec::new();
+    };
+    let mut values = Vec::new();
+    for (key, value) in pairs {
+        if !key.eq_ignore_ascii_case(name) {
+            continue;
+        }
+        match parsed::<Vec<Text<'a>>>(Some(value)) {
+            Some(texts) => values.extend(texts.into_iter().map(|Text(text)| text)),
+            None if value.get() == "null" => {}
+            // A value of no known shape was sent all the same, and must not
+            // pass for absent.
+            None => values.push(text(Some(value)).unwrap_or_default()),
+        }
+    }
+    values
+}
+
+/// A JSON string, borrowed where it has no escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+/// The members of a JSON object in their order, none of them lost.
+struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor;
+
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((Text(key), value)) = map.next_entry()? {
+                    pairs.push((key, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}
