@@ -1,0 +1,227 @@
+//! Tying carts to customers: outcomes and what is stored.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{RON, World, authorities, linkage};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[tokio::test]
+async fn a_new_association_is_200_and_a_repeated_one_204() {
+    let world = World::new().await;
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    world.associate("cart-1", &[RON]).send().await.unchanged();
+    assert_eq!(world.stored().await, BTreeSet::from(["cart-1#ron".into()]));
+}
+
+#[tokio::test]
+async fn the_body_of_a_200_is_the_seeds_to_the_letter() {
+    let world = World::new().await;
+    let customer = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+    let answer = world.associate("cart-1", &[customer]).send().await;
+    let expected = format!(r#"{{"data":[{{"type":"customer","id":"{customer}"}}]}}"#);
+    assert_eq!(answer.body, Some(expected));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn several_are_200_when_at_least_one_is_new() {
+    let world = World::new().await;
+    world
+        .associate("cart-1", &["a", "b"])
+        .send()
+        .await
+        .created(&["a", "b"]);
+    world
+        .associate("cart-1", &["b", "c"])
+        .send()
+        .await
+        .created(&["b", "c"]);
+    world
+        .associate("cart-1", &["c", "a"])
+        .send()
+        .await
+        .unchanged();
+    let all = ["cart-1#a", "cart-1#b", "cart-1#c"].map(String::from);
+    assert_eq!(world.stored().await, BTreeSet::from(all));
+}
+
+#[tokio::test]
+async fn a_repeated_member_counts_once() {
+    let world = World::new().await;
+    world
+        .associate("cart-1", &["a", "b", "a"])
+        .send()
+        .await
+        .created(&["a", "b"]);
+    world
+        .associate("cart-2", &[RON, RON])
+        .send()
+        .await
+        .created(&[RON]);
+}
+
+#[tokio::test]
+async fn a_hundred_customers_fit_into_one_request() {
+    let world = World::new().await;
+    let ids: Vec<String> = (0..100).map(|id| format!("customer-{id:03}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    world
+        .associate("cart-1", &ids[..50])
+        .send()
+        .await
+        .created(&ids[..50]);
+    world.associate("cart-1", &ids).send().await.created(&ids);
+    world.associate("cart-1", &ids).send().await.unchanged();
+    assert_eq!(world.stored().await.len(), 100);
+}
+
+#[tokio::test]
+async fn an_item_has_the_attributes_of_the_contract() {
+    let world = World::new().await;
+    world
+        .post("cart-1")
+        .back_end()
+        .body(linkage(&[RON]))
+        .send()
+        .await
+        .created(&[RON]);
+    let items = world.items().await;
+    let [item] = items.as_slice() else {
+        panic!("{items:?}")
+    };
+    let text = |name: &str| item[name].as_s().unwrap().as_str();
+    assert_eq!(text("id"), "cart-1#ron");
+    assert_eq!(text("cart_id"), "cart-1");
+    assert_eq!(text("customer_id"), RON);
+    assert_eq!(text("associated_by"), "storefront");
+    assert!(uuid::Uuid::parse_str(text("write_id")).is_ok());
+    let at = text("associated_at");
+    assert_eq!(
+        (at.len(), &at[10..11], &at[19..20], &at[23..]),
+        (24, "T", ".", "Z"),
+        "{at}"
+    );
+    assert_eq!(item.len(), 6, "{item:?}");
+}
+
+#[tokio::test]
+async fn unknown_members_of_the_document_are_ignored() {
+    let world = World::new().await;
+    let body = json!({
+        "data": [{ "type": "customer", "id": RON, "meta": { "a": 1 }, "attributes": 7 }],
+        "meta": null,
+        "jsonapi": { "version": "1.1" },
+    });
+    world
+        .post("cart-1")
+        .back_end()
+        .body(body)
+        .send()
+        .await
+        .created(&[RON]);
+}
+
+#[tokio::test]
+async fn preferring_the_representation_turns_204_into_200() {
+    let world = World::new().await;
+    let prefer = |value| {
+        let call = world.associate("cart-1", &[RON]).header("prefer", value);
+        async { call.send().await }
+    };
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    for value in [
+        "return=representation",
+        "respond-async, Return=\"representation\"; x=y",
+        "return=representation, return=minimal",
+    ] {
+        let answer = prefer(value).await;
+        answer.created(&[RON]);
+        assert_eq!(
+            answer.header("preference-applied"),
+            Some("return=representation")
+        );
+    }
+    for value in [
+        "return=minimal",
+        "return=minimal, return=representation",
+        "return",
+        "",
+    ] {
+        prefer(value).await.unchanged();
+    }
+}
+
+#[tokio::test]
+async fn an_association_with_a_lifetime_expires_and_is_renewed_by_a_repeated_post() {
+    let world = World::with(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
+    let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
+    let token = authorities().access.token("back-end", &exp).unwrap();
+    let one = || world.post("cart-1").bearer(&token).body(linkage(&[RON]));
+    let two = || {
+        world
+            .post("cart-2")
+            .bearer(&token)
+            .body(linkage(&["a", "b"]))
+    };
+    one().send().await.created(&[RON]);
+    two().send().await.created(&["a", "b"]);
+
+    world.pass(DAY);
+    one().send().await.unchanged();
+    two().send().await.unchanged();
+    world.pass(DAY + DAY / 2);
+    one().send().await.unchanged();
+    two().send().await.unchanged();
+
+    world.pass(2 * DAY);
+    one().send().await.created(&[RON]);
+    two().send().await.created(&["a", "b"]);
+    assert_eq!(world.stored().await.len(), 3);
+}
+
+#[tokio::test]
+async fn an_expired_item_among_others_is_made_anew_and_the_others_stay() {
+    let world = World::with(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
+    let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
+    let token = authorities().access.token("back-end", &exp).unwrap();
+    let associate = |ids: &[&str]| world.post("cart-1").bearer(&token).body(linkage(ids));
+    associate(&["a"]).send().await.created(&["a"]);
+    world.pass(DAY);
+    associate(&["b", "c"]).send().await.created(&["b", "c"]);
+    world.pass(DAY);
+    associate(&["a", "b"]).send().await.created(&["a", "b"]);
+    associate(&["a", "b", "c"]).send().await.unchanged();
+}
+
+#[tokio::test]
+async fn a_cart_can_have_many_customers_and_a_customer_many_carts() {
+    let world = World::new().await;
+    world
+        .associate("cart-1", &["a"])
+        .send()
+        .await
+        .created(&["a"]);
+    world
+        .associate("cart-1", &["b"])
+        .send()
+        .await
+        .created(&["b"]);
+    world
+        .associate("cart-2", &["a"])
+        .send()
+        .await
+        .created(&["a"]);
+    assert_eq!(world.stored().await.len(), 3);
+}

@@ -1,0 +1,329 @@
+//! Who may do what, and what a refused caller is told.
+
+use serde_json::{Value, json};
+
+use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
+
+#[tokio::test]
+async fn client_credentials_act_for_every_customer() {
+    let world = World::new().await;
+    for grant in ["client_credentials", "client-credentials"] {
+        let call = world
+            .post("cart-1")
+            .grant(grant)
+            .body(linkage(&[grant, "another"]));
+        call.send().await.created(&[grant, "another"]);
+    }
+}
+
+#[tokio::test]
+async fn a_customer_token_acts_for_its_customer_alone_whatever_the_grant() {
+    let world = World::new().await;
+    for grant in ["implicit", "client_credentials", "password"] {
+        let cart = format!("cart-{grant}");
+        let call = |customers: &[&str]| {
+            let call = world
+                .post(&cart)
+                .grant(grant)
+                .customer_token(&customer_token(RON));
+            call.body(linkage(customers))
+        };
+        for others in [&["hermione"][..], &[RON, "hermione"]] {
+            let source = call(others).send().await.refused(403, "other_customer");
+            assert_eq!(source, json!({ "pointer": "/data" }));
+        }
+        call(&[RON]).send().await.created(&[RON]);
+    }
+    assert_eq!(world.stored().await.len(), 3);
+}
+
+#[tokio::test]
+async fn another_grant_without_a_customer_token_acts_for_nobody() {
+    let world = World::new().await;
+    let oddly_typed = [
+        json!(["client_credentials"]),
+        json!({ "client_credentials": 1 }),
+        json!(null),
+    ];
+    let tokens = oddly_typed.map(|grant| {
+        authorities()
+            .access
+            .token("storefront", &json!({ "grant_type": grant }))
+            .unwrap()
+    });
+    let tokens = tokens
+        .into_iter()
+        .chain(["implicit", "", "CLIENT_CREDENTIALS"].map(access_token));
+    for token in tokens {
+        let answer = world
+            .post("cart-1")
+            .bearer(&token)
+            .body(linkage(&[RON]))
+            .send()
+            .await;
+        let source = answer.refused(403, "customer_token_required");
+        assert_eq!(source, json!({ "header": "x-moltin-customer-token" }));
+    }
+    assert!(world.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_grant_may_be_in_another_claim() {
+    let world = World::with(&[("ACCESS_TOKEN_GRANT_CLAIM", "gty")]).await;
+    let claims = json!({ "gty": "client-credentials", "grant_type": "implicit" });
+    let token = authorities().access.token("back-end", &claims).unwrap();
+    world
+        .post("cart-1")
+        .bearer(&token)
+        .body(linkage(&[RON]))
+        .send()
+        .await
+        .created(&[RON]);
+    let usual = world.associate("cart-1", &[RON]).send().await;
+    usual.refused(403, "customer_token_required");
+}
+
+#[tokio::test]
+async fn without_a_bearer_token_the_answer_asks_for_one() {
+    let world = World::new().await;
+    let call = || {
+        world
+            .associate("cart-1", &[RON])
+            .without_header("authorization")
+    };
+    let token = access_token("client_credentials");
+    let basic = format!("Basic {token}");
+    for call in [
+        call(),
+        call().header("authorization", ""),
+        call().header("authorization", "Bearer"),
+        call().header("authorization", "Bearer  "),
+        call().header("authorization", &basic),
+        call().header("authorization", &token),
+    ] {
+        let answer = call.customer_token(&customer_token(RON)).send().await;
+        let source = answer.refused(401, "access_token_required");
+        assert_eq!(source, json!({ "header": "Authorization" }));
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    assert!(world.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_scheme_is_taken_in_any_case_and_with_any_spaces() {
+    let world = World::new().await;
+    let token = access_token("client_credentials");
+    for (cart, header) in [("a", "bearer "), ("b", "BEARER "), ("c", "Bearer   ")] {
+        let call = world
+            .associate(cart, &[RON])
+            .header("authorization", &format!("{header}{token}"));
+        call.send().await.created(&[RON]);
+    }
+}
+
+#[tokio::test]
+async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
+    let world = World::new().await;
+    let access = &authorities().access;
+    let customer = &authorities().customer;
+    let no_customer = customer.token("not a customer", &json!({})).unwrap();
+    let expired = customer.token(RON, &json!({ "exp": 1 })).unwrap();
+    let of_the_other_kind = access.access_token(RON, "client_credentials").unwrap();
+    for token in [
+        "",
+        " ",
+        "null",
+        "x.y.z",
+        &no_customer,
+        &expired,
+        &of_the_other_kind,
+    ] {
+        let answer = world
+            .associate("cart-1", &[RON])
+            .customer_token(token)
+            .send()
+            .await;
+        let source = answer.refused(401, "invalid_customer_token");
+        assert_eq!(
+            source,
+            json!({ "header": "x-moltin-customer-token" }),
+            "{token}"
+        );
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some("Bearer error=\"invalid_token\"")
+        );
+    }
+    assert!(world.stored().await.is_empty());
+}
+
+/// The claims and headers that the library by itself would let pass stand here
+/// with the others: what counts is that the function refuses them.
+#[tokio::test]
+async fn a_bad_access_token_is_401_and_the_answer_is_the_same_whatever_is_wrong() {
+    let world = World::new().await;
+    let access = &authorities().access;
+    let claims = |claims: Value| access.token("back-end", &with_grant(claims)).unwrap();
+    let header = |name: &str, value: Value| token_with_header(name, value);
+    let good = access_token("client_credentials");
+    let long = "x".repeat(5000);
+    let mut answers = Vec::new();
+    for (name, token) in [
+        ("no token", "x".to_owned()),
+        ("two parts", good.rsplit_once('.').unwrap().0.to_owned()),
+        ("four parts", format!("{good}.x")),
+        (
+            "no signature",
+            format!("{}.", good.rsplit_once('.').unwrap().0),
+        ),
+        ("padding", format!("{good}=")),
+        ("another signature", format!("{}A", &good[..good.len() - 2])),
+        ("white space", good.replace('.', ". ")),
+        ("too long", claims(json!({ "padding": long }))),
+        ("expired", claims(json!({ "exp": 1_700_000_000 }))),
+        ("exp missing", claims(json!({ "exp": null }))),
+        ("exp as text", claims(json!({ "exp": "1900000000" }))),
+        (
+            "exp far ahead",
+            claims(json!({ "exp": 253_402_300_800_u64 })),
+        ),
+        (
+            "exp in milliseconds",
+            claims(json!({ "exp": 1_800_000_000_000_u64 })),
+        ),
+        ("exp at the end of i64", claims(json!({ "exp": i64::MAX }))),
+        ("not yet valid", claims(json!({ "nbf": 1_990_000_000 }))),
+        ("nbf as text", claims(json!({ "nbf": "0" }))),
+        ("iss missing", claims(json!({ "iss": null }))),
+        (
+            "iss another",
+            claims(json!({ "iss": "https://auth.example.com/" })),
+        ),
+        ("iss as array", claims(json!({ "iss": [access.issuer] }))),
+        ("aud missing", claims(json!({ "aud": null }))),
+        ("aud another", claims(json!({ "aud": "cart" }))),
+        ("aud others", claims(json!({ "aud": ["a", "b"] }))),
+        ("aud empty", claims(json!({ "aud": [] }))),
+        (
+            "aud oddly typed",
+            claims(json!({ "aud": [access.audience, 7] })),
+        ),
+        ("sub missing", claims(json!({ "sub": null }))),
+        ("sub empty", claims(json!({ "sub": "" }))),
+        ("sub as number", claims(json!({ "sub": 7 }))),
+        ("crit", header("crit", json!(["x"]))),
+        ("jku", header("jku", json!("https://example.com/jwks"))),
+        ("jwk", header("jwk", json!({ "kty": "oct" }))),
+        ("x5u", header("x5u", json!("https://example.com/x"))),
+        ("x5c", header("x5c", json!(["x"]))),
+        ("unknown kid", header("kid", json!("another"))),
+        ("kid as number", header("kid", json!(7))),
+        ("alg none", header("alg", json!("none"))),
+        ("alg HS256", header("alg", json!("HS256"))),
+        ("alg of another key", header("alg", json!("EdDSA"))),
+        ("a customer token", customer_token(RON)),
+    ] {
+        let answer = world
+            .associate("cart-1", &[RON])
+            .bearer(&token)
+            .send()
+            .await;
+        let source = answer.refused(401, "invalid_access_token");
+        assert_eq!(source, json!({ "header": "Authorization" }), "{name}");
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some("Bearer error=\"invalid_token\"")
+        );
+        answers.push(answer);
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    assert!(world.stored().await.is_empty());
+}
+
+fn with_grant(mut claims: Value) -> Value {
+    claims["grant_type"] = json!("client_credentials");
+    claims
+}
+
+/// A token that is right but for one member of its header, with a signature over
+/// just that header.
+fn token_with_header(name: &str, value: Value) -> String {
+    let access = &authorities().access;
+    let good = access
+        .access_token("back-end", "client_credentials")
+        .unwrap();
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let (header, claims) = signed.split_once('.').unwrap();
+    let mut header: Value = serde_json::from_slice(&decode(header)).unwrap();
+    header[name] = value;
+    access
+        .key
+        .sign_parts(
+            &header.to_string(),
+            &String::from_utf8(decode(claims)).unwrap(),
+        )
+        .unwrap()
+}
+
+fn decode(part: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(part)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_member_that_stands_twice_in_a_token_refuses_it() {
+    let world = World::new().await;
+    let key = &authorities().access.key;
+    let header = r#"{"alg":"ES256","kid":"access-1"}"#;
+    let claims = r#""iss":"https://auth.example.com","aud":"carts","sub":"a","exp":2000000000,"grant_type":"client_credentials""#;
+    let token =
+        |header: &str, claims: &str| key.sign_parts(header, &format!("{{{claims}}}")).unwrap();
+    let call = |token: &str| world.post("cart-1").bearer(token).body(linkage(&[RON]));
+    for token in [
+        token(header, &format!(r#"{claims},"sub":"b""#)),
+        token(header, &format!(r#""grant_type":"implicit",{claims}"#)),
+        token(
+            r#"{"alg":"ES256","kid":"access-1","kid":"access-1"}"#,
+            claims,
+        ),
+        token(r#"{"alg":"none","alg":"ES256","kid":"access-1"}"#, claims),
+    ] {
+        call(&token)
+            .send()
+            .await
+            .refused(401, "invalid_access_token");
+    }
+    call(&token(header, claims)).send().await.created(&[RON]);
+}
+
+#[tokio::test]
+async fn times_have_a_leeway_of_half_a_minute() {
+    let world = World::new().await;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let call = |claims: Value| {
+        let token = authorities()
+            .access
+            .token("back-end", &with_grant(claims))
+            .unwrap();
+        world
+            .post("cart-1")
+            .bearer(&token)
+            .body(linkage(&[RON]))
+            .send()
+    };
+    for (claims, good) in [
+        (json!({ "exp": now - 20 }), true),
+        (json!({ "exp": now as f64 - 20.5 }), true),
+        (json!({ "exp": now - 31 }), false),
+        (json!({ "nbf": now + 20 }), true),
+        (json!({ "nbf": now + 60 }), false),
+    ] {
+        let answer = call(claims.clone()).await;
+        assert_eq!(answer.status < 300, good, "{claims}: {answer:?}");
+    }
+}

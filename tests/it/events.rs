@@ -1,0 +1,278 @@
+//! The events in `events/`: samples for people, fixtures here, so that they
+//! cannot rot. And the shapes that API Gateway, function URLs and
+//! `cargo lambda watch` give one request.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::call::Call;
+use crate::support::{World, access_token, customer_token, linkage};
+
+/// Each sample and what it is answered with, one after the other on one table.
+const SAMPLES: [(&str, u64); 10] = [
+    ("associate-client-credentials", 200),
+    ("associate-customer-token", 204),
+    ("associate-several-named-stage", 200),
+    ("associate-rest-api", 204),
+    ("associate-function-url", 204),
+    ("bad-body", 400),
+    ("bad-method", 405),
+    ("refused-no-customer-token", 403),
+    ("refused-no-token", 401),
+    ("refused-other-customer", 403),
+];
+
+/// A sample with tokens in it.
+pub(crate) fn sample(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("events")
+        .join(name);
+    let text = std::fs::read_to_string(path.with_extension("json")).unwrap();
+    let text = text
+        .replace(
+            "CLIENT_CREDENTIALS_TOKEN",
+            &access_token("client_credentials"),
+        )
+        .replace("IMPLICIT_TOKEN", &access_token("implicit"))
+        .replace(
+            "CUSTOMER_TOKEN",
+            &customer_token("b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe"),
+        );
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn every_sample_is_answered_as_it_says() {
+    let world = World::new().await;
+    for (name, status) in SAMPLES {
+        let answer = Call::event(world.app(), sample(name)).send().await;
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
+    }
+}
+
+#[test]
+fn every_sample_is_tested() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| {
+            file.unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    let tested = SAMPLES.map(|(name, _)| name.to_owned()).into();
+    assert_eq!(files, tested);
+}
+
+/// The sample with one thing changed.
+fn changed(name: &str, pointer: &str, value: Value) -> Value {
+    let mut event = sample(name);
+    let (parent, member) = pointer.rsplit_once('/').unwrap();
+    let parent = event.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    if value.is_null() {
+        parent.remove(member);
+    } else {
+        parent.insert(member.to_owned(), value);
+    }
+    event
+}
+
+#[tokio::test]
+async fn the_route_is_found_in_every_shape_of_an_event() {
+    let world = World::new().await;
+    let http_api = "associate-client-credentials";
+    let named_stage = "associate-several-named-stage";
+    let rest_api = "associate-rest-api";
+    let path = "/v2/carts/cart-1/relationships/customers";
+    for event in [
+        // Without path parameters, the path tells.
+        changed(http_api, "/pathParameters", Value::Null),
+        changed(named_stage, "/pathParameters", Value::Null),
+        changed(rest_api, "/pathParameters", Value::Null),
+        changed(http_api, "/routeKey", json!("$default")),
+        // With them, the gateway's word is taken, behind whatever base path.
+        changed(http_api, "/rawPath", json!(format!("/shop/api{path}"))),
+        changed(rest_api, "/path", json!(format!("/shop{path}"))),
+        // A greedy proxy has the path without stage or base path.
+        {
+            let mut event = changed(http_api, "/routeKey", json!("ANY /{proxy+}"));
+            event["pathParameters"] = json!({ "proxy": &path[1..] });
+            event["rawPath"] = json!(format!("/base{path}"));
+            event
+        },
+        // A stage may have the name of a segment.
+        {
+            let mut event = changed(named_stage, "/pathParameters", Value::Null);
+            event["requestContext"]["stage"] = json!("v2");
+            event["rawPath"] = json!(format!("/v2{path}"));
+            event
+        },
+    ] {
+        let answer = Call::event(world.app(), event.clone()).send().await;
+        assert!([200, 204].contains(&answer.status), "{answer:?} to {event}");
+    }
+}
+
+#[tokio::test]
+async fn header_names_are_taken_in_any_case() {
+    let world = World::new().await;
+    for (name, event) in [
+        ("associate-client-credentials", "AUTHORIZATION"),
+        ("associate-client-credentials", "aUtHoRiZaTiOn"),
+    ]
+    .map(|(name, header)| (header, sample(name)))
+    {
+        let mut event = event;
+        let headers = event["headers"].as_object_mut().unwrap();
+        let token = headers.remove("authorization").unwrap();
+        headers.insert(name.to_owned(), token);
+        let answer = Call::event(world.app(), event).send().await;
+        assert!([200, 204].contains(&answer.status), "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_sent_twice_is_not_believed() {
+    let world = World::new().await;
+    let mut event = sample("associate-rest-api");
+    let token = event["headers"]["Authorization"].clone();
+    event["multiValueHeaders"]["Authorization"] = json!([token, token]);
+    let answer = Call::event(world.app(), event).send().await;
+    answer.refused(401, "invalid_access_token");
+
+    let mut event = sample("associate-customer-token");
+    event["headers"]["X-Moltin-Customer-Token"] = json!(customer_token("other"));
+    let answer = Call::event(world.app(), event).send().await;
+    answer.refused(401, "invalid_customer_token");
+
+    let mut event = sample("associate-client-credentials");
+    let token = event["headers"]["authorization"].as_str().unwrap();
+    event["headers"]["authorization"] = json!(format!("{token},{token}"));
+    let answer = Call::event(world.app(), event).send().await;
+    answer.refused(401, "invalid_access_token");
+    assert!(world.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_event_of_cargo_lambda_watch_is_understood() {
+    let world = World::new().await;
+    let mut event = sample("associate-client-credentials");
+    // Headers that are not strings, and null where API Gateway leaves out.
+    event["headers"]["content-length"] = json!(72);
+    event["cookies"] = Value::Null;
+    event["queryStringParameters"] = json!({});
+    event["requestContext"]["authorizer"] = json!({ "anything": [1] });
+    event["requestContext"]["timeEpoch"] = json!("never");
+    event["stageVariables"] = json!(7);
+    assert_eq!(Call::event(world.app(), event).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_no_event_of_an_api_is_answered_all_the_same() {
+    let world = World::new().await;
+    for (event, status) in [
+        (json!({}), 404),
+        (json!(null), 400),
+        (json!("text"), 400),
+        (json!(7), 400),
+        (json!({ "Records": [{ "eventSource": "aws:sqs" }] }), 404),
+        (
+            json!({ "rawPath": 7, "requestContext": [], "headers": "x", "body": {} }),
+            404,
+        ),
+        (
+            changed("associate-client-credentials", "/headers", Value::Null),
+            401,
+        ),
+        (
+            changed("associate-client-credentials", "/headers", json!([])),
+            401,
+        ),
+        (
+            changed(
+                "associate-client-credentials",
+                "/headers/authorization",
+                json!(7),
+            ),
+            401,
+        ),
+        (
+            changed("associate-client-credentials", "/body", json!(7)),
+            400,
+        ),
+        (
+            changed(
+                "associate-client-credentials",
+                "/headers/host",
+                json!("a b:c/ü"),
+            ),
+            200,
+        ),
+        (
+            changed("associate-client-credentials", "/headers/host", json!("")),
+            204,
+        ),
+        (
+            changed(
+                "associate-client-credentials",
+                "/headers/x-forwarded-proto",
+                json!("1:"),
+            ),
+            204,
+        ),
+        (
+            changed(
+                "associate-client-credentials",
+                "/rawQueryString",
+                json!("%%%=\u{0}&#"),
+            ),
+            204,
+        ),
+        (
+            changed(
+                "associate-client-credentials",
+                "/requestContext/http/method",
+                json!(""),
+            ),
+            405,
+        ),
+        (
+            changed(
+                "associate-client-credentials",
+                "/requestContext/http/method",
+                json!("P Ö"),
+            ),
+            405,
+        ),
+        (
+            changed(
+                "associate-client-credentials",
+                "/isBase64Encoded",
+                json!(true),
+            ),
+            400,
+        ),
+    ] {
+        let answer = Call::event(world.app(), event.clone()).send().await;
+        assert_eq!(answer.status, status, "{answer:?} to {event}");
+    }
+}
+
+#[tokio::test]
+async fn a_cart_id_is_taken_as_it_comes() {
+    let world = World::new().await;
+    let body = linkage(&["a"]);
+    // API Gateway decodes a path parameter, the local emulator does not.
+    for cart in ["a/b", "a%2Fb", "a b", "a%20b", "", "%"] {
+        let answer = world.post(cart).back_end().body(body.clone()).send().await;
+        let source = answer.refused(400, "invalid_id");
+        assert_eq!(source, json!({ "parameter": "cartId" }), "{cart}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The integration tests: the handler called with API Gateway's events, and the
+//! built Lambda as a process under the Lambda Runtime API, both with the real
+//! SDK over HTTP to a real engine.
+
+mod associate;
+mod bad_requests;
+mod credentials;
+mod events;
+mod process;
+mod support;

@@ -1,0 +1,249 @@
+//! The built Lambda as a process: start, logs, and what it does when it cannot
+//! start.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::events::sample;
+use crate::support::function::Function;
+use crate::support::{World, environment};
+
+#[tokio::test]
+async fn the_built_function_answers_events() {
+    let world = World::new().await;
+    let function = Function::start(world.env()).await;
+    let event = sample("associate-client-credentials");
+    assert_eq!(function.invoke(&event).await.status, 200);
+    assert_eq!(function.invoke(&event).await.status, 204);
+    let rest_api = sample("associate-rest-api");
+    assert_eq!(function.invoke(&rest_api).await.status, 204);
+    assert_eq!(world.stored().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_is_one_line_with_the_keys_of_powertools() {
+    let world = World::new().await;
+    let mut function = Function::start(world.env()).await;
+    let mut event = sample("associate-customer-token");
+    for (outcome, status, cold_start) in [("created", 200, true), ("unchanged", 204, false)] {
+        function.invoke(&event).await;
+        let (_, line) = function.line().await;
+        for (name, value) in [
+            ("level", json!("INFO")),
+            ("message", json!("request")),
+            ("service", json!("cart-associations")),
+            ("function_name", json!("test")),
+            ("cold_start", json!(cold_start)),
+            (
+                "route",
+                json!("POST /v2/carts/{cartId}/relationships/customers"),
+            ),
+            ("status", json!(status)),
+            ("outcome", json!(outcome)),
+            ("grant", json!("customer")),
+            ("store_attempts", json!(1)),
+        ] {
+            assert_eq!(line[name], value, "{line}");
+        }
+        assert_eq!(line["timestamp"].as_str().unwrap().len(), 24);
+        assert_eq!(line["function_request_id"].as_str().unwrap().len(), 36);
+        assert!(
+            line["xray_trace_id"]
+                .as_str()
+                .unwrap()
+                .starts_with("Root=1-")
+        );
+        let (took, stored) = (&line["duration_ms"], &line["store_ms"]);
+        assert!(took.as_f64().unwrap() >= stored.as_f64().unwrap(), "{line}");
+        assert!(stored.as_f64().unwrap() > 0.0, "{line}");
+    }
+    event["headers"]["authorization"] = json!("Bearer x.y.z");
+    function.invoke(&event).await;
+    let (_, line) = function.line().await;
+    let refused = (&line["outcome"], &line["cause"], &line["level"]);
+    assert_eq!(
+        refused,
+        (
+            &json!("invalid_access_token"),
+            &json!("not_compact_jws"),
+            &json!("INFO")
+        )
+    );
+    assert_eq!(
+        (&line["grant"], &line["store_attempts"]),
+        (&json!("none"), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn no_line_has_a_token_a_body_or_an_identifier() {
+    let world = World::new().await;
+    let mut function = Function::start(world.env()).await;
+    for name in [
+        "associate-customer-token",
+        "associate-rest-api",
+        "bad-body",
+        "refused-other-customer",
+        "refused-no-customer-token",
+    ] {
+        let event = sample(name);
+        function.invoke(&event).await;
+        let (line, _) = function.line().await;
+        let headers = event["headers"].as_object().unwrap();
+        let tokens = headers
+            .iter()
+            .filter(|(name, _)| {
+                ["authorization", "x-moltin-customer-token"].contains(&&*name.to_lowercase())
+            })
+            .flat_map(|(_, value)| value.as_str().unwrap().split(['.', ' ']))
+            .filter(|part| *part != "Bearer");
+        let ids = [
+            "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11",
+            "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe",
+            "not an id",
+        ];
+        for secret in tokens.chain(ids) {
+            assert!(!line.contains(secret), "{name}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_without_configuration_names_all_that_is_missing_and_fails() {
+    let mut function = Function::start(&BTreeMap::new()).await;
+    let (error, exit) = function.refuse().await;
+    assert!(!exit.success());
+    let (_, line) = function.line().await;
+    assert_eq!(line["level"], json!("ERROR"));
+    for text in [&error["errorMessage"], &line["cause"]] {
+        for name in [
+            "TABLE_NAME",
+            "ACCESS_TOKEN_JWKS",
+            "ACCESS_TOKEN_ISSUER",
+            "ACCESS_TOKEN_AUDIENCE",
+            "CUSTOMER_TOKEN_JWKS",
+            "CUSTOMER_TOKEN_ISSUER",
+            "CUSTOMER_TOKEN_AUDIENCE",
+        ] {
+            assert!(
+                text.as_str()
+                    .unwrap()
+                    .contains(&format!("{name} is required")),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_fault_of_a_configuration_is_told_at_once() {
+    let same = environment(&[]);
+    let mut function = Function::start(&environment(&[
+        (
+            "ACCESS_TOKEN_JWKS",
+            r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#,
+        ),
+        ("CUSTOMER_TOKEN_JWKS", "-----BEGIN PUBLIC KEY-----"),
+        ("ASSOCIATION_LIFETIME_DAYS", "3651"),
+        ("ERROR_DOCS_URL", "docs"),
+    ]))
+    .await;
+    let (error, exit) = function.refuse().await;
+    assert!(!exit.success());
+    let text = error["errorMessage"].as_str().unwrap();
+    for name in [
+        "ACCESS_TOKEN_JWKS",
+        "CUSTOMER_TOKEN_JWKS",
+        "ASSOCIATION_LIFETIME_DAYS",
+        "ERROR_DOCS_URL",
+    ] {
+        assert!(text.contains(name), "{text}");
+    }
+    assert!(!text.contains("c2VjcmV0"), "{text}");
+
+    let mut function = Function::start(&environment(&[
+        ("CUSTOMER_TOKEN_ISSUER", &same["ACCESS_TOKEN_ISSUER"]),
+        ("CUSTOMER_TOKEN_AUDIENCE", &same["ACCESS_TOKEN_AUDIENCE"]),
+    ]))
+    .await;
+    let (error, _) = function.refuse().await;
+    assert!(
+        error["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("must differ"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_log_level_is_told_once_and_info_is_used() {
+    let mut env = World::new().await.env().clone();
+    env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "LOUD".to_owned());
+    let mut function = Function::start(&env).await;
+    let (_, told) = function.line().await;
+    assert_eq!(told["level"], json!("WARN"));
+    assert!(
+        told["message"]
+            .as_str()
+            .unwrap()
+            .contains("AWS_LAMBDA_LOG_LEVEL"),
+        "{told}"
+    );
+    for _ in 0..2 {
+        function.invoke(&json!({})).await;
+        let (_, line) = function.line().await;
+        assert_eq!(
+            (&line["level"], &line["outcome"]),
+            (&json!("INFO"), &json!("route_not_found"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_level_above_info_silences_the_lines_of_requests() {
+    let mut env = World::new().await.env().clone();
+    env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "warn".to_owned());
+    // A table that is not there is a fault of the set-up, told at ERROR.
+    env.insert("TABLE_NAME".to_owned(), "no-such-table".to_owned());
+    let mut function = Function::start(&env).await;
+    function.invoke(&sample("bad-body")).await;
+    let answer = function
+        .invoke(&sample("associate-client-credentials"))
+        .await;
+    answer.refused(500, "internal_error");
+    let (_, line) = function.line().await;
+    assert_eq!(
+        (&line["level"], &line["status"]),
+        (&json!("ERROR"), &json!(500))
+    );
+    assert!(
+        line["cause"]
+            .as_str()
+            .unwrap()
+            .contains("ResourceNotFoundException"),
+        "{line}"
+    );
+    assert!(!answer.body.unwrap().contains("Resource"));
+}
+
+#[tokio::test]
+async fn an_event_that_is_none_ends_its_invocation_alone() {
+    let world = World::new().await;
+    let function = Function::start(world.env()).await;
+    for event in [
+        Value::Null,
+        json!([]),
+        json!({ "headers": { "host": "\u{0}" } }),
+    ] {
+        assert!(function.invoke(&event).await.status < 500);
+    }
+    assert_eq!(
+        function
+            .invoke(&sample("associate-client-credentials"))
+            .await
+            .status,
+        200
+    );
+}

@@ -1,0 +1,115 @@
+//! What came back, and what a test may say of it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::linkage;
+
+/// An answer as API Gateway would get it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u64,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Option<String>,
+}
+
+impl Answer {
+    /// Reads what the function returns, and holds every answer to what the
+    /// contract says of all of them.
+    pub(crate) fn read(response: &Value) -> Self {
+        let answer = Self {
+            status: response["statusCode"].as_u64().unwrap(),
+            headers: serde_json::from_value(response["headers"].clone()).unwrap(),
+            body: serde_json::from_value(response["body"].clone()).unwrap(),
+        };
+        assert_eq!(response["isBase64Encoded"], json!(false));
+        assert_eq!(answer.header("vary"), Some("Accept"));
+        if answer.status == 204 {
+            assert_eq!((&answer.body, answer.header("content-type")), (&None, None));
+        } else {
+            let content_type = answer.header("content-type").unwrap();
+            assert!(
+                ["application/json", "application/vnd.api+json"].contains(&content_type),
+                "{content_type}"
+            );
+            answer.document();
+        }
+        if answer.status >= 400 {
+            answer.check_errors();
+        }
+        answer
+    }
+
+    fn check_errors(&self) {
+        let document = self.document();
+        let errors = document["errors"].as_array().unwrap();
+        assert!(!errors.is_empty());
+        for error in errors {
+            assert_eq!(error["status"], json!(self.status.to_string()));
+            for name in ["id", "code", "title", "detail"] {
+                assert!(
+                    error[name].as_str().is_some_and(|text| !text.is_empty()),
+                    "{error}"
+                );
+            }
+        }
+        let needed = match self.status {
+            401 => Some("www-authenticate"),
+            405 => Some("allow"),
+            503 => Some("retry-after"),
+            _ => None,
+        };
+        for name in ["www-authenticate", "allow", "retry-after"] {
+            assert_eq!(
+                self.header(name).is_some(),
+                needed == Some(name),
+                "{name}: {self:?}"
+            );
+        }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn document(&self) -> Value {
+        serde_json::from_str(self.body.as_deref().unwrap()).unwrap()
+    }
+
+    /// At least one association is new: the seed's `200 OK`.
+    pub(crate) fn created(&self, customers: &[&str]) {
+        assert_eq!(self.status, 200, "{self:?}");
+        assert_eq!(self.document(), linkage(customers));
+    }
+
+    /// All were there: the seed's `204 No Content`.
+    pub(crate) fn unchanged(&self) {
+        assert_eq!(self.status, 204, "{self:?}");
+    }
+
+    /// Refused with one error of this code. Returns its `source`.
+    pub(crate) fn refused(&self, status: u64, code: &str) -> Value {
+        assert_eq!(
+            (self.status, self.codes()),
+            (status, vec![code.to_owned()]),
+            "{self:?}"
+        );
+        self.document()["errors"][0]["source"].clone()
+    }
+
+    /// The codes of all errors, in their order.
+    pub(crate) fn codes(&self) -> Vec<String> {
+        self.errors("code")
+            .iter()
+            .map(|code| code.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// One member of all errors, in their order.
+    pub(crate) fn errors(&self, name: &str) -> Vec<Value> {
+        let document = self.document();
+        let errors = document["errors"].as_array().unwrap();
+        errors.iter().map(|error| error[name].clone()).collect()
+    }
+}

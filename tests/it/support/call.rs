@@ -1,0 +1,108 @@
+//! A call of the handler, written as a sentence.
+
+use cart_associations::app::App;
+use lambda_http::{Context, LambdaEvent};
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::{access_token, customer_token};
+
+/// The id that the Runtime API gives the invocation.
+pub(crate) const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+
+/// A request on its way into an HTTP API event (payload format 2.0).
+pub(crate) struct Call<'w> {
+    app: &'w App,
+    event: Value,
+}
+
+impl<'w> Call<'w> {
+    pub(crate) fn new(app: &'w App, method: &str, cart: &str) -> Self {
+        let path = format!("/v2/carts/{cart}/relationships/customers");
+        let event = json!({
+            "version": "2.0",
+            "routeKey": "ANY /v2/carts/{cartId}/relationships/customers",
+            "rawPath": path,
+            "rawQueryString": "",
+            "headers": {},
+            "pathParameters": { "cartId": cart },
+            "requestContext": {
+                "http": { "method": method, "path": path },
+                "stage": "$default",
+            },
+            "isBase64Encoded": false,
+        });
+        Self { app, event }
+    }
+
+    /// Any event at all.
+    pub(crate) fn event(app: &'w App, event: Value) -> Self {
+        Self { app, event }
+    }
+
+    pub(crate) fn method(self, method: &str) -> Self {
+        self.set("/requestContext/http/method", json!(method))
+    }
+
+    /// By a back end: a client_credentials token alone.
+    pub(crate) fn back_end(self) -> Self {
+        self.grant("client_credentials")
+    }
+
+    /// By a storefront for a customer: an implicit token and a customer token.
+    pub(crate) fn customer(self, customer: &str) -> Self {
+        self.grant("implicit")
+            .customer_token(&customer_token(customer))
+    }
+
+    pub(crate) fn grant(self, grant: &str) -> Self {
+        let token = access_token(grant);
+        self.bearer(&token)
+    }
+
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn customer_token(self, token: &str) -> Self {
+        self.header("x-moltin-customer-token", token)
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.event["headers"][name] = json!(value);
+        self
+    }
+
+    pub(crate) fn without_header(mut self, name: &str) -> Self {
+        self.event["headers"].as_object_mut().unwrap().remove(name);
+        self
+    }
+
+    pub(crate) fn body(self, document: Value) -> Self {
+        self.text(&document.to_string())
+    }
+
+    pub(crate) fn text(mut self, body: &str) -> Self {
+        self.event["body"] = json!(body);
+        self
+    }
+
+    pub(crate) fn base64(mut self, body: &str) -> Self {
+        self.event["body"] = json!(body);
+        self.event["isBase64Encoded"] = json!(true);
+        self
+    }
+
+    fn set(mut self, pointer: &str, value: Value) -> Self {
+        *self.event.pointer_mut(pointer).unwrap() = value;
+        self
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let mut context = Context::default();
+        REQUEST_ID.clone_into(&mut context.request_id);
+        let payload = serde_json::value::to_raw_value(&self.event).unwrap();
+        let Ok(response) = self.app.handle(LambdaEvent::new(payload, context)).await;
+        Answer::read(&serde_json::to_value(&response).unwrap())
+    }
+}
