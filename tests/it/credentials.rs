@@ -258,7 +258,7 @@ fn token_with_header(name: &str, value: Value) -> String {
     header[name] = value;
     access
         .key
-        .sign_parts(
+        .sign(
             &header.to_string(),
             &String::from_utf8(decode(claims)).unwrap(),
         )
@@ -278,8 +278,7 @@ async fn a_member_that_stands_twice_in_a_token_refuses_it() {
     let key = &authorities().access.key;
     let header = r#"{"alg":"ES256","kid":"access-1"}"#;
     let claims = r#""iss":"https://auth.example.com","aud":"carts","sub":"a","exp":2000000000,"grant_type":"client_credentials""#;
-    let token =
-        |header: &str, claims: &str| key.sign_parts(header, &format!("{{{claims}}}")).unwrap();
+    let token = |header: &str, claims: &str| key.sign(header, &format!("{{{claims}}}")).unwrap();
     let call = |token: &str| world.post("cart-1").bearer(token).body(linkage(&[RON]));
     for token in [
         token(header, &format!(r#"{claims},"sub":"b""#)),

@@ -32,6 +32,7 @@ pub(crate) struct RuntimeApi {
     init_errors: mpsc::UnboundedReceiver<Value>,
 }
 
+#[derive(Debug)]
 struct Invocation {
     event: String,
     deadline_millis: u64,
@@ -80,10 +81,7 @@ impl RuntimeApi {
             deadline_millis,
             complete,
         };
-        self.invocations
-            .send(invocation)
-            .ok()
-            .expect("the server lives");
+        self.invocations.send(invocation).expect("the server lives");
         completed.await.expect("the function ends its invocations")
     }
 
