@@ -14,8 +14,8 @@ use crate::auth::{AuthError, Authenticator};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::error::Error;
-use crate::request::{AnswerType, Operation, Request};
-use crate::response::{self, ErrorDocuments, Outcome, Response, Wishes};
+use crate::request::{Manner, Operation, Request};
+use crate::response::{self, ErrorDocuments, Outcome, Response};
 use crate::store::{Budget, Store, StoreError};
 use crate::telemetry;
 
@@ -45,7 +45,7 @@ pub struct App {
 struct Trail {
     route: &'static str,
     grant: &'static str,
-    wishes: Wishes,
+    manner: Manner,
     budget: Budget,
 }
 
@@ -77,10 +77,7 @@ impl App {
         let mut trail = Trail {
             route: "none",
             grant: "none",
-            wishes: Wishes {
-                answer_type: AnswerType::Json,
-                representation: false,
-            },
+            manner: Manner::default(),
             budget: Budget::new(STORE_TIME.min(time.saturating_sub(STORE_RESERVE))),
         };
         let answer = AssertUnwindSafe(self.answer(event, &mut trail)).catch_unwind();
@@ -90,12 +87,10 @@ impl App {
             .unwrap_or_else(|panic| Err(Error::Panic(panic_message(&*panic))));
 
         let response = match &result {
-            Ok(outcome) => response::success(outcome, trail.wishes),
-            Err(error) => {
-                let answer_type = trail.wishes.answer_type;
-                self.error_documents
-                    .failure(error, answer_type, &context.request_id)
-            }
+            Ok(outcome) => response::success(outcome, trail.manner),
+            Err(error) => self
+                .error_documents
+                .failure(error, trail.manner, &context.request_id),
         };
         log(&trail, &response, &result, began.elapsed());
         response
@@ -104,10 +99,7 @@ impl App {
     /// The way: event -> request -> auth -> association -> store.
     async fn answer(&self, event: &str, trail: &mut Trail) -> Result<Outcome, Error> {
         let request = Request::parse(event)?;
-        trail.wishes = Wishes {
-            answer_type: request.answer_type(),
-            representation: request.prefers_representation(),
-        };
+        trail.manner = request.manner();
         let request = request.route()?;
         trail.route = request.name();
         let grant = self

@@ -13,6 +13,7 @@ use std::fmt;
 
 use self::body::BodyError;
 pub use self::body::{BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_FAULTS, MAX_MEMBERS};
+pub use self::event::PayloadFormat;
 use self::event::{Event, Header};
 pub use self::media_type::AnswerType;
 use crate::ids::{CartId, CustomerId};
@@ -92,6 +93,28 @@ impl fmt::Debug for Presented<'_> {
     }
 }
 
+/// How an answer is to be given.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// In which shape for the gateway.
+    pub payload_format: PayloadFormat,
+    /// In which media type.
+    pub answer_type: AnswerType,
+    /// With the members rather than empty.
+    pub representation: bool,
+}
+
+impl Default for Manner {
+    /// How an event is answered of which nothing is known.
+    fn default() -> Self {
+        Self {
+            payload_format: PayloadFormat::V1,
+            answer_type: AnswerType::Json,
+            representation: false,
+        }
+    }
+}
+
 /// An event that can be answered.
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -125,14 +148,17 @@ impl<'a> Request<'a> {
         Ok(Self { event })
     }
 
-    /// The media type that the caller wants an answer in, whatever it says.
-    pub fn answer_type(&self) -> AnswerType {
-        media_type::accepted(&self.event.header("accept")).answer_type
+    /// How the answer is to be given, whatever it says.
+    pub fn manner(&self) -> Manner {
+        Manner {
+            payload_format: self.event.payload_format(),
+            answer_type: media_type::accepted(&self.event.header("accept")).answer_type,
+            representation: self.prefers_representation(),
+        }
     }
 
-    /// Whether the caller prefers the members to an empty answer: `Prefer:
-    /// return=representation`, RFC 7240 section 4.2.
-    pub fn prefers_representation(&self) -> bool {
+    /// `Prefer: return=representation`, RFC 7240 section 4.2.
+    fn prefers_representation(&self) -> bool {
         let lists = match self.event.header("prefer") {
             Header::Absent => return false,
             Header::One(list) => vec![list],

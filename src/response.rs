@@ -14,7 +14,8 @@ use crate::auth::{AuthError, Forbidden, TokenKind};
 use crate::error::Error;
 use crate::ids::{CustomerId, InvalidId};
 use crate::request::{
-    AnswerType, BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_MEMBERS, RequestError,
+    AnswerType, BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_MEMBERS, Manner, PayloadFormat,
+    RequestError,
 };
 use crate::store::StoreError;
 
@@ -39,19 +40,10 @@ impl Outcome {
     }
 }
 
-/// How the caller wants the answer.
-#[derive(Debug, Clone, Copy)]
-pub struct Wishes {
-    /// In which media type.
-    pub answer_type: AnswerType,
-    /// With the members rather than empty.
-    pub representation: bool,
-}
-
-/// An answer in the shape that API Gateway takes for both of its payload
-/// formats.
+/// An answer in the shape that API Gateway takes.
 #[derive(Debug)]
 pub struct Response {
+    payload_format: PayloadFormat,
     status: StatusCode,
     headers: Vec<(&'static str, Cow<'static, str>)>,
     body: Option<String>,
@@ -81,28 +73,36 @@ impl Serialize for Response {
             map.serialize_entry("body", body)?;
         }
         map.serialize_entry("isBase64Encoded", &false)?;
+        // No cookie is ever set, but cargo-lambda refuses a 2.0 answer without
+        // the member, and a REST API one of which it does not know a member.
+        if self.payload_format == PayloadFormat::V2 {
+            map.serialize_entry("cookies", &[(); 0])?;
+        }
         map.end()
     }
 }
 
 /// The answer to a request that was served.
-pub fn success(outcome: &Outcome, wishes: Wishes) -> Response {
+pub fn success(outcome: &Outcome, manner: Manner) -> Response {
+    let payload_format = manner.payload_format;
     let mut headers = vec![("vary", "Accept".into())];
     match outcome {
-        Outcome::Associated(Associated::Unchanged, _) if !wishes.representation => Response {
+        Outcome::Associated(Associated::Unchanged, _) if !manner.representation => Response {
+            payload_format,
             status: StatusCode::NO_CONTENT,
             headers,
             body: None,
         },
         Outcome::Associated(_, customers) => {
-            if wishes.representation {
+            if manner.representation {
                 headers.push(("preference-applied", "return=representation".into()));
             }
-            headers.push(content_type(wishes.answer_type));
+            headers.push(content_type(manner.answer_type));
             let body = json(&LinkageDocument {
                 data: customers.iter().map(Linkage::from).collect(),
             });
             Response {
+                payload_format,
                 status: StatusCode::OK,
                 headers,
                 body: Some(body),
@@ -184,13 +184,13 @@ impl ErrorDocuments {
     }
 
     /// The answer to a request that was not served.
-    pub fn failure(&self, error: &Error, answer_type: AnswerType, request_id: &str) -> Response {
+    pub fn failure(&self, error: &Error, manner: Manner, request_id: &str) -> Response {
         let problems = problems(error);
         // All faults of one request are of one kind, so they share a status.
         let status = problems
             .first()
             .map_or(StatusCode::INTERNAL_SERVER_ERROR, |p| p.status);
-        let mut headers = vec![("vary", "Accept".into()), content_type(answer_type)];
+        let mut headers = vec![("vary", "Accept".into()), content_type(manner.answer_type)];
         headers.extend(header(error));
         let errors = problems
             .into_iter()
@@ -198,6 +198,7 @@ impl ErrorDocuments {
             .collect();
         let body = Some(json(&ErrorDocument { errors }));
         Response {
+            payload_format: manner.payload_format,
             status,
             headers,
             body,

@@ -22,8 +22,9 @@ use serde_json::value::RawValue;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event<'a> {
-    /// 2.0: `POST /v2/carts/{cartId}/relationships/customers`, or `$default`.
     #[serde(borrow)]
+    version: Option<&'a RawValue>,
+    /// 2.0: `POST /v2/carts/{cartId}/relationships/customers`, or `$default`.
     route_key: Option<&'a RawValue>,
     /// 1.0: the path part of a route key.
     resource: Option<&'a RawValue>,
@@ -51,6 +52,15 @@ struct Http<'a> {
     method: Option<&'a RawValue>,
 }
 
+/// In which shape the gateway takes the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadFormat {
+    /// 1.0: REST APIs.
+    V1,
+    /// 2.0: HTTP APIs, function URLs and `cargo lambda watch`.
+    V2,
+}
+
 /// All values that were sent under one header name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Header<'a> {
@@ -65,7 +75,18 @@ impl<'a> Event<'a> {
         serde_json::from_str(json)
     }
 
+    /// The payload format: 1.0 where the event does not say, as REST APIs do not.
+    pub(super) fn payload_format(&self) -> PayloadFormat {
+        match text(self.version).as_deref() {
+            Some("2.0") => PayloadFormat::V2,
+            _ => PayloadFormat::V1,
+        }
+    }
+
     /// The HTTP method, empty where the event has none.
+    ///
+    /// `cargo lambda watch` sends a field of format 1.0 too, always `GET`: what
+    /// format 2.0 has counts first.
     pub(super) fn method(&self) -> Cow<'a, str> {
         let http: Http<'a> = parsed(self.context().http).unwrap_or_default();
         text(http.method)

@@ -160,11 +160,37 @@ async fn a_credential_that_is_sent_twice_is_not_believed() {
     assert!(world.stored().await.is_empty());
 }
 
+/// As version 1.9.2 sends it, with the fields of several kinds of events.
 #[tokio::test]
 async fn the_event_of_cargo_lambda_watch_is_understood() {
     let world = World::new().await;
+    let token = access_token("client_credentials");
+    let event = json!({
+        "type": null, "methodArn": null, "httpMethod": "GET", "identitySource": null,
+        "authorizationToken": null, "resource": null, "version": "2.0", "routeKey": "$default",
+        "rawPath": "/v2/carts/cart-1/relationships/customers", "rawQueryString": null,
+        "headers": {
+            "host": "localhost:9000", "accept": "*/*", "content-length": "44",
+            "content-type": "application/json", "authorization": format!("Bearer {token}"),
+        },
+        "pathParameters": { "cartId": "cart-1" },
+        "requestContext": {
+            "routeKey": "$default", "accountId": null, "stage": "$default", "apiId": null,
+            "domainName": "localhost", "domainPrefix": "_", "timeEpoch": 1_795_389_654,
+            "http": { "method": "POST", "path": "/v2/carts/cart-1/relationships/customers" },
+        },
+        "stageVariables": {}, "body": linkage(&["ron"]).to_string(), "isBase64Encoded": false,
+    });
+    Call::event(world.app(), event)
+        .send()
+        .await
+        .created(&["ron"]);
+}
+
+#[tokio::test]
+async fn fields_of_no_meaning_here_may_be_anything() {
+    let world = World::new().await;
     let mut event = sample("associate-client-credentials");
-    // Headers that are not strings, and null where API Gateway leaves out.
     event["headers"]["content-length"] = json!(72);
     event["cookies"] = Value::Null;
     event["queryStringParameters"] = json!({});
@@ -172,6 +198,30 @@ async fn the_event_of_cargo_lambda_watch_is_understood() {
     event["requestContext"]["timeEpoch"] = json!("never");
     event["stageVariables"] = json!(7);
     assert_eq!(Call::event(world.app(), event).send().await.status, 200);
+}
+
+/// cargo-lambda refuses an answer of format 2.0 without `cookies`; a REST API
+/// knows five members of an answer and refuses others.
+#[tokio::test]
+async fn an_answer_has_the_members_of_its_payload_format() {
+    let world = World::new().await;
+    for name in ["associate-client-credentials", "bad-method"] {
+        let answer = Call::event(world.app(), sample(name)).respond().await;
+        assert_eq!(answer["cookies"], json!([]), "{name}");
+    }
+    let answer = Call::event(world.app(), sample("associate-rest-api"))
+        .respond()
+        .await;
+    let known = [
+        "statusCode",
+        "headers",
+        "multiValueHeaders",
+        "body",
+        "isBase64Encoded",
+    ];
+    for member in answer.as_object().unwrap().keys() {
+        assert!(known.contains(&member.as_str()), "{member}");
+    }
 }
 
 #[tokio::test]

@@ -99,10 +99,15 @@ impl<'w> Call<'w> {
     }
 
     pub(crate) async fn send(self) -> Answer {
+        Answer::read(&self.respond().await)
+    }
+
+    /// Sends the event and returns what the gateway would get.
+    pub(crate) async fn respond(self) -> Value {
         let mut context = Context::default();
         REQUEST_ID.clone_into(&mut context.request_id);
         let payload = serde_json::value::to_raw_value(&self.event).unwrap();
         let Ok(response) = self.app.handle(LambdaEvent::new(payload, context)).await;
-        Answer::read(&serde_json::to_value(&response).unwrap())
+        serde_json::to_value(&response).unwrap()
     }
 }
