@@ -14,6 +14,7 @@ use crate::auth::{AuthError, Authenticator};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::error::Error;
+use crate::http::Client;
 use crate::request::{Manner, Operation, Request};
 use crate::response::{self, ErrorDocuments, Outcome, Response};
 use crate::store::{Budget, Store, StoreError};
@@ -51,17 +52,24 @@ struct Trail {
 
 impl App {
     /// Puts the function together.
-    pub fn new(config: Config, store: Store, clock: Clock) -> Self {
+    pub fn new(config: Config, store: Store, http: &Client, clock: Clock) -> Self {
         Self {
             authenticator: Authenticator::new(
                 config.access_tokens,
                 config.customer_tokens,
                 config.grant_claim,
+                http,
+                &clock,
             ),
             associations: Associations::new(store, clock.clone(), config.association_lifetime),
             error_documents: ErrorDocuments::new(config.error_docs_url),
             clock,
         }
+    }
+
+    /// Gets ready for the first request what can be got ready.
+    pub async fn warm_up(&self) {
+        self.authenticator.load_keys().await;
     }
 
     /// Answers an event before its deadline, whatever it is. Every error
@@ -104,7 +112,8 @@ impl App {
         trail.route = request.name();
         let grant = self
             .authenticator
-            .authenticate(&request.credentials(), self.clock.now())?;
+            .authenticate(&request.credentials(), self.clock.now())
+            .await?;
         trail.grant = grant.name();
         match request.operation()? {
             Operation::Associate { cart, customers } => {
@@ -152,6 +161,9 @@ fn log(trail: &Trail, response: &Response, result: &Result<Outcome, Error>, took
                 }
                 Error::Auth(AuthError::InvalidToken { fault, .. }) => {
                     line!(info, code, cause = fault.name());
+                }
+                Error::Auth(AuthError::NoKeys { kind, .. }) => {
+                    line!(warn, code, key_set = kind.name())
                 }
                 Error::Store(
                     cause @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)),

@@ -4,13 +4,24 @@
 //! function that takes one cannot be called without.
 
 mod keys;
+mod remote;
 mod token;
 
-use crate::clock::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lambda_http::http::Uri;
+
+use crate::clock::{Clock, Timestamp};
+use crate::http::Client;
 use crate::ids::CustomerId;
 use crate::request::{Credentials, Presented};
+use crate::telemetry;
 
+use self::keys::{Found, Key};
 pub use self::keys::{KeyFault, KeySet, KeySetError, SkippedKey};
+pub use self::remote::CONNECT_TIMEOUT as KEYS_CONNECT_TIMEOUT;
+use self::remote::{NoKeys, RemoteKeySet};
 use self::token::{Claims, UnverifiedToken};
 pub use self::token::{Expected, LEEWAY, LONGEST_LIFETIME, MAX_TOKEN_BYTES, TokenFault};
 
@@ -18,17 +29,40 @@ pub use self::token::{Expected, LEEWAY, LONGEST_LIFETIME, MAX_TOKEN_BYTES, Token
 #[derive(Debug, Clone)]
 pub struct TokenPolicy {
     /// The keys that may have signed it.
-    pub keys: KeySet,
+    pub keys: KeySource,
     /// Who must have issued it and for whom.
     pub expected: Expected,
+}
+
+/// Where keys come from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// The configuration itself.
+    Inline(KeySet),
+    /// Their issuer publishes them at this URL.
+    Url(Uri),
 }
 
 /// Checks tokens and says what they permit.
 #[derive(Debug)]
 pub struct Authenticator {
-    access_tokens: TokenPolicy,
-    customer_tokens: TokenPolicy,
+    access_tokens: Verifier,
+    customer_tokens: Verifier,
     grant_claim: String,
+}
+
+/// Checks one kind of token.
+#[derive(Debug)]
+struct Verifier {
+    kind: TokenKind,
+    keys: Keys,
+    expected: Expected,
+}
+
+#[derive(Debug)]
+enum Keys {
+    Inline(KeySet),
+    Remote(Arc<RemoteKeySet>),
 }
 
 /// Which token is meant.
@@ -51,6 +85,14 @@ pub enum AuthError {
         kind: TokenKind,
         /// Why, for the log alone.
         fault: TokenFault,
+    },
+    /// The keys of a kind of token cannot be had, so that no token of that kind
+    /// can be told right or wrong.
+    NoKeys {
+        /// Which of the two.
+        kind: TokenKind,
+        /// When it is worth another try.
+        retry_after: Duration,
     },
 }
 
@@ -82,17 +124,30 @@ enum Scope {
 }
 
 impl Authenticator {
-    /// `grant_claim` is the claim of an access token that names its grant.
+    /// `grant_claim` is the claim of an access token that names its grant;
+    /// `http` gets the key sets that are published at a URL.
     pub fn new(
         access_tokens: TokenPolicy,
         customer_tokens: TokenPolicy,
         grant_claim: String,
+        http: &Client,
+        clock: &Clock,
     ) -> Self {
+        let verifier = |kind, policy| Verifier::new(kind, policy, http, clock);
         Self {
-            access_tokens,
-            customer_tokens,
+            access_tokens: verifier(TokenKind::Access, access_tokens),
+            customer_tokens: verifier(TokenKind::Customer, customer_tokens),
             grant_claim,
         }
+    }
+
+    /// Gets the key sets that are published at a URL, both at once. Where one
+    /// cannot be had, that is logged, and the requests try again.
+    pub async fn load_keys(&self) {
+        tokio::join!(
+            self.access_tokens.load_keys(),
+            self.customer_tokens.load_keys()
+        );
     }
 
     /// Verifies what was presented. A customer token that is presented must be
@@ -101,7 +156,7 @@ impl Authenticator {
     /// # Errors
     ///
     /// [`AuthError`], about the access token first.
-    pub fn authenticate(
+    pub async fn authenticate(
         &self,
         credentials: &Credentials<'_>,
         now: Timestamp,
@@ -109,19 +164,19 @@ impl Authenticator {
         let access = self
             .access_tokens
             .verify(&credentials.access_token, now)
-            .map_err(|fault| invalid(TokenKind::Access, fault))?
-            .ok_or(AuthError::NoAccessToken)?;
+            .await?;
+        let access = access.ok_or(AuthError::NoAccessToken)?;
         let customer = self
             .customer_tokens
             .verify(&credentials.customer_token, now)
-            .map_err(|fault| invalid(TokenKind::Customer, fault))?;
+            .await?;
 
         let scope = match customer {
             Some(claims) => Scope::Customer(
                 claims
                     .subject
                     .parse()
-                    .map_err(|_| invalid(TokenKind::Customer, TokenFault::Subject))?,
+                    .map_err(|_| self.customer_tokens.refused(TokenFault::Subject))?,
             ),
             None if self.is_client_credentials(&access) => Scope::EveryCustomer,
             None => Scope::Nobody,
@@ -140,18 +195,86 @@ impl Authenticator {
     }
 }
 
-impl TokenPolicy {
-    fn verify(
+impl Verifier {
+    fn new(kind: TokenKind, policy: TokenPolicy, http: &Client, clock: &Clock) -> Self {
+        let keys = match policy.keys {
+            KeySource::Inline(keys) => {
+                telemetry::keys_skipped(kind.name(), keys.skipped());
+                Keys::Inline(keys)
+            }
+            KeySource::Url(url) => Keys::Remote(Arc::new(RemoteKeySet::new(
+                kind.name(),
+                url,
+                http.clone(),
+                clock.clone(),
+            ))),
+        };
+        Self {
+            kind,
+            keys,
+            expected: policy.expected,
+        }
+    }
+
+    async fn load_keys(&self) {
+        if let Keys::Remote(keys) = &self.keys {
+            keys.load().await;
+        }
+    }
+
+    /// The claims of a token that was presented, if one was.
+    async fn verify(
         &self,
         presented: &Presented<'_>,
         now: Timestamp,
-    ) -> Result<Option<Claims>, TokenFault> {
-        match presented {
-            Presented::Absent => Ok(None),
-            Presented::Malformed => Err(TokenFault::NotOneToken),
-            Presented::Token(token) => UnverifiedToken::parse(token)?
-                .verify(&self.keys, &self.expected, now)
-                .map(Some),
+    ) -> Result<Option<Claims>, AuthError> {
+        let token = match presented {
+            Presented::Absent => return Ok(None),
+            Presented::Malformed => return Err(self.refused(TokenFault::NotOneToken)),
+            Presented::Token(token) => token,
+        };
+        let token = UnverifiedToken::parse(token).map_err(|fault| self.refused(fault))?;
+        let key = self
+            .find_key(&token)
+            .await?
+            .ok_or_else(|| self.refused(TokenFault::UnknownKey))?;
+        token
+            .verify(&key, &self.expected, now)
+            .map(Some)
+            .map_err(|fault| self.refused(fault))
+    }
+
+    async fn find_key(&self, token: &UnverifiedToken<'_>) -> Result<Option<Arc<Key>>, AuthError> {
+        match &self.keys {
+            Keys::Inline(keys) => Ok(match keys.find(token.kid(), token.alg()) {
+                Found::Key(key) => Some(key),
+                Found::OtherAlgorithm | Found::Nothing => None,
+            }),
+            Keys::Remote(keys) => {
+                keys.find(token.kid(), token.alg())
+                    .await
+                    .map_err(|NoKeys { retry_after }| AuthError::NoKeys {
+                        kind: self.kind,
+                        retry_after,
+                    })
+            }
+        }
+    }
+
+    fn refused(&self, fault: TokenFault) -> AuthError {
+        AuthError::InvalidToken {
+            kind: self.kind,
+            fault,
+        }
+    }
+}
+
+impl TokenKind {
+    /// The kind's name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Customer => "customer",
         }
     }
 }
@@ -184,8 +307,4 @@ impl Grant {
             Scope::Customer(_) => Err(Forbidden::OtherCustomer),
         }
     }
-}
-
-fn invalid(kind: TokenKind, fault: TokenFault) -> AuthError {
-    AuthError::InvalidToken { kind, fault }
 }

@@ -2,9 +2,14 @@
 //! faults come back together.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::auth::{Expected, KeySet, TokenPolicy};
+use lambda_http::http::Uri;
+
+use crate::auth::{Expected, KeySet, KeySource, TokenPolicy};
+use crate::http::TrustedRoots;
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
@@ -21,6 +26,8 @@ pub struct Config {
     pub grant_claim: String,
     /// `ASSOCIATION_LIFETIME_DAYS`
     pub association_lifetime: Option<Duration>,
+    /// `SSL_CERT_FILE`
+    pub trusted_roots: TrustedRoots,
     /// `ERROR_DOCS_URL`
     pub error_docs_url: Option<String>,
 }
@@ -56,6 +63,7 @@ impl Config {
         let customer_tokens = reader.token_policy("CUSTOMER_TOKEN");
         let grant_claim = reader.optional("ACCESS_TOKEN_GRANT_CLAIM");
         let association_lifetime = reader.lifetime("ASSOCIATION_LIFETIME_DAYS");
+        let trusted_roots = reader.trusted_roots("SSL_CERT_FILE");
         let error_docs_url = reader.url("ERROR_DOCS_URL");
 
         if let (Some(access), Some(customer)) = (&access_tokens, &customer_tokens)
@@ -77,6 +85,7 @@ impl Config {
                     customer_tokens,
                     grant_claim: grant_claim.unwrap_or_else(|| "grant_type".to_owned()),
                     association_lifetime,
+                    trusted_roots,
                     error_docs_url,
                 })
             }
@@ -107,7 +116,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     fn token_policy(&mut self, prefix: &str) -> Option<TokenPolicy> {
-        let keys = self.key_set(&format!("{prefix}_JWKS"));
+        let keys = self.key_source(&format!("{prefix}_JWKS"));
         let issuer = self.required(&format!("{prefix}_ISSUER"));
         let audience = self.required(&format!("{prefix}_AUDIENCE"));
         let (issuer, audience) = (issuer?, audience?);
@@ -117,17 +126,28 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         })
     }
 
-    fn key_set(&mut self, name: &str) -> Option<KeySet> {
+    fn key_source(&mut self, name: &str) -> Option<KeySource> {
         let value = self.required(name)?;
-        if !value.trim_start().starts_with('{') {
-            self.faults.push(format!(
-                "{name} must be a JWK Set: JSON that begins with {{"
-            ));
-            return None;
-        }
-        KeySet::parse(&value)
-            .map_err(|error| self.faults.push(format!("{name} {error}")))
+        let source = if value.trim_start().starts_with('{') {
+            KeySet::parse(&value)
+                .map(KeySource::Inline)
+                .map_err(|error| error.to_string())
+        } else {
+            key_set_url(value.trim()).map(KeySource::Url)
+        };
+        source
+            .map_err(|fault| self.faults.push(format!("{name} {fault}")))
             .ok()
+    }
+
+    fn trusted_roots(&mut self, name: &str) -> TrustedRoots {
+        let Some(path) = self.optional(name) else {
+            return TrustedRoots::built_in();
+        };
+        TrustedRoots::from_pem_file(Path::new(&path)).unwrap_or_else(|fault| {
+            self.faults.push(format!("{name} {fault}"));
+            TrustedRoots::built_in()
+        })
     }
 
     fn lifetime(&mut self, name: &str) -> Option<Duration> {
@@ -150,5 +170,74 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             return None;
         }
         Some(value)
+    }
+}
+
+/// A URL from which keys may be had: of `https`, or of `http` where nobody can
+/// come between, on this very machine.
+fn key_set_url(value: &str) -> Result<Uri, String> {
+    const FAULT: &str = "must be a JWK Set (JSON that begins with {) or the https:// URL of one \
+                         (http:// for loopback hosts only)";
+    let url: Uri = value.parse().map_err(|_| FAULT)?;
+    let authority = url.authority().ok_or(FAULT)?;
+    if authority.as_str().contains('@') {
+        return Err("must not have a user or a password in its URL".to_owned());
+    }
+    match url.scheme_str() {
+        Some("https") => Ok(url),
+        Some("http") if is_loopback(authority.host()) => Ok(url),
+        _ => Err(FAULT.to_owned()),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_by_https_or_from_this_machine() {
+        for url in [
+            "https://auth.example.com/.well-known/jwks.json",
+            "https://auth.example.com:8443/keys?a=b",
+            "http://localhost:8080/keys",
+            "http://LOCALHOST/keys",
+            "http://127.0.0.1/keys",
+            "http://127.8.7.6:1/keys",
+            "http://[::1]:8080/keys",
+        ] {
+            assert_eq!(
+                key_set_url(url).map(|url| url.to_string()),
+                Ok(url.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn keys_do_not_come_any_other_way() {
+        for url in [
+            "keys.json",
+            "/keys.json",
+            "auth.example.com/keys",
+            "ftp://auth.example.com/keys",
+            "http://auth.example.com/keys",
+            "http://localhost.example.com/keys",
+            "http://127.0.0.1.example.com/keys",
+            "http://128.0.0.1/keys",
+            "http://0.0.0.0/keys",
+            "http://[::2]/keys",
+            "http://127.0.0.1@auth.example.com/keys",
+            "https://user:password@auth.example.com/keys",
+            "https://",
+        ] {
+            assert!(key_set_url(url).is_err(), "{url}");
+        }
     }
 }

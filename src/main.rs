@@ -6,9 +6,9 @@ use aws_config::BehaviorVersion;
 use cart_associations::app::App;
 use cart_associations::clock::Clock;
 use cart_associations::config::{Config, ConfigError};
-use cart_associations::init_error;
-use cart_associations::store::Store;
-use cart_associations::telemetry;
+use cart_associations::http::Client;
+use cart_associations::store::{self, Store};
+use cart_associations::{auth, init_error, telemetry};
 use lambda_runtime::{Runtime, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,11 +21,13 @@ async fn main() -> ExitCode {
         Err(error) => return refuse_to_start(&error).await,
     };
     let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(cart_associations::http::client())
+        .http_client(Client::new(&config.trusted_roots, store::CONNECT_TIMEOUT).for_sdk())
         .load()
         .await;
+    let keys = Client::new(&config.trusted_roots, auth::KEYS_CONNECT_TIMEOUT);
     let store = Store::new(&sdk, config.table_name.clone());
-    let app = App::new(config, store, clock);
+    let app = App::new(config, store, &keys, clock);
+    app.warm_up().await;
 
     let handle = service_fn(|event| app.handle(event));
     match Runtime::new(handle).run().await {

@@ -239,6 +239,10 @@ fn header(error: &Error) -> Option<(&'static str, Cow<'static, str>)> {
         Error::Auth(AuthError::InvalidToken { .. }) => {
             Some(("www-authenticate", "Bearer error=\"invalid_token\"".into()))
         }
+        Error::Auth(AuthError::NoKeys { retry_after, .. }) => {
+            let seconds = retry_after.as_secs_f64().ceil().max(1.0);
+            Some(("retry-after", seconds.to_string().into()))
+        }
         Error::Store(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))
         | Error::OutOfTime => Some(("retry-after", RETRY_AFTER_SECONDS.into())),
         Error::Request(
@@ -425,6 +429,13 @@ fn auth_problem(error: AuthError) -> Problem {
             "The customer token is malformed, expired or not for this API.",
         )
         .at(Source::Header("x-moltin-customer-token")),
+        AuthError::NoKeys { .. } => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "keys_unavailable",
+            "Temporarily unavailable",
+            "Tokens cannot be verified at the moment. Nothing was changed. Sending the request again \
+             is safe.",
+        ),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::clock::Timestamp;
 use crate::ids::{CartId, CustomerId};
 
 /// How long a TCP and TLS connection may take to open.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How long one attempt may take from the first byte sent to the last received.
 /// DynamoDB answers in single milliseconds: what takes longer is lost.
@@ -117,7 +117,6 @@ impl Store {
     /// credentials; times and retries are set here.
     pub fn new(config: &aws_config::SdkConfig, table: String) -> Self {
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
         let retries = RetryConfig::standard()

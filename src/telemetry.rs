@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use lambda_http::Context;
 use serde_json::{Map, Value, json};
@@ -18,6 +19,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{self, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::auth::SkippedKey;
 use crate::clock::Clock;
 
 /// What every line names as its service.
@@ -53,6 +55,7 @@ pub fn init(lookup: impl Fn(&str) -> Option<String>, clock: Clock) {
     let level = wanted.as_deref().map_or(Some(LevelFilter::INFO), level);
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
+        .with_target(METRICS, LevelFilter::INFO)
         .with_target(env!("CARGO_CRATE_NAME"), level.unwrap_or(LevelFilter::INFO));
     let lines = JsonLines {
         clock,
@@ -66,6 +69,63 @@ pub fn init(lookup: impl Fn(&str) -> Option<String>, clock: Clock) {
             "AWS_LAMBDA_LOG_LEVEL is none of TRACE, DEBUG, INFO, WARN, ERROR, FATAL: INFO is used"
         );
     }
+}
+
+/// Tells that keys of a set cannot be used.
+pub(crate) fn keys_skipped(key_set: &str, skipped: &[SkippedKey]) {
+    for SkippedKey { index, fault } in skipped {
+        let cause = format!("key {index} {fault}");
+        tracing::warn!(key_set, cause, "a key is left out of the set");
+    }
+}
+
+/// Tells that a key set could not be refreshed; `age` is that of the keys in use,
+/// if there are any.
+pub(crate) fn keys_not_refreshed(key_set: &str, cause: &str, age: Option<Duration>) {
+    let age_seconds = age.map(|age| age.as_secs());
+    tracing::warn!(
+        key_set,
+        cause,
+        age_seconds,
+        "the key set could not be refreshed"
+    );
+    let metrics = json!({
+        "KeySetNotRefreshed": 1,
+        "KeySetAge": age_seconds,
+    });
+    let units = [("KeySetNotRefreshed", "Count"), ("KeySetAge", "Seconds")];
+    metric("key_set", key_set, &units, metrics);
+}
+
+/// The namespace of the function's own metrics in CloudWatch.
+const NAMESPACE: &str = "CartAssociations";
+
+/// Under this target a line is a metric, whatever the level of the log.
+const METRICS: &str = "metrics";
+
+/// Writes metrics in CloudWatch's Embedded Metric Format: no call, no agent.
+/// Those whose value is null are left out.
+///
+/// Source: "Specification: Embedded metric format", Amazon CloudWatch.
+fn metric(dimension: &str, of: &str, units: &[(&str, &str)], mut values: Value) {
+    let metrics: Vec<Value> = units
+        .iter()
+        .filter(|(name, _)| !values[*name].is_null())
+        .map(|(name, unit)| json!({ "Name": name, "Unit": unit }))
+        .collect();
+    if let Some(values) = values.as_object_mut() {
+        values.retain(|_, value| !value.is_null());
+    }
+    values["service"] = SERVICE.into();
+    values[dimension] = of.into();
+    values["_aws"] = json!({
+        "CloudWatchMetrics": [{
+            "Namespace": NAMESPACE,
+            "Dimensions": [["service", dimension]],
+            "Metrics": metrics,
+        }],
+    });
+    tracing::info!(target: METRICS, values = values.to_string());
 }
 
 /// The levels that Lambda knows ("Configuring advanced logging controls", AWS).
@@ -89,6 +149,21 @@ struct JsonLines {
 impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         let mut line = Map::new();
+        event.record(&mut Fields(&mut line));
+        let line = if event.metadata().target() == METRICS {
+            self.metric_line(&line)
+        } else {
+            self.log_line(event, line)
+        };
+        let mut line = line.to_string();
+        line.push('\n');
+        // There is nobody to tell when standard output is gone.
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    }
+}
+
+impl JsonLines {
+    fn log_line(&self, event: &Event<'_>, mut line: Map<String, Value>) -> Value {
         line.insert("timestamp".to_owned(), self.clock.now().to_string().into());
         line.insert("level".to_owned(), event.metadata().level().as_str().into());
         line.insert("service".to_owned(), SERVICE.into());
@@ -104,11 +179,14 @@ impl<S: Subscriber> Layer<S> for JsonLines {
             line.insert("xray_trace_id".to_owned(), json!(invocation.xray_trace_id));
             line.insert("cold_start".to_owned(), invocation.cold_start.into());
         });
-        event.record(&mut Fields(&mut line));
-        let mut line = Value::Object(line).to_string();
-        line.push('\n');
-        // There is nobody to tell when standard output is gone.
-        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+        Value::Object(line)
+    }
+
+    fn metric_line(&self, fields: &Map<String, Value>) -> Value {
+        let values = fields.get("values").and_then(Value::as_str).unwrap_or("{}");
+        let mut line: Value = serde_json::from_str(values).unwrap_or_default();
+        line["_aws"]["Timestamp"] = self.clock.now().millis().into();
+        line
     }
 }
 

@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
+use cart_associations::http::{self, TrustedRoots};
+use cart_associations::store::CONNECT_TIMEOUT;
 use jsonwebtoken::Algorithm;
 use tokio::net::TcpListener;
 
@@ -128,14 +126,12 @@ pub(crate) async fn start_dynamodb(port: u16) -> Result<()> {
 }
 
 fn client(port: u16) -> Client {
-    let http = Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build_https();
+    let http = http::Client::new(&TrustedRoots::built_in(), CONNECT_TIMEOUT);
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .credentials_provider(Credentials::new("local", "local", None, None, "local"))
         .endpoint_url(endpoint(port))
-        .http_client(http)
+        .http_client(http.for_sdk())
         .region(Region::new(REGION))
         .build();
     Client::from_conf(config)

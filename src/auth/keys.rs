@@ -4,6 +4,7 @@
 //! it is verified.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,12 +21,11 @@ const MAX_RSA_BITS: usize = 8192;
 /// The keys of a JWK Set (RFC 7517 section 5) that can verify signatures.
 #[derive(Clone)]
 pub struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
     skipped: Vec<SkippedKey>,
 }
 
 /// A public key with its one algorithm.
-#[derive(Clone)]
 pub(super) struct Key {
     kid: Option<String>,
     pub(super) algorithm: Algorithm,
@@ -110,7 +110,7 @@ impl KeySet {
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for (index, jwk) in set.keys.into_iter().enumerate() {
             match Key::from_jwk(jwk) {
-                Ok(key) => keys.push(key),
+                Ok(key) => keys.push(Arc::new(key)),
                 Err(fault) => skipped.push(SkippedKey { index, fault }),
             }
         }
@@ -127,18 +127,30 @@ impl KeySet {
 
     /// The key that a token names, if its algorithm is the one that the token
     /// states. A token that names none is tried with the only key of a set.
-    pub(super) fn find(&self, kid: Option<&str>, alg: Algorithm) -> Option<&Key> {
-        match kid {
-            Some(kid) => self
-                .keys
-                .iter()
-                .find(|key| key.kid.as_deref() == Some(kid) && key.algorithm == alg),
-            None => match self.keys.as_slice() {
-                [key] => Some(key).filter(|key| key.algorithm == alg),
-                _ => None,
-            },
-        }
+    pub(super) fn find(&self, kid: Option<&str>, alg: Algorithm) -> Found {
+        let mut named = self.keys.iter().filter(|key| match kid {
+            Some(kid) => key.kid.as_deref() == Some(kid),
+            None => self.keys.len() == 1,
+        });
+        let Some(first) = named.next() else {
+            return Found::Nothing;
+        };
+        // Keys of different types may share an id (RFC 7517 section 4.5).
+        std::iter::once(first)
+            .chain(named)
+            .find(|key| key.algorithm == alg)
+            .map_or(Found::OtherAlgorithm, |key| Found::Key(Arc::clone(key)))
     }
+}
+
+/// What a set has for a token.
+pub(super) enum Found {
+    /// The key.
+    Key(Arc<Key>),
+    /// A key that is named so, but is of another algorithm.
+    OtherAlgorithm,
+    /// Nothing that is named so.
+    Nothing,
 }
 
 impl fmt::Debug for KeySet {
@@ -363,17 +375,19 @@ mod tests {
                 fault: KeyFault::UnknownType
             }]
         );
-        assert!(set.find(Some("a"), Algorithm::EdDSA).is_none());
-        assert!(set.find(Some("b"), Algorithm::EdDSA).is_some());
-        assert!(set.find(Some("b"), Algorithm::ES256).is_none());
-        assert!(set.find(None, Algorithm::EdDSA).is_some());
+        let found = |kid, alg| matches!(set.find(kid, alg), Found::Key(_));
+        assert!(!found(Some("a"), Algorithm::EdDSA));
+        assert!(found(Some("b"), Algorithm::EdDSA));
+        assert!(!found(Some("b"), Algorithm::ES256));
+        assert!(found(None, Algorithm::EdDSA));
+        assert!(!found(None, Algorithm::ES256));
     }
 
     #[test]
     fn a_token_without_kid_is_not_tried_where_there_is_a_choice() {
         let key = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}"}}"#);
         let set = KeySet::parse(&format!(r#"{{"keys":[{key},{key}]}}"#)).unwrap();
-        assert!(set.find(None, Algorithm::EdDSA).is_none());
+        assert!(matches!(set.find(None, Algorithm::EdDSA), Found::Nothing));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::keys::KeySet;
+use super::keys::Key;
 use crate::clock::Timestamp;
 
 /// The longest token that is looked at, in bytes. API Gateway gives all headers
@@ -158,17 +158,23 @@ impl<'t> UnverifiedToken<'t> {
         })
     }
 
-    /// Verifies the token with the key that it names, then what it claims.
+    /// The id of the key that the token asks for, if it names one.
+    pub(super) fn kid(&self) -> Option<&str> {
+        self.unverified_header.kid.as_deref()
+    }
+
+    /// The algorithm that the token states.
+    pub(super) fn alg(&self) -> Algorithm {
+        self.unverified_header.alg
+    }
+
+    /// Verifies the token with a key, then what it claims.
     pub(super) fn verify(
         &self,
-        keys: &KeySet,
+        key: &Key,
         expected: &Expected,
         now: Timestamp,
     ) -> Result<Claims, TokenFault> {
-        let Header { alg, kid } = &self.unverified_header;
-        let key = keys
-            .find(kid.as_deref(), *alg)
-            .ok_or(TokenFault::UnknownKey)?;
         let signed = self.signed.as_bytes();
         let genuine =
             jsonwebtoken::crypto::verify(self.signature, signed, &key.decoding_key, key.algorithm);

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
 use tokio::time::Instant;
 
 use super::StoreError;
+use crate::http;
 
 /// The codes of refusals that another try may not meet ("Error handling with
 /// DynamoDB", AWS).
@@ -92,7 +92,9 @@ impl Budget {
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
-        let cause = cause(error);
+        // Not as the SDK renders it: that shows bodies, which name carts and
+        // customers.
+        let cause = http::cause(error);
         if self.attempts.unresolved.load(Ordering::Relaxed) {
             return StoreError::OutcomeUnknown(cause);
         }
@@ -139,35 +141,12 @@ impl Intercept for CountAttempts {
             && context
                 .response()
                 .is_some_and(|response| response.status().is_client_error());
-        let never_sent = error.as_connector_error().is_some_and(|error| {
-            // The only time limit of the connector is the one on connecting.
-            error.is_timeout() || was_refused(error)
-        });
+        let never_sent = error
+            .as_connector_error()
+            .is_some_and(|error| http::is_connect_error(error));
         if !refused && !never_sent {
             self.0.unresolved.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
-}
-
-fn was_refused(error: &(dyn Error + 'static)) -> bool {
-    chain(error)
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-/// The error and what caused it, without the bodies that the SDK's own
-/// rendering shows: they name carts and customers.
-fn cause(error: &(dyn Error + 'static)) -> String {
-    let texts: Vec<String> = chain(error).map(ToString::to_string).collect();
-    texts.join(": ")
-}
-
-fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    let mut next = Some(error);
-    std::iter::from_fn(move || {
-        let error = next?;
-        next = error.source();
-        Some(error)
-    })
 }

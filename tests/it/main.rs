@@ -6,5 +6,6 @@ mod associate;
 mod bad_requests;
 mod credentials;
 mod events;
+mod key_sets;
 mod process;
 mod support;

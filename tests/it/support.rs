@@ -4,6 +4,7 @@
 pub(crate) mod answer;
 pub(crate) mod call;
 pub(crate) mod function;
+pub(crate) mod key_server;
 pub(crate) mod runtime_api;
 
 #[path = "../../examples/local/table.rs"]
@@ -25,9 +26,11 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use cart_associations::app::App;
+use cart_associations::auth::KEYS_CONNECT_TIMEOUT;
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::store::Store;
+use cart_associations::http;
+use cart_associations::store::{CONNECT_TIMEOUT, Store};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -107,20 +110,23 @@ impl World {
     /// A world with these variables beside or instead of the usual ones.
     pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
         let env = environment(variables);
+        let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
+        let http = |connect_timeout| http::Client::new(&config.trusted_roots, connect_timeout);
+        let keys = http(KEYS_CONNECT_TIMEOUT);
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
             .region(Region::new("us-east-1"))
             .endpoint_url(&env["AWS_ENDPOINT_URL_DYNAMODB"])
-            .http_client(cart_associations::http::client())
+            .http_client(http(CONNECT_TIMEOUT).for_sdk())
             .load()
             .await;
         let client = Client::new(&sdk);
         table::create(&client, &env["TABLE_NAME"]).await.unwrap();
 
-        let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
         let store = Store::new(&sdk, config.table_name.clone());
         let ahead = Arc::new(AtomicU64::new(0));
-        let app = App::new(config, store, clock(Arc::clone(&ahead)));
+        let app = App::new(config, store, &keys, clock(Arc::clone(&ahead)));
+        app.warm_up().await;
         Self {
             app,
             client,

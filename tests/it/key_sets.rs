@@ -1,0 +1,337 @@
+//! Key sets that are published at a URL: fetched, kept, refreshed, and done
+//! without while their issuer is down.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use jsonwebtoken::Algorithm;
+use serde_json::{Value, json};
+
+use crate::events::sample;
+use crate::support::answer::Answer;
+use crate::support::function::Function;
+use crate::support::key_server::{Behaviour, KeyServer};
+use crate::support::tokens::SigningKey;
+use crate::support::{RON, World, authorities, environment, linkage};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// The key that comes after that of [`authorities`].
+static NEXT_KEY: LazyLock<SigningKey> =
+    LazyLock::new(|| SigningKey::generate("access-2", Algorithm::ES256).unwrap());
+
+fn keys() -> String {
+    authorities().access.key.jwks().unwrap()
+}
+
+async fn world(server: &KeyServer) -> World {
+    World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await
+}
+
+/// An access token that is good for as long as any test lets pass.
+fn claims() -> Value {
+    json!({
+        "iss": authorities().access.issuer, "aud": authorities().access.audience,
+        "sub": "back-end", "exp": 2_000_000_000, "grant_type": "client_credentials",
+    })
+}
+
+fn token(key: &SigningKey) -> String {
+    let header = serde_json::to_string(&key.header()).unwrap();
+    key.sign(&header, &claims().to_string()).unwrap()
+}
+
+/// A token that names a key which nobody has.
+fn token_of_unknown_key(kid: &str) -> String {
+    let header = json!({ "alg": "ES256", "kid": kid });
+    NEXT_KEY
+        .sign(&header.to_string(), &claims().to_string())
+        .unwrap()
+}
+
+async fn send(world: &World, token: &str) -> Answer {
+    world
+        .post("cart-1")
+        .bearer(token)
+        .body(linkage(&[RON]))
+        .send()
+        .await
+}
+
+async fn is_served(world: &World, token: &str) {
+    let answer = send(world, token).await;
+    assert!([200, 204].contains(&answer.status), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_key_set_is_fetched_at_the_start_and_kept_for_ten_minutes() {
+    let server = KeyServer::start(&keys()).await;
+    let world = world(&server).await;
+    assert_eq!(server.asked(), 1);
+    let token = token(&authorities().access.key);
+    for _ in 0..5 {
+        is_served(&world, &token).await;
+        world.pass(MINUTE);
+    }
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn both_key_sets_may_come_from_a_url() {
+    let access = KeyServer::start(&keys()).await;
+    let customer = KeyServer::start(&authorities().customer.key.jwks().unwrap()).await;
+    let urls = [
+        ("ACCESS_TOKEN_JWKS", &*access.url),
+        ("CUSTOMER_TOKEN_JWKS", &*customer.url),
+    ];
+    let world = World::with(&urls).await;
+    assert_eq!((access.asked(), customer.asked()), (1, 1));
+    let call = world.post("cart-1").customer(RON).body(linkage(&[RON]));
+    call.send().await.created(&[RON]);
+}
+
+#[tokio::test]
+async fn no_request_waits_for_the_refresh_of_keys_that_are_still_good() {
+    let server = KeyServer::start(&keys()).await;
+    let world = world(&server).await;
+    let token = token(&authorities().access.key);
+    world.pass(9 * MINUTE);
+    // It would be waited for in vain.
+    server.does(Behaviour::Hang);
+    is_served(&world, &token).await;
+    server.until_asked(2).await;
+    is_served(&world, &token).await;
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_refresh_in_the_background_replaces_the_keys() {
+    let server = KeyServer::start(&keys()).await;
+    let world = world(&server).await;
+    server.serves(&NEXT_KEY.jwks().unwrap());
+    world.pass(9 * MINUTE);
+    is_served(&world, &token(&authorities().access.key)).await;
+    server.until_asked(2).await;
+    // The keys in hand may still be the old ones, until the answer is read.
+    while send(&world, &token(&authorities().access.key)).await.status != 401 {
+        tokio::task::yield_now().await;
+    }
+    is_served(&world, &token(&NEXT_KEY)).await;
+    assert_eq!(
+        server.asked(),
+        3,
+        "and one for the id that is no longer known"
+    );
+}
+
+#[tokio::test]
+async fn a_function_that_wakes_later_asks_before_it_believes_old_keys() {
+    let server = KeyServer::start(&keys()).await;
+    let world = world(&server).await;
+    let old = token(&authorities().access.key);
+    is_served(&world, &old).await;
+    server.serves(&NEXT_KEY.jwks().unwrap());
+    world.pass(HOUR);
+    send(&world, &old)
+        .await
+        .refused(401, "invalid_access_token");
+    is_served(&world, &token(&NEXT_KEY)).await;
+}
+
+#[tokio::test]
+async fn a_new_key_is_found_at_once() {
+    let server = KeyServer::start(&keys()).await;
+    let world = world(&server).await;
+    server.serves(&NEXT_KEY.jwks().unwrap());
+    is_served(&world, &token(&NEXT_KEY)).await;
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn unknown_key_ids_make_the_function_ask_once_a_minute() {
+    let server = KeyServer::start(&keys()).await;
+    let world = world(&server).await;
+    for minute in 0..3 {
+        for number in 0..20 {
+            let token = token_of_unknown_key(&format!("{minute}-{number}"));
+            send(&world, &token)
+                .await
+                .refused(401, "invalid_access_token");
+        }
+        assert_eq!(server.asked(), 2 + minute);
+        is_served(&world, &token(&authorities().access.key)).await;
+        world.pass(MINUTE);
+    }
+}
+
+#[tokio::test]
+async fn unknown_key_ids_that_come_together_make_the_function_ask_once() {
+    let server = KeyServer::start(&keys()).await;
+    let world = world(&server).await;
+    server.serves(&NEXT_KEY.jwks().unwrap());
+    let token = token(&NEXT_KEY);
+    // All of them find the new key, also those that only waited for the answer.
+    let calls = (0..20).map(|_| is_served(&world, &token));
+    futures_util::future::join_all(calls).await;
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_known_key_of_another_algorithm_is_no_reason_to_ask() {
+    let server = KeyServer::start(&keys()).await;
+    let world = world(&server).await;
+    let header = json!({ "alg": "RS256", "kid": "access-1" });
+    let token = NEXT_KEY
+        .sign(&header.to_string(), &claims().to_string())
+        .unwrap();
+    send(&world, &token)
+        .await
+        .refused(401, "invalid_access_token");
+    send(&world, "x.y.z")
+        .await
+        .refused(401, "invalid_access_token");
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn keys_serve_for_a_day_while_their_issuer_is_down() {
+    let server = KeyServer::start(&keys()).await;
+    let world = world(&server).await;
+    let token = token(&authorities().access.key);
+    server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, keys()));
+    for _ in 0..23 {
+        world.pass(HOUR);
+        is_served(&world, &token).await;
+    }
+    world.pass(HOUR);
+    send(&world, &token).await.refused(503, "keys_unavailable");
+    server.serves(&keys());
+    world.pass(MINUTE);
+    is_served(&world, &token).await;
+}
+
+/// Some answers are no answer, some no key set; in none of them may the keys
+/// that they hold be used.
+#[tokio::test]
+async fn without_keys_a_request_is_503_until_there_are_some() {
+    let padding = " ".repeat(256 * 1024);
+    let elsewhere = KeyServer::start(&keys()).await;
+    for (name, behaviour) in [
+        (
+            "500",
+            Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR, keys()),
+        ),
+        ("404", Behaviour::Status(StatusCode::NOT_FOUND, keys())),
+        (
+            "206",
+            Behaviour::Status(StatusCode::PARTIAL_CONTENT, keys()),
+        ),
+        ("redirect", Behaviour::Redirect(elsewhere.url.clone())),
+        ("garbage", Behaviour::Serve("<html>".to_owned())),
+        ("no keys", Behaviour::Serve(r#"{"keys":[]}"#.to_owned())),
+        (
+            "no usable key",
+            Behaviour::Serve(r#"{"keys":[{"kty":"oct","k":"AA"}]}"#.to_owned()),
+        ),
+        ("too long", Behaviour::Serve(keys() + &padding)),
+        ("hangs", Behaviour::Hang),
+        ("hangs in the body", Behaviour::HangInBody(keys())),
+    ] {
+        let server = KeyServer::start("").await;
+        server.does(behaviour);
+        let world = world(&server).await;
+        let token = token(&authorities().access.key);
+        let answer = send(&world, &token).await;
+        answer.refused(503, "keys_unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"), "{name}");
+        world.pass(Duration::from_secs(1));
+        server.serves(&keys());
+        is_served(&world, &token).await;
+    }
+    assert_eq!(elsewhere.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_key_server_that_is_down_is_left_alone_for_longer_and_longer() {
+    let server = KeyServer::start("").await;
+    let world = world(&server).await;
+    let token = token(&authorities().access.key);
+    for _ in 0..600 {
+        send(&world, &token).await.refused(503, "keys_unavailable");
+        world.pass(Duration::from_secs(1));
+    }
+    // 0.1 s, doubled up to a minute, in ten minutes.
+    assert!((10..=20).contains(&server.asked()), "{}", server.asked());
+}
+
+#[tokio::test]
+async fn the_built_function_starts_without_keys_and_tells_why() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}/keys", listener.local_addr().unwrap());
+    drop(listener);
+    let mut function = Function::start(&environment(&[("ACCESS_TOKEN_JWKS", &nobody)])).await;
+    let (_, line) = function.line().await;
+    assert_eq!(
+        (&line["level"], &line["key_set"]),
+        (&json!("WARN"), &json!("access"))
+    );
+    assert!(
+        line["cause"].as_str().unwrap().starts_with("no answer"),
+        "{line}"
+    );
+    let (_, metric) = function.line().await;
+    let declared = &metric["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(declared["Namespace"], json!("CartAssociations"));
+    assert_eq!(declared["Dimensions"], json!([["service", "key_set"]]));
+    assert_eq!(
+        declared["Metrics"],
+        json!([{ "Name": "KeySetNotRefreshed", "Unit": "Count" }])
+    );
+    assert_eq!(
+        (&metric["KeySetNotRefreshed"], &metric["key_set"]),
+        (&json!(1), &json!("access"))
+    );
+    assert!(
+        metric["_aws"]["Timestamp"]
+            .as_u64()
+            .is_some_and(|time| time > 1_700_000_000_000)
+    );
+
+    let answer = function
+        .invoke(&sample("associate-client-credentials"))
+        .await;
+    answer.refused(503, "keys_unavailable");
+}
+
+#[tokio::test]
+async fn keys_that_are_left_out_are_told_once() {
+    let mut set: Value = serde_json::from_str(&keys()).unwrap();
+    set["keys"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "kty": "oct", "k": "c2VjcmV0" }));
+    let server = KeyServer::start(&set.to_string()).await;
+    for source in [&set.to_string(), &server.url] {
+        let mut env = World::new().await.env().clone();
+        env.insert("ACCESS_TOKEN_JWKS".to_owned(), source.clone());
+        let mut function = Function::start(&env).await;
+        let (text, line) = function.line().await;
+        assert_eq!(
+            (&line["level"], &line["key_set"]),
+            (&json!("WARN"), &json!("access"))
+        );
+        assert!(
+            line["cause"]
+                .as_str()
+                .unwrap()
+                .starts_with("key 1 is of an unknown"),
+            "{line}"
+        );
+        assert!(!text.contains("c2VjcmV0"));
+        // What comes next is the line of the request.
+        function.invoke(&json!({})).await;
+        assert_eq!(function.line().await.1["outcome"], json!("route_not_found"));
+    }
+}
