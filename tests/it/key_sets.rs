@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use axum::serve::Listener as _;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use crate::events::sample;
 use crate::support::answer::Answer;
 use crate::support::function::Function;
 use crate::support::key_server::{Behaviour, KeyServer};
+use crate::support::tls;
 use crate::support::tokens::SigningKey;
 use crate::support::{RON, World, authorities, environment, linkage};
 
@@ -333,5 +335,46 @@ async fn keys_that_are_left_out_are_told_once() {
         // What comes next is the line of the request.
         function.invoke(&json!({})).await;
         assert_eq!(function.line().await.1["outcome"], json!("route_not_found"));
+    }
+}
+
+#[tokio::test]
+async fn a_key_server_is_believed_by_the_roots_that_are_configured() {
+    let authority = tls::Authority::new();
+    let listener = authority.listen().await;
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("https://localhost:{port}/keys");
+    let server = KeyServer::start_on(listener, url, &keys());
+    let token = token(&authorities().access.key);
+
+    // Those that are built in do not know this authority.
+    let world = world(&server).await;
+    send(&world, &token).await.refused(503, "keys_unavailable");
+    assert_eq!(server.asked(), 0);
+
+    let roots = authority.pem_file.path().to_str().unwrap();
+    let variables = [
+        ("ACCESS_TOKEN_JWKS", &*server.url),
+        ("SSL_CERT_FILE", roots),
+    ];
+    let world = World::with(&variables).await;
+    is_served(&world, &token).await;
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_bundle_of_roots_that_is_none_ends_the_start() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    for path in [empty.path().to_str().unwrap(), "/no/such/file"] {
+        let mut function = Function::start(&environment(&[("SSL_CERT_FILE", path)])).await;
+        let (error, exit) = function.refuse().await;
+        assert!(!exit.success());
+        assert!(
+            error["errorMessage"]
+                .as_str()
+                .unwrap()
+                .starts_with("SSL_CERT_FILE "),
+            "{error}"
+        );
     }
 }
