@@ -23,12 +23,6 @@ use crate::telemetry;
 /// The time for an invocation of which no deadline is known.
 const DEFAULT_TIME: Duration = Duration::from_secs(10);
 
-/// The most that a request may wait for the store.
-const STORE_TIME: Duration = Duration::from_secs(3);
-
-/// What is kept back of the time for what comes after the store.
-const STORE_RESERVE: Duration = Duration::from_millis(500);
-
 /// What is kept back of the time for sending the answer.
 const ANSWER_RESERVE: Duration = Duration::from_millis(200);
 
@@ -81,18 +75,18 @@ impl App {
 
     async fn respond(&self, event: &str, context: &Context) -> Response {
         let began = Instant::now();
-        let time = self.time_until(context.deadline);
+        let deadline = began + self.time_until(context.deadline);
         let mut trail = Trail {
             route: "none",
             grant: "none",
             manner: Manner::default(),
-            budget: Budget::new(STORE_TIME.min(time.saturating_sub(STORE_RESERVE))),
+            budget: Budget::until(deadline),
         };
         let answer = AssertUnwindSafe(self.answer(event, &mut trail)).catch_unwind();
-        let result = tokio::time::timeout(time.saturating_sub(ANSWER_RESERVE), answer)
+        let result = tokio::time::timeout_at(deadline - ANSWER_RESERVE, answer)
             .await
             .unwrap_or(Ok(Err(Error::OutOfTime)))
-            .unwrap_or_else(|panic| Err(Error::Panic(panic_message(&*panic))));
+            .unwrap_or_else(|_| Err(Error::Panic(telemetry::take_panic().unwrap_or_default())));
 
         let response = match &result {
             Ok(outcome) => response::success(outcome, trail.manner),
@@ -180,12 +174,4 @@ fn log(trail: &Trail, response: &Response, result: &Result<Outcome, Error>, took
 
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|message| (*message).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panic: {}", message.unwrap_or_default())
 }

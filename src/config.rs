@@ -39,6 +39,14 @@ pub struct ConfigError {
     pub faults: Vec<String>,
 }
 
+impl ConfigError {
+    /// One fault alone.
+    pub fn one(fault: &str) -> Self {
+        let faults = vec![fault.to_owned()];
+        Self { faults }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.faults.join("; "))
@@ -65,6 +73,11 @@ impl Config {
         let association_lifetime = reader.lifetime("ASSOCIATION_LIFETIME_DAYS");
         let trusted_roots = reader.trusted_roots("SSL_CERT_FILE");
         let error_docs_url = reader.url("ERROR_DOCS_URL");
+
+        // Read by the SDK, which tells of a bad one only when it is used.
+        for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"] {
+            reader.url(name);
+        }
 
         if let (Some(access), Some(customer)) = (&access_tokens, &customer_tokens)
             && access.expected == customer.expected
@@ -164,7 +177,12 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 
     fn url(&mut self, name: &str) -> Option<String> {
         let value = self.optional(name)?;
-        if !value.starts_with("https://") && !value.starts_with("http://") {
+        let url = value.parse::<Uri>().ok();
+        let is_web = url.is_some_and(|url| {
+            matches!(url.scheme_str(), Some("http" | "https"))
+                && url.host().is_some_and(|host| !host.is_empty())
+        });
+        if !is_web {
             self.faults
                 .push(format!("{name} must be an http:// or https:// URL"));
             return None;

@@ -191,12 +191,15 @@ pub(crate) fn is_connect_error(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// An error and what caused it, in one line.
-pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
+fn cause(error: &(dyn Error + 'static)) -> String {
     let texts: Vec<String> = chain(error).map(ToString::to_string).collect();
     texts.join(": ")
 }
 
-fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+/// An error, what caused it, what caused that, and so on.
+pub(crate) fn chain<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let error = next?;

@@ -16,6 +16,12 @@ async fn main() -> ExitCode {
     let lookup = |name: &str| std::env::var(name).ok();
     let clock = Clock::system();
     telemetry::init(lookup, clock.clone());
+    if lookup("AWS_LAMBDA_RUNTIME_API").is_none() {
+        tracing::error!(
+            "this program runs under the Lambda Runtime API; `make run` starts it under one"
+        );
+        return ExitCode::FAILURE;
+    }
     let config = match Config::from_lookup(lookup) {
         Ok(config) => config,
         Err(error) => return refuse_to_start(&error).await,
@@ -24,6 +30,9 @@ async fn main() -> ExitCode {
         .http_client(Client::new(&config.trusted_roots, store::CONNECT_TIMEOUT).for_sdk())
         .load()
         .await;
+    if sdk.region().is_none() {
+        return refuse_to_start(&ConfigError::one("AWS_REGION is required")).await;
+    }
     let keys = Client::new(&config.trusted_roots, auth::KEYS_CONNECT_TIMEOUT);
     let store = Store::new(&sdk, config.table_name.clone());
     let app = App::new(config, store, &keys, clock);
@@ -43,9 +52,7 @@ async fn main() -> ExitCode {
 /// invoke.
 async fn refuse_to_start(error: &ConfigError) -> ExitCode {
     tracing::error!(cause = error.to_string(), "the configuration is not usable");
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some()
-        && let Err(error) = init_error::report(error).await
-    {
+    if let Err(error) = init_error::report(error).await {
         tracing::warn!(cause = error.to_string(), "Lambda was not told");
     }
     ExitCode::FAILURE

@@ -6,6 +6,7 @@
 
 mod body;
 mod event;
+mod json;
 mod media_type;
 
 use std::borrow::Cow;
@@ -251,8 +252,10 @@ fn resource(event: &Event<'_>) -> Option<Resource> {
         let cart_id = cart_id.into_owned();
         return Some(Resource::CartCustomers { cart_id });
     }
-    if let Some(proxy) = event.path_parameter("proxy") {
-        return resource_at(&format!("/{proxy}"));
+    if let Some(proxy) = event.path_parameter("proxy")
+        && let Some(resource) = resource_at(&format!("/{proxy}"))
+    {
+        return Some(resource);
     }
     let path = event.path();
     resource_at(&path).or_else(|| {

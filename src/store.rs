@@ -7,7 +7,7 @@
 //! the item that failed a condition, and takes an item that carries its
 //! `write_id` for its own success.
 
-mod attempts;
+mod budget;
 mod retry;
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -26,7 +26,7 @@ use aws_sdk_dynamodb::types::{
 };
 use uuid::Uuid;
 
-pub use self::attempts::Budget;
+pub use self::budget::Budget;
 use crate::clock::Timestamp;
 use crate::ids::{CartId, CustomerId};
 
@@ -47,12 +47,16 @@ const MAX_BACKOFF: Duration = Duration::from_millis(500);
 /// The most attempts of one call to DynamoDB; its budget ends most calls before.
 const MAX_ATTEMPTS: u32 = 8;
 
+/// The most calls in which one request looks for what is there: more only if
+/// others keep adding and removing the very same associations.
+const MAX_ROUNDS: usize = 8;
+
 /// The conditions of writes. An item that has expired and that DynamoDB has not
 /// yet removed counts as absent ("Using time to live (TTL)", AWS: removal takes
-/// up to a few days).
+/// up to a few days). Each of the two holds where the other does not, whatever is
+/// stored: a comparison with nothing, or with another type, is false.
 const ABSENT: &str = "attribute_not_exists(id) OR expires_at <= :now";
-const PRESENT: &str =
-    "attribute_exists(id) AND (attribute_not_exists(expires_at) OR expires_at > :now)";
+const PRESENT: &str = "attribute_exists(id) AND NOT expires_at <= :now";
 
 /// The table of associations.
 #[derive(Debug, Clone)]
@@ -126,7 +130,8 @@ impl Store {
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(timeouts)
             .retry_config(retries)
-            .retry_classifier(retry::Conflicts)
+            .retry_classifier(retry::MoreRetries)
+            .retry_partition(retry_partition())
             .build();
         let client = Client::from_conf(config);
         Self { client, table }
@@ -157,7 +162,7 @@ impl Store {
         stamp: &Stamp,
         budget: &Budget,
     ) -> Result<Put, StoreError> {
-        loop {
+        for _ in 0..MAX_ROUNDS {
             let put = self
                 .client
                 .put_item()
@@ -187,6 +192,7 @@ impl Store {
                 Seen::Absent => {}
             }
         }
+        Err(contended(budget))
     }
 
     /// Gives an item that is there the stamp's `expires_at`, if it has one.
@@ -232,7 +238,7 @@ impl Store {
         budget: &Budget,
     ) -> Result<Put, StoreError> {
         let mut seen = vec![Seen::Absent; customers.len()];
-        loop {
+        for _ in 0..MAX_ROUNDS {
             let actions = customers
                 .iter()
                 .zip(&seen)
@@ -279,6 +285,7 @@ impl Store {
                 return Ok(Put::AlreadyThere);
             }
         }
+        Err(contended(budget))
     }
 
     fn action(
@@ -328,6 +335,14 @@ impl Store {
     }
 }
 
+/// No quota of retries beside the budget: one that others have used up would
+/// leave an answer that was lost unresolved.
+fn retry_partition() -> RetryPartition {
+    RetryPartition::custom("associations")
+        .token_bucket(TokenBucket::unlimited())
+        .build()
+}
+
 /// What a transaction has come to when it went through on what was seen.
 fn outcome(seen: &[Seen]) -> Put {
     if seen.contains(&Seen::Absent) {
@@ -341,12 +356,21 @@ fn failed_condition(reason: &CancellationReason) -> bool {
     reason.code() == Some("ConditionalCheckFailed")
 }
 
-/// Whether an action was refused as such.
+/// Whether an action was refused as such ("TransactWriteItems", AWS, lists the
+/// reasons for cancellation).
 fn is_fault(reason: &CancellationReason) -> bool {
-    matches!(
-        reason.code(),
-        Some("ValidationError" | "ItemCollectionSizeLimitExceeded")
-    )
+    const PASSING: [&str; 5] = [
+        "None",
+        "ConditionalCheckFailed",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingError",
+        "TransactionConflict",
+    ];
+    reason.code().is_some_and(|code| !PASSING.contains(&code))
+}
+
+fn contended(budget: &Budget) -> StoreError {
+    budget.given_up("others kept changing the same associations".to_owned())
 }
 
 fn is_own(old: Option<&Item>, stamp: &Stamp) -> bool {

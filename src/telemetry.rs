@@ -4,9 +4,11 @@
 //! Never a token, a body, a cart or a customer. What other crates log goes
 //! through the same layer, from WARN on: below that they show what they send.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io::Write as _;
+use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -25,6 +27,10 @@ use crate::clock::Clock;
 /// What every line names as its service.
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 
+thread_local! {
+    static PANIC: Cell<Option<String>> = const { Cell::new(None) };
+}
+
 tokio::task_local! {
     static INVOCATION: Invocation;
 }
@@ -35,6 +41,23 @@ struct Invocation {
     request_id: String,
     xray_trace_id: Option<String>,
     cold_start: bool,
+}
+
+/// The panic that ended the handling of an invocation: its message and place.
+/// For the one who catches it, on the same thread.
+pub(crate) fn take_panic() -> Option<String> {
+    PANIC.take()
+}
+
+/// Keeps a panic for the one line of its request. Outside of a request nobody
+/// would tell of it, so it is a line of its own.
+fn keep_panic(panic: &PanicHookInfo<'_>) {
+    let text = panic.to_string();
+    if INVOCATION.try_with(|_| ()).is_ok() {
+        PANIC.set(Some(text));
+    } else {
+        tracing::error!(cause = text, "panic");
+    }
 }
 
 /// Runs the handling of one invocation so that every line it logs names it.
@@ -64,6 +87,7 @@ pub fn init(lookup: impl Fn(&str) -> Option<String>, clock: Clock) {
     tracing_subscriber::registry()
         .with(lines.with_filter(targets))
         .init();
+    std::panic::set_hook(Box::new(keep_panic));
     if level.is_none() {
         tracing::warn!(
             "AWS_LAMBDA_LOG_LEVEL is none of TRACE, DEBUG, INFO, WARN, ERROR, FATAL: INFO is used"

@@ -8,8 +8,9 @@ use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
+use super::json::{Pairs, parsed, text};
 use crate::ids::CustomerId;
 
 /// The largest body that is read, in bytes after base64 is undone.
@@ -115,31 +116,20 @@ pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, BodyError> {
         return Err(BodyFaultKind::BodyMissing.into());
     }
     let text = std::str::from_utf8(body).map_err(|_| BodyFaultKind::NotUtf8)?;
-    let document: Value = serde_json::from_str(text).map_err(|_| BodyFaultKind::NotJson)?;
-    let Value::Object(document) = document else {
-        return Err(BodyFaultKind::DocumentNotObject.into());
-    };
-    let members = match document.get("data") {
-        Some(Value::Array(members)) => members,
-        Some(_) => {
-            return Err(BodyError::Faults(vec![fault(
-                "/data",
-                BodyFaultKind::DataNotArray,
-            )]));
-        }
-        None => return Err(BodyFaultKind::DataMissing.into()),
-    };
+    let document: &RawValue = serde_json::from_str(text).map_err(|_| BodyFaultKind::NotJson)?;
+    let document: Pairs<'_> = parsed(Some(document)).ok_or(BodyFaultKind::DocumentNotObject)?;
+    let data = document.get("data").ok_or(BodyFaultKind::DataMissing)?;
+    let at_data = |kind| BodyError::Faults(vec![fault("/data", kind)]);
+    let members: Vec<&RawValue> =
+        parsed(Some(data)).ok_or_else(|| at_data(BodyFaultKind::DataNotArray))?;
     if members.is_empty() {
-        return Err(BodyError::Faults(vec![fault(
-            "/data",
-            BodyFaultKind::DataEmpty,
-        )]));
+        return Err(at_data(BodyFaultKind::DataEmpty));
     }
 
     let mut faults = Vec::new();
     let mut seen = HashSet::new();
     let mut customers = Vec::new();
-    for (index, member) in members.iter().enumerate() {
+    for (index, member) in members.into_iter().enumerate() {
         match read_member(member) {
             Ok(customer) => {
                 if seen.insert(customer.clone()) {
@@ -165,11 +155,11 @@ pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, BodyError> {
 
 /// The customer that a member names, or its faults, each with the pointer from
 /// the member on.
-fn read_member(member: &Value) -> Result<CustomerId, Vec<(&'static str, BodyFaultKind)>> {
-    let Value::Object(member) = member else {
+fn read_member(member: &RawValue) -> Result<CustomerId, Vec<(&'static str, BodyFaultKind)>> {
+    let Some(member) = parsed::<Pairs<'_>>(Some(member)) else {
         return Err(vec![("", BodyFaultKind::MemberNotObject)]);
     };
-    match (check_type(member), read_id(member)) {
+    match (check_type(&member), read_id(&member)) {
         (Ok(()), Ok(customer)) => Ok(customer),
         (type_result, id_result) => Err(type_result
             .err()
@@ -179,20 +169,19 @@ fn read_member(member: &Value) -> Result<CustomerId, Vec<(&'static str, BodyFaul
     }
 }
 
-fn check_type(member: &Map<String, Value>) -> Result<(), (&'static str, BodyFaultKind)> {
-    match member.get("type") {
-        Some(Value::String(kind)) if kind == "customer" => Ok(()),
-        Some(_) => Err(("/type", BodyFaultKind::TypeNotCustomer)),
-        None => Err(("", BodyFaultKind::TypeMissing)),
+fn check_type(member: &Pairs<'_>) -> Result<(), (&'static str, BodyFaultKind)> {
+    let kind = member.get("type").ok_or(("", BodyFaultKind::TypeMissing))?;
+    match text(Some(kind)).as_deref() {
+        Some("customer") => Ok(()),
+        _ => Err(("/type", BodyFaultKind::TypeNotCustomer)),
     }
 }
 
-fn read_id(member: &Map<String, Value>) -> Result<CustomerId, (&'static str, BodyFaultKind)> {
-    match member.get("id") {
-        Some(Value::String(id)) => id.parse().map_err(|_| ("/id", BodyFaultKind::IdInvalid)),
-        Some(_) => Err(("/id", BodyFaultKind::IdInvalid)),
-        None => Err(("", BodyFaultKind::IdMissing)),
-    }
+fn read_id(member: &Pairs<'_>) -> Result<CustomerId, (&'static str, BodyFaultKind)> {
+    let id = member.get("id").ok_or(("", BodyFaultKind::IdMissing))?;
+    text(Some(id))
+        .and_then(|id| id.parse().ok())
+        .ok_or(("/id", BodyFaultKind::IdInvalid))
 }
 
 fn fault(pointer: &str, kind: BodyFaultKind) -> BodyFault {
@@ -231,6 +220,17 @@ mod tests {
         assert_eq!(read(body), Ok(vec!["b".into(), "a".into()]));
     }
 
+    /// Each is JSON (RFC 8259), and more than a parser of values takes.
+    #[test]
+    fn what_must_be_ignored_may_be_any_json() {
+        let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+        for odd in ["1e999", r#""\ud800""#, &deep] {
+            let body =
+                format!(r#"{{"meta":{odd},"data":[{{"meta":{odd},"type":"customer","id":"a"}}]}}"#);
+            assert_eq!(read(&body), Ok(vec!["a".into()]), "{odd}");
+        }
+    }
+
     #[test]
     fn a_hundred_customers_are_read_however_often_each_is_repeated() {
         assert_eq!(read(&linkage(0..100)).map(|ids| ids.len()), Ok(100));
@@ -247,7 +247,7 @@ mod tests {
             (" ", &[("", NotJson)]),
             ("{", &[("", NotJson)]),
             (r#"{"data":[]} x"#, &[("", NotJson)]),
-            (r#"{"data":["\ud800"]}"#, &[("", NotJson)]),
+            (r#"{"data":["\ud800"]}"#, &[("/data/0", MemberNotObject)]),
             ("null", &[("", DocumentNotObject)]),
             ("[]", &[("", DocumentNotObject)]),
             ("{}", &[("", DataMissing)]),

@@ -11,11 +11,11 @@
 //! formats 1.0 and 2.0) and "Lambda function URLs: request payloads", AWS.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use super::json::{Pairs, Text, parsed, text};
 
 /// An API Gateway event of payload format 1.0 (REST API) or 2.0 (HTTP API,
 /// function URL), borrowed from its JSON text.
@@ -153,14 +153,6 @@ impl<'a> Event<'a> {
     }
 }
 
-fn parsed<'a, T: Deserialize<'a>>(field: Option<&'a RawValue>) -> Option<T> {
-    serde_json::from_str(field?.get()).ok()
-}
-
-fn text<'a>(field: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
-    parsed::<Text<'a>>(field).map(|Text(text)| text)
-}
-
 fn named<'a>(headers: Option<&'a RawValue>, name: &str) -> Vec<Cow<'a, str>> {
     let Some(Pairs(pairs)) = parsed::<Pairs<'a>>(headers) else {
         return Vec::new();
@@ -179,58 +171,4 @@ fn named<'a>(headers: Option<&'a RawValue>, name: &str) -> Vec<Cow<'a, str>> {
         }
     }
     values
-}
-
-/// A JSON string, borrowed where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(TextVisitor)
-    }
-}
-
-/// The members of a JSON object in their order, none of them lost.
-struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Pairs<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor;
-
-        impl<'de> Visitor<'de> for PairsVisitor {
-            type Value = Pairs<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((Text(key), value)) = map.next_entry()? {
-                    pairs.push((key, value));
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(PairsVisitor)
-    }
 }

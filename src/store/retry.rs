@@ -8,20 +8,28 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 
-/// Repeats what lost against a concurrent write or was throttled inside a
-/// transaction. The SDK does neither by itself: to it a cancelled transaction
-/// is final.
+/// Repeats what was answered unreadably, what lost against a concurrent write,
+/// and what was throttled inside a transaction. The SDK does none of it by
+/// itself: to it a cancelled transaction is final, and so is an answer of
+/// status 200, whatever its body.
 ///
 /// Source: "Transaction conflict handling in DynamoDB", and "TransactWriteItems"
 /// in the API reference (cancellation reasons), AWS.
 #[derive(Debug)]
-pub(super) struct Conflicts;
+pub(super) struct MoreRetries;
 
-impl ClassifyRetry for Conflicts {
+impl ClassifyRetry for MoreRetries {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let Some(Err(error)) = context.output_or_error() else {
             return RetryAction::NoActionIndicated;
         };
+        // An answer that says "done" and cannot be read is no answer.
+        if context
+            .response()
+            .is_some_and(|response| response.status().is_success())
+        {
+            return RetryAction::transient_error();
+        }
         let Some(error) = error.as_operation_error() else {
             return RetryAction::NoActionIndicated;
         };
@@ -44,7 +52,7 @@ impl ClassifyRetry for Conflicts {
     }
 
     fn name(&self) -> &'static str {
-        "transaction conflicts"
+        "MoreRetries"
     }
 }
 

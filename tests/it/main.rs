@@ -6,6 +6,7 @@ mod associate;
 mod bad_requests;
 mod credentials;
 mod events;
+mod faults;
 mod key_sets;
 mod process;
 mod support;

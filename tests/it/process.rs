@@ -147,6 +147,7 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
         ("CUSTOMER_TOKEN_JWKS", "-----BEGIN PUBLIC KEY-----"),
         ("ASSOCIATION_LIFETIME_DAYS", "3651"),
         ("ERROR_DOCS_URL", "docs"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "https://["),
     ]))
     .await;
     let (error, exit) = function.refuse().await;
@@ -157,6 +158,7 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
         "CUSTOMER_TOKEN_JWKS",
         "ASSOCIATION_LIFETIME_DAYS",
         "ERROR_DOCS_URL",
+        "AWS_ENDPOINT_URL_DYNAMODB",
     ] {
         assert!(text.contains(name), "{text}");
     }

@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod call;
 pub(crate) mod function;
 pub(crate) mod key_server;
+pub(crate) mod proxy;
 pub(crate) mod runtime_api;
 pub(crate) mod tls;
 
@@ -110,7 +111,24 @@ impl World {
 
     /// A world with these variables beside or instead of the usual ones.
     pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
-        let env = environment(variables);
+        let world = Self::of(environment(variables)).await;
+        table::create(&world.client, &world.env["TABLE_NAME"])
+            .await
+            .unwrap();
+        world
+    }
+
+    /// A world on the table of another, with these variables instead of the
+    /// other's.
+    pub(crate) async fn on(variables: &[(&str, &str)], other: &World) -> Self {
+        let mut env = other.env.clone();
+        for (name, value) in variables {
+            env.insert((*name).to_owned(), (*value).to_owned());
+        }
+        Self::of(env).await
+    }
+
+    async fn of(env: BTreeMap<String, String>) -> Self {
         let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
         let http = |connect_timeout| http::Client::new(&config.trusted_roots, connect_timeout);
         let keys = http(KEYS_CONNECT_TIMEOUT);
@@ -122,8 +140,6 @@ impl World {
             .load()
             .await;
         let client = Client::new(&sdk);
-        table::create(&client, &env["TABLE_NAME"]).await.unwrap();
-
         let store = Store::new(&sdk, config.table_name.clone());
         let ahead = Arc::new(AtomicU64::new(0));
         let app = App::new(config, store, &keys, clock(Arc::clone(&ahead)));
@@ -214,6 +230,11 @@ pub(crate) fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String
         env.insert((*name).to_owned(), (*value).to_owned());
     }
     env
+}
+
+/// The engine's endpoint.
+pub(crate) fn engine() -> &'static str {
+    &ENDPOINT
 }
 
 /// Those whom the function trusts.

@@ -14,6 +14,7 @@ pub(crate) const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 pub(crate) struct Call<'w> {
     app: &'w App,
     event: Value,
+    deadline_millis: u64,
 }
 
 impl<'w> Call<'w> {
@@ -32,12 +33,20 @@ impl<'w> Call<'w> {
             },
             "isBase64Encoded": false,
         });
-        Self { app, event }
+        Self {
+            app,
+            event,
+            deadline_millis: 0,
+        }
     }
 
     /// Any event at all.
     pub(crate) fn event(app: &'w App, event: Value) -> Self {
-        Self { app, event }
+        Self {
+            app,
+            event,
+            deadline_millis: 0,
+        }
     }
 
     pub(crate) fn method(self, method: &str) -> Self {
@@ -98,6 +107,12 @@ impl<'w> Call<'w> {
         self
     }
 
+    /// With a deadline, in milliseconds since the epoch.
+    pub(crate) fn deadline(mut self, millis: u64) -> Self {
+        self.deadline_millis = millis;
+        self
+    }
+
     pub(crate) async fn send(self) -> Answer {
         Answer::read(&self.respond().await)
     }
@@ -106,6 +121,7 @@ impl<'w> Call<'w> {
     pub(crate) async fn respond(self) -> Value {
         let mut context = Context::default();
         REQUEST_ID.clone_into(&mut context.request_id);
+        context.deadline = self.deadline_millis;
         let payload = serde_json::value::to_raw_value(&self.event).unwrap();
         let Ok(response) = self.app.handle(LambdaEvent::new(payload, context)).await;
         serde_json::to_value(&response).unwrap()

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
@@ -17,15 +17,30 @@ use tokio::time::Instant;
 use super::StoreError;
 use crate::http;
 
-/// The codes of refusals that another try may not meet ("Error handling with
-/// DynamoDB", AWS).
-const PASSING: [&str; 9] = [
-    "ProvisionedThroughputExceededException",
+/// The most that a request may wait for the store.
+const MOST: Duration = Duration::from_secs(3);
+
+/// What is kept back of a request's time for what comes after the store.
+const RESERVE: Duration = Duration::from_millis(500);
+
+/// The codes of refusals that another try may not meet: those of "Error
+/// handling with DynamoDB", AWS, and those that the SDK takes for throttling.
+const PASSING: [&str; 18] = [
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
     "ProvisionedThroughputExceeded",
+    "ProvisionedThroughputExceededException",
     "ReplicatedWriteConflictException",
     "RequestLimitExceeded",
-    "ThrottlingException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "SlowDown",
+    "ThrottledException",
     "Throttling",
+    "ThrottlingException",
     "TransactionCanceledException",
     "TransactionConflictException",
     "TransactionInProgressException",
@@ -35,7 +50,9 @@ const PASSING: [&str; 9] = [
 /// count of what they took.
 #[derive(Debug)]
 pub struct Budget {
-    ends: Instant,
+    deadline: Instant,
+    /// Set by the first call: what came before is not the store's.
+    ends: OnceLock<Instant>,
     spent_micros: AtomicU64,
     attempts: Arc<Attempts>,
 }
@@ -44,15 +61,18 @@ pub struct Budget {
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     count: AtomicU32,
+    /// An attempt has been sent, and has not ended.
+    under_way: AtomicBool,
     /// An attempt ended so that DynamoDB may have done what it was asked.
     unresolved: AtomicBool,
 }
 
 impl Budget {
-    /// A budget of so much time from now.
-    pub fn new(time: Duration) -> Self {
+    /// The budget of a request that must be answered by `deadline`.
+    pub fn until(deadline: Instant) -> Self {
         Self {
-            ends: Instant::now() + time,
+            deadline,
+            ends: OnceLock::new(),
             spent_micros: AtomicU64::new(0),
             attempts: Arc::default(),
         }
@@ -76,15 +96,32 @@ impl Budget {
     /// Waits for a call until the budget ends.
     pub(super) async fn spend<T>(&self, call: impl Future<Output = T>) -> Result<T, StoreError> {
         let began = Instant::now();
-        let result = tokio::time::timeout_at(self.ends, call).await;
+        let ends = *self.ends.get_or_init(|| {
+            let latest = self.deadline.checked_sub(RESERVE).unwrap_or(began);
+            latest.min(began + MOST)
+        });
+        // Asked even so, a call would be sent before it is told that it is late.
+        if began >= ends {
+            return Err(self.given_up("no time is left for the store".to_owned()));
+        }
+        let result = tokio::time::timeout_at(ends, call).await;
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.spent_micros.fetch_add(took, Ordering::Relaxed);
-        result.map_err(|_| {
-            let attempts = self.attempts_made();
-            StoreError::OutcomeUnknown(format!(
-                "no answer within the budget, in {attempts} attempts"
-            ))
-        })
+        result.map_err(|_| self.given_up("the store did not answer in time".to_owned()))
+    }
+
+    /// What it means for the caller that there will be no other try.
+    pub(super) fn given_up(&self, cause: String) -> StoreError {
+        let Attempts {
+            under_way,
+            unresolved,
+            ..
+        } = &*self.attempts;
+        if under_way.load(Ordering::Relaxed) || unresolved.load(Ordering::Relaxed) {
+            StoreError::OutcomeUnknown(cause)
+        } else {
+            StoreError::Unavailable(cause)
+        }
     }
 
     /// What a call's last error means for the caller, given all its attempts.
@@ -92,21 +129,33 @@ impl Budget {
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
-        // Not as the SDK renders it: that shows bodies, which name carts and
-        // customers.
-        let cause = http::cause(error);
-        if self.attempts.unresolved.load(Ordering::Relaxed) {
-            return StoreError::OutcomeUnknown(cause);
-        }
-        match error {
-            SdkError::ServiceError(context) => match context.err().code() {
-                Some(code) if PASSING.contains(&code) => StoreError::Unavailable(cause),
-                _ => StoreError::Fault(cause),
-            },
-            SdkError::ConstructionFailure(_) => StoreError::Fault(cause),
-            _ => StoreError::Unavailable(cause),
+        let cause = cause(error);
+        let passing = match error {
+            SdkError::ServiceError(context) if context.raw().status().is_client_error() => {
+                let code = context.err().code();
+                code.is_some_and(|code| PASSING.contains(&code))
+            }
+            SdkError::ConstructionFailure(_) => false,
+            _ => true,
+        };
+        match self.given_up(cause) {
+            StoreError::Unavailable(cause) if !passing => StoreError::Fault(cause),
+            error => error,
         }
     }
+}
+
+/// The error and what caused it, in one line.
+///
+/// Not all of it: some of the SDK's errors show the request that they failed
+/// for, and that names carts and customers. A text with a structure in it is
+/// left out.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let texts: Vec<String> = http::chain(error)
+        .map(ToString::to_string)
+        .filter(|text| !text.contains('{'))
+        .collect();
+    texts.join(": ")
 }
 
 /// An [`Attempts`] as the SDK takes it.
@@ -118,13 +167,14 @@ impl Intercept for CountAttempts {
         "CountAttempts"
     }
 
-    fn read_before_attempt(
+    fn read_before_transmit(
         &self,
         _: &BeforeTransmitInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         self.0.count.fetch_add(1, Ordering::Relaxed);
+        self.0.under_way.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -134,6 +184,7 @@ impl Intercept for CountAttempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let was_sent = self.0.under_way.swap(false, Ordering::Relaxed);
         let Some(Err(error)) = context.output_or_error() else {
             return Ok(());
         };
@@ -141,10 +192,10 @@ impl Intercept for CountAttempts {
             && context
                 .response()
                 .is_some_and(|response| response.status().is_client_error());
-        let never_sent = error
+        let not_connected = error
             .as_connector_error()
             .is_some_and(|error| http::is_connect_error(error));
-        if !refused && !never_sent {
+        if was_sent && !refused && !not_connected {
             self.0.unresolved.store(true, Ordering::Relaxed);
         }
         Ok(())

@@ -1,0 +1,288 @@
+//! A proxy between the function and the engine that does to calls what networks
+//! and DynamoDB do to them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use lambda_http::http::Request;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// DynamoDB refuses it with this code and status 400.
+    Refused(&'static str),
+    /// DynamoDB cancels the transaction for a conflict, or refuses a single
+    /// write for one.
+    Conflict,
+    /// DynamoDB fails with this status.
+    Failed(u16),
+    /// The connection is reset.
+    Reset,
+    /// The connection is closed.
+    Close,
+    /// The answer breaks off in its body.
+    Truncated,
+    /// The answer never begins.
+    Hang,
+    /// The answer stops in its body.
+    HangInBody,
+    /// The answer comes byte by byte, one a second.
+    Drip,
+    /// The answer is 200 with a body that is not JSON.
+    Garbage(&'static str),
+    /// The answer is a 502 of something in between.
+    Html,
+    /// The answer comes after the attempt was given up.
+    Late,
+}
+
+/// A fault, and whether the engine did before what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) fault: Fault,
+    pub(crate) after_commit: bool,
+}
+
+/// A running proxy.
+pub(crate) struct Proxy {
+    pub(crate) endpoint: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: String,
+    client: Client<HttpConnector, Full<bytes::Bytes>>,
+    plans: Mutex<Plans>,
+    calls: AtomicUsize,
+    connections: AtomicUsize,
+    /// Changes when the connections are to be closed.
+    generation: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct Plans {
+    next: VecDeque<Plan>,
+    always: Option<Plan>,
+}
+
+impl Proxy {
+    /// A proxy to the engine at this endpoint.
+    pub(crate) async fn start(engine: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            engine: engine.to_owned(),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            plans: Mutex::default(),
+            calls: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            generation: watch::Sender::new(0),
+        });
+        tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self { endpoint, shared }
+    }
+
+    /// The next so many calls meet this fault.
+    pub(crate) fn next(&self, plan: Plan, times: usize) {
+        let mut plans = self.shared.plans.lock().unwrap();
+        plans.next.extend(std::iter::repeat_n(plan, times));
+    }
+
+    /// All calls meet this fault, from now on.
+    pub(crate) fn always(&self, plan: Plan) {
+        self.shared.plans.lock().unwrap().always = Some(plan);
+    }
+
+    /// No call meets a fault any more.
+    pub(crate) fn heal(&self) {
+        *self.shared.plans.lock().unwrap() = Plans::default();
+    }
+
+    /// How many calls came.
+    pub(crate) fn calls(&self) -> usize {
+        self.shared.calls.load(Ordering::SeqCst)
+    }
+
+    /// How many connections were opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// Closes every connection that is idle.
+    pub(crate) fn close_idle_connections(&self) {
+        self.shared
+            .generation
+            .send_modify(|generation| *generation += 1);
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(serve(stream, Arc::clone(&shared)));
+    }
+}
+
+/// Serves one connection until it ends. `None` ends it too.
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
+    let mut generation = shared.generation.subscribe();
+    generation.mark_unchanged();
+    loop {
+        let (target, body) = tokio::select! {
+            call = read_call(&mut stream) => call?,
+            _ = generation.changed() => return None,
+        };
+        shared.calls.fetch_add(1, Ordering::SeqCst);
+        let plan = {
+            let mut plans = shared.plans.lock().unwrap();
+            plans.next.pop_front().or(plans.always)
+        };
+        let Some(plan) = plan else {
+            let (status, answer) = shared.forward(&target, body).await;
+            send(&mut stream, status, &answer).await?;
+            continue;
+        };
+        let transaction = target.ends_with("TransactWriteItems");
+        let committed = if plan.after_commit {
+            Some(shared.forward(&target, body).await)
+        } else {
+            None
+        };
+        plan.fault.answer(stream, transaction, committed).await;
+        return None;
+    }
+}
+
+impl Shared {
+    async fn forward(&self, target: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
+        const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
+            Credential=test/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
+        let request = Request::post(&self.engine)
+            .header("x-amz-target", target)
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("authorization", AUTHORIZATION)
+            .header("x-amz-date", "20261122T120000Z")
+            .body(Full::from(body))
+            .unwrap();
+        let response = self.client.request(request).await.unwrap();
+        let status = response.status().as_u16();
+        let answer = response.into_body().collect().await.unwrap().to_bytes();
+        (status, answer.into())
+    }
+}
+
+impl Fault {
+    /// Answers a call and ends its connection. `committed` is the engine's
+    /// answer, if it was asked.
+    async fn answer(
+        self,
+        mut stream: TcpStream,
+        transaction: bool,
+        committed: Option<(u16, Vec<u8>)>,
+    ) -> Option<()> {
+        let (status, answer) = committed.unwrap_or((200, b"{\"ConsumedCapacity\":{}}".to_vec()));
+        match self {
+            Self::Refused(code) => send(&mut stream, 400, &refusal(code)).await,
+            Self::Conflict if transaction => send(&mut stream, 400, &transaction_conflict()).await,
+            Self::Conflict => {
+                send(&mut stream, 400, &refusal("TransactionConflictException")).await
+            }
+            Self::Failed(status) => {
+                send(&mut stream, status, &refusal("InternalServerError")).await
+            }
+            Self::Reset => stream.set_zero_linger().ok(),
+            Self::Close => Some(()),
+            Self::Truncated => {
+                send_head(&mut stream, status, answer.len() + 10).await?;
+                stream.write_all(&answer).await.ok()
+            }
+            Self::Hang => until_closed(stream).await,
+            Self::HangInBody => {
+                send_head(&mut stream, status, answer.len() + 10).await?;
+                stream.write_all(&answer).await.ok()?;
+                until_closed(stream).await
+            }
+            Self::Drip => {
+                send_head(&mut stream, status, answer.len()).await?;
+                for byte in answer {
+                    stream.write_all(&[byte]).await.ok()?;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                None
+            }
+            Self::Garbage(body) => send(&mut stream, 200, body.as_bytes()).await,
+            Self::Html => send(&mut stream, 502, b"<html>Bad Gateway</html>").await,
+            Self::Late => {
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+                send(&mut stream, status, &answer).await
+            }
+        }
+    }
+}
+
+fn refusal(code: &str) -> Vec<u8> {
+    let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
+    let message = "internal detail of the engine";
+    json!({ "__type": kind, "message": message })
+        .to_string()
+        .into_bytes()
+}
+
+fn transaction_conflict() -> Vec<u8> {
+    let answer: Value = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "internal detail of the engine",
+        "CancellationReasons": [
+            { "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" },
+            { "Code": "None" },
+        ],
+    });
+    answer.to_string().into_bytes()
+}
+
+/// Reads one call: the operation and its body.
+async fn read_call(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let header = |name: &str| {
+        head.lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.to_owned())
+    };
+    let length = header("content-length")?.parse().unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some((header("x-amz-target")?, body))
+}
+
+async fn send(stream: &mut TcpStream, status: u16, body: &[u8]) -> Option<()> {
+    send_head(stream, status, body.len()).await?;
+    stream.write_all(body).await.ok()
+}
+
+async fn send_head(stream: &mut TcpStream, status: u16, length: usize) -> Option<()> {
+    let head = format!(
+        "HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.ok()
+}
+
+async fn until_closed(mut stream: TcpStream) -> Option<()> {
+    stream.read_u8().await.ok().map(|_| ())
+}
