@@ -6,12 +6,13 @@ CARGO_LAMBDA_HOME := .local/cargo-lambda-$(CARGO_LAMBDA_VERSION)
 # A cargo-lambda that is installed already comes first.
 export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 
-.PHONY: help run dynamodb token test check-template cargo-lambda
+.PHONY: help run dynamodb token test test-dynamodb-local check-template cargo-lambda
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 DYNAMODB_PORT=8000'
 	@echo 'make dynamodb  start the database alone and write .local/env, for a cargo lambda watch of your own'
 	@echo 'make test      check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one'
+	@echo 'make test-dynamodb-local  run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)'
 	@echo 'make check-template  check template.yaml with sam validate and cfn-lint'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
@@ -32,6 +33,9 @@ test: .need-cargo
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- --deny warnings
 	cargo test --locked
+
+test-dynamodb-local: .need-cargo
+	tests/dynamodb-local/run cargo test --locked --test it
 
 # Python's tools for the template, in a folder of their own.
 SAM_CLI := .local/sam-cli-1.170.0

@@ -9,4 +9,5 @@ mod events;
 mod faults;
 mod key_sets;
 mod process;
+mod races;
 mod support;

@@ -6,6 +6,7 @@ pub(crate) mod call;
 pub(crate) mod function;
 pub(crate) mod key_server;
 pub(crate) mod proxy;
+pub(crate) mod random;
 pub(crate) mod runtime_api;
 pub(crate) mod tls;
 
