@@ -166,6 +166,25 @@ curl -i '{url}' \\
   -H 'x-moltin-customer-token: {hermione}' \\
   -H 'Content-Type: application/json' \\
   -d '{harry_body}'
+
+# Hermione, on another device, finds the cart: 200 and her carts, this one first.
+curl -i 'http://localhost:{port}/v2/carts' \\
+  -H 'Authorization: Bearer {storefront}' \\
+  -H 'x-moltin-customer-token: {hermione}'
+
+# Who is on the cart: 200, hermione and ron.
+curl -i '{url}' \\
+  -H 'Authorization: Bearer {back_end}'
+
+# Ron's carts, for a back end: 200, this one first.
+curl -i 'http://localhost:{port}/v2/customers/ron/relationships/carts' \\
+  -H 'Authorization: Bearer {back_end}'
+
+# Ron is taken off the cart: 204. The same again: 204.
+curl -i -X DELETE '{url}' \\
+  -H 'Authorization: Bearer {back_end}' \\
+  -H 'Content-Type: application/json' \\
+  -d '{ron_body}'
 ",
         ron_body = body("ron"),
         hermione_body = body("hermione"),

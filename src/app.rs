@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::http::Client;
 use crate::request::{Manner, Operation, Request};
-use crate::response::{self, ErrorDocuments, Outcome, Response};
+use crate::response::{self, ErrorDocuments, List, Outcome, Response};
 use crate::store::{Budget, Store, StoreError};
 use crate::telemetry;
 
@@ -109,15 +109,42 @@ impl App {
             .authenticate(&request.credentials(), self.clock.now())
             .await?;
         trail.grant = grant.name();
-        match request.operation()? {
-            Operation::Associate { cart, customers } => {
-                let associated = self
-                    .associations
-                    .associate(&grant, &cart, &customers, &trail.budget)
-                    .await?;
-                Ok(Outcome::Associated(associated, customers))
+        let (associations, budget) = (&self.associations, &trail.budget);
+        let list = |member_type, listed, page| {
+            let path = request.path().into_owned();
+            Outcome::Listed(List {
+                member_type,
+                listed,
+                page,
+                path,
+            })
+        };
+        Ok(match request.operation()? {
+            Operation::Associate(linkage) => {
+                let associated = associations.associate(&grant, &linkage, budget).await?;
+                Outcome::Associated(associated, linkage.customers)
             }
-        }
+            Operation::Dissociate(linkage) => {
+                associations.dissociate(&grant, &linkage, budget).await?;
+                Outcome::Dissociated(linkage.customers)
+            }
+            Operation::ListCustomers { cart, page } => {
+                let listed = associations
+                    .list_customers(&grant, &cart, &page, budget)
+                    .await?;
+                list("customer", listed, page)
+            }
+            Operation::ListOwnCarts { page } => {
+                let listed = associations.list_own_carts(&grant, &page, budget).await?;
+                list("cart", listed, page)
+            }
+            Operation::ListCarts { customer, page } => {
+                let listed = associations
+                    .list_carts(&grant, &customer, &page, budget)
+                    .await?;
+                list("cart", listed, page)
+            }
+        })
     }
 
     /// How much time is left. A deadline in the past means that none is known:

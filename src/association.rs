@@ -1,12 +1,14 @@
-//! What to do: the association of carts with customers. Outcomes, not statuses.
+//! What to do: the associations of carts with customers. Outcomes, not statuses.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::auth::{Forbidden, Grant};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
+use crate::cursor::{self, InvalidCursor, List};
 use crate::ids::{CartId, CustomerId};
+use crate::request::{Linkage, Page};
 use crate::store::{Budget, Put, Stamp, Store, StoreError};
 
 /// The associations of all carts with all customers.
@@ -26,11 +28,31 @@ pub enum Associated {
     Unchanged,
 }
 
+/// A part of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The members, in the order of the list.
+    pub members: Vec<Member>,
+    /// The cursor of the part that follows, if one does.
+    pub next: Option<String>,
+}
+
+/// A cart of a customer, or a customer of a cart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The identifier of the one or the other.
+    pub id: String,
+    /// Since when, in RFC 3339.
+    pub associated_at: String,
+}
+
 /// Why nothing came of it.
 #[derive(Debug)]
 pub enum AssociationError {
     /// The grant does not permit it; nothing was written.
     Forbidden(Forbidden),
+    /// The page begins behind a cursor that is not one of this list.
+    InvalidCursor,
     /// The store did not do it, or did not say.
     Store(StoreError),
 }
@@ -38,6 +60,12 @@ pub enum AssociationError {
 impl From<Forbidden> for AssociationError {
     fn from(forbidden: Forbidden) -> Self {
         Self::Forbidden(forbidden)
+    }
+}
+
+impl From<InvalidCursor> for AssociationError {
+    fn from(_: InvalidCursor) -> Self {
+        Self::InvalidCursor
     }
 }
 
@@ -59,16 +87,13 @@ impl Associations {
     }
 
     /// Ties a cart to customers: to all of them or, on an error, to none.
-    ///
-    /// `customers` are distinct, at least one and no more than
-    /// [`MAX_MEMBERS`](crate::request::MAX_MEMBERS).
     pub async fn associate(
         &self,
         grant: &Grant,
-        cart: &CartId,
-        customers: &[CustomerId],
+        linkage: &Linkage,
         budget: &Budget,
     ) -> Result<Associated, AssociationError> {
+        let Linkage { cart, customers } = linkage;
         grant.permit(customers)?;
         let now = self.clock.now();
         let stamp = Stamp {
@@ -82,4 +107,117 @@ impl Associations {
             Put::AlreadyThere => Ok(Associated::Unchanged),
         }
     }
+
+    /// Takes a cart and customers apart: all of them or, on an error, none. Those
+    /// who were not on the cart count as taken off it.
+    pub async fn dissociate(
+        &self,
+        grant: &Grant,
+        linkage: &Linkage,
+        budget: &Budget,
+    ) -> Result<(), AssociationError> {
+        let Linkage { cart, customers } = linkage;
+        grant.permit(customers)?;
+        Ok(self.store.delete(cart, customers, budget).await?)
+    }
+
+    /// Lists the customers of a cart, by their ids. A customer must be on it:
+    /// whether they are is read consistently, so that it holds from the moment
+    /// at which they were told so.
+    pub async fn list_customers(
+        &self,
+        grant: &Grant,
+        cart: &CartId,
+        page: &Page,
+        budget: &Budget,
+    ) -> Result<Listed, AssociationError> {
+        let list = List::CustomersOf(cart);
+        let now = self.clock.now();
+        let after = position(list, page, now)?;
+        if let Some(customer) = grant.only_customer()?
+            && !self.store.is_there(cart, customer, now, budget).await?
+        {
+            return Err(Forbidden::NotOnCart.into());
+        }
+        let after = after.as_deref();
+        let members = self
+            .store
+            .customers_of(cart, after, page.limit + 1, now, budget)
+            .await?;
+        Ok(listed(list, members, page, now, |last| last.id.clone()))
+    }
+
+    /// Lists the carts of the customer whose token was sent.
+    pub async fn list_own_carts(
+        &self,
+        grant: &Grant,
+        page: &Page,
+        budget: &Budget,
+    ) -> Result<Listed, AssociationError> {
+        let customer = grant.customer()?;
+        self.carts(List::OwnCartsOf(customer), customer, page, budget)
+            .await
+    }
+
+    /// Lists the carts of a customer for whom the caller may act.
+    pub async fn list_carts(
+        &self,
+        grant: &Grant,
+        customer: &CustomerId,
+        page: &Page,
+        budget: &Budget,
+    ) -> Result<Listed, AssociationError> {
+        if grant.only_customer()?.is_some_and(|own| own != customer) {
+            return Err(Forbidden::OtherCustomersCarts.into());
+        }
+        self.carts(List::CartsOf(customer), customer, page, budget)
+            .await
+    }
+
+    /// The newest association first, those of one moment by the cart's id.
+    async fn carts(
+        &self,
+        list: List<'_>,
+        customer: &CustomerId,
+        page: &Page,
+        budget: &Budget,
+    ) -> Result<Listed, AssociationError> {
+        let now = self.clock.now();
+        let after = position(list, page, now)?;
+        let after = after.as_deref().map(|position| {
+            let (associated_at, id) = position.split_once(' ').unwrap_or((position, ""));
+            Member {
+                id: id.to_owned(),
+                associated_at: associated_at.to_owned(),
+            }
+        });
+        let members = self
+            .store
+            .carts_of(customer, after.as_ref(), page.limit + 1, now, budget)
+            .await?;
+        Ok(listed(list, members, page, now, |last| {
+            format!("{} {}", last.associated_at, last.id)
+        }))
+    }
+}
+
+/// The position behind which a page begins.
+fn position(list: List<'_>, page: &Page, now: Timestamp) -> Result<Option<String>, InvalidCursor> {
+    let decode = |cursor| cursor::decode(list, cursor, now);
+    page.after.as_deref().map(decode).transpose()
+}
+
+/// A page of members, of which there is one more if another page follows.
+fn listed(
+    list: List<'_>,
+    mut members: Vec<Member>,
+    page: &Page,
+    now: Timestamp,
+    position: impl Fn(&Member) -> String,
+) -> Listed {
+    let more = members.len() > page.limit;
+    members.truncate(page.limit);
+    let last = members.last().filter(|_| more);
+    let next = last.map(|last| cursor::encode(list, &position(last), now));
+    Listed { members, next }
 }

@@ -104,6 +104,10 @@ pub enum Forbidden {
     CustomerTokenRequired,
     /// The request names a customer other than the token's.
     OtherCustomer,
+    /// The carts of a customer other than the token's are asked for.
+    OtherCustomersCarts,
+    /// The customer is not on the cart, of which nothing is told to them.
+    NotOnCart,
 }
 
 /// What verified tokens permit.
@@ -291,6 +295,32 @@ impl Grant {
             Scope::EveryCustomer => "client_credentials",
             Scope::Customer(_) => "customer",
             Scope::Nobody => "none",
+        }
+    }
+
+    /// The customer whose token was sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden::CustomerTokenRequired`], if none was.
+    pub fn customer(&self) -> Result<&CustomerId, Forbidden> {
+        match &self.scope {
+            Scope::Customer(customer) => Ok(customer),
+            Scope::EveryCustomer | Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
+        }
+    }
+
+    /// The one customer for whom the caller may act; `None` for one who may act
+    /// for every customer.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden::CustomerTokenRequired`], for one who may act for nobody.
+    pub fn only_customer(&self) -> Result<Option<&CustomerId>, Forbidden> {
+        match &self.scope {
+            Scope::EveryCustomer => Ok(None),
+            Scope::Customer(customer) => Ok(Some(customer)),
+            Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
         }
     }
 

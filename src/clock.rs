@@ -45,8 +45,12 @@ impl Timestamp {
     const MAX: Self = Self(253_402_300_799_999);
 
     /// The moment so many milliseconds after the epoch.
-    pub fn from_millis(millis: u64) -> Self {
-        Self(millis).min(Self::MAX)
+    pub const fn from_millis(millis: u64) -> Self {
+        if millis < Self::MAX.0 {
+            Self(millis)
+        } else {
+            Self::MAX
+        }
     }
 
     /// Milliseconds since the epoch.

@@ -2,7 +2,7 @@
 
 use crate::association::AssociationError;
 use crate::auth::{AuthError, Forbidden};
-use crate::request::RequestError;
+use crate::request::{QueryFault, RequestError};
 use crate::store::StoreError;
 
 /// Why a request is not served.
@@ -38,6 +38,9 @@ impl From<AssociationError> for Error {
     fn from(error: AssociationError) -> Self {
         match error {
             AssociationError::Forbidden(forbidden) => Self::Forbidden(forbidden),
+            AssociationError::InvalidCursor => {
+                Self::Request(RequestError::Query(vec![QueryFault::Cursor]))
+            }
             AssociationError::Store(error) => Self::Store(error),
         }
     }

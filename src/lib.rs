@@ -21,6 +21,7 @@ pub mod request;
 pub mod auth;
 
 pub mod association;
+pub mod cursor;
 
 pub mod store;
 

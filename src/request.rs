@@ -8,27 +8,55 @@ mod body;
 mod event;
 mod json;
 mod media_type;
+mod paging;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use self::body::BodyError;
 pub use self::body::{BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_FAULTS, MAX_MEMBERS};
 pub use self::event::PayloadFormat;
 use self::event::{Event, Header};
 pub use self::media_type::AnswerType;
+pub use self::paging::{MAX_LIMIT, Page, QueryFault};
 use crate::ids::{CartId, CustomerId};
 
 /// What a request asks for, well formed in every part.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Tie a cart to one or more distinct customers.
-    Associate {
+    /// Tie a cart to customers.
+    Associate(Linkage),
+    /// Take a cart and customers apart.
+    Dissociate(Linkage),
+    /// List the customers of a cart.
+    ListCustomers {
         /// The cart.
         cart: CartId,
-        /// At least one customer, at most [`MAX_MEMBERS`], none twice.
-        customers: Vec<CustomerId>,
+        /// Which of them.
+        page: Page,
     },
+    /// List the carts of the customer whose token is sent.
+    ListOwnCarts {
+        /// Which of them.
+        page: Page,
+    },
+    /// List the carts of a customer.
+    ListCarts {
+        /// The customer.
+        customer: CustomerId,
+        /// Which of them.
+        page: Page,
+    },
+}
+
+/// A cart and customers that it is to be tied to, or to be taken apart from.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Linkage {
+    /// The cart.
+    pub cart: CartId,
+    /// At least one customer, at most [`MAX_MEMBERS`], none twice.
+    pub customers: Vec<CustomerId>,
 }
 
 /// Why a request is not understood.
@@ -51,6 +79,8 @@ pub enum RequestError {
     UnsupportedMediaType,
     /// The body is longer than [`MAX_BODY_BYTES`].
     BodyTooLarge,
+    /// The query has faults, at least one.
+    Query(Vec<QueryFault>),
     /// The body has faults: at least one, at most [`MAX_FAULTS`].
     Body(Vec<BodyFault>),
 }
@@ -129,18 +159,27 @@ pub struct Routed<'a> {
     route: Route,
 }
 
-/// A method of a resource, with what stands in the path, unchecked.
+/// What has a path, with what stands in the path, unchecked.
+#[derive(Debug)]
+enum Resource {
+    CartCustomers { cart_id: String },
+    Carts,
+    CustomerCarts { customer_id: String },
+}
+
+/// A method of a resource.
 #[derive(Debug)]
 enum Route {
     Associate { cart_id: String },
-}
-
-/// What has a path.
-enum Resource {
-    CartCustomers { cart_id: String },
+    Dissociate { cart_id: String },
+    ListCustomers { cart_id: String },
+    ListOwnCarts,
+    ListCarts { customer_id: String },
 }
 
 const CART_CUSTOMERS: &str = "/v2/carts/{cartId}/relationships/customers";
+const CARTS: &str = "/v2/carts";
+const CUSTOMER_CARTS: &str = "/v2/customers/{customerId}/relationships/carts";
 
 impl<'a> Request<'a> {
     /// Reads an event from its JSON text.
@@ -181,11 +220,16 @@ impl<'a> Request<'a> {
     /// [`RequestError::NoSuchRoute`], [`RequestError::MethodNotAllowed`]
     pub fn route(self) -> Result<Routed<'a>, RequestError> {
         let resource = resource(&self.event).ok_or(RequestError::NoSuchRoute)?;
-        let route = match (resource, self.event.method().as_ref()) {
+        let method = self.event.method();
+        let not_allowed = |allow| Err(RequestError::MethodNotAllowed { allow });
+        let route = match (resource, method.as_ref()) {
             (Resource::CartCustomers { cart_id }, "POST") => Route::Associate { cart_id },
-            (Resource::CartCustomers { .. }, _) => {
-                return Err(RequestError::MethodNotAllowed { allow: "POST" });
-            }
+            (Resource::CartCustomers { cart_id }, "DELETE") => Route::Dissociate { cart_id },
+            (Resource::CartCustomers { cart_id }, "GET") => Route::ListCustomers { cart_id },
+            (Resource::CartCustomers { .. }, _) => return not_allowed("GET, POST, DELETE"),
+            (Resource::Carts, "GET") => Route::ListOwnCarts,
+            (Resource::CustomerCarts { customer_id }, "GET") => Route::ListCarts { customer_id },
+            (Resource::Carts | Resource::CustomerCarts { .. }, _) => return not_allowed("GET"),
         };
         let event = self.event;
         Ok(Routed { event, route })
@@ -197,6 +241,10 @@ impl<'a> Routed<'a> {
     pub fn name(&self) -> &'static str {
         match self.route {
             Route::Associate { .. } => "POST /v2/carts/{cartId}/relationships/customers",
+            Route::Dissociate { .. } => "DELETE /v2/carts/{cartId}/relationships/customers",
+            Route::ListCustomers { .. } => "GET /v2/carts/{cartId}/relationships/customers",
+            Route::ListOwnCarts => "GET /v2/carts",
+            Route::ListCarts { .. } => "GET /v2/customers/{customerId}/relationships/carts",
         }
     }
 
@@ -216,27 +264,53 @@ impl<'a> Routed<'a> {
     /// body, in this order.
     pub fn operation(&self) -> Result<Operation, RequestError> {
         match &self.route {
-            Route::Associate { cart_id } => {
-                let cart = cart_id
-                    .parse()
-                    .map_err(|_| RequestError::InvalidPathParameter("cartId"))?;
-                let customers = self.linkage()?;
-                Ok(Operation::Associate { cart, customers })
-            }
+            Route::Associate { cart_id } => Ok(Operation::Associate(self.linkage(cart_id)?)),
+            Route::Dissociate { cart_id } => Ok(Operation::Dissociate(self.linkage(cart_id)?)),
+            Route::ListCustomers { cart_id } => Ok(Operation::ListCustomers {
+                cart: id(cart_id, "cartId")?,
+                page: self.page()?,
+            }),
+            Route::ListOwnCarts => Ok(Operation::ListOwnCarts { page: self.page()? }),
+            Route::ListCarts { customer_id } => Ok(Operation::ListCarts {
+                customer: id(customer_id, "customerId")?,
+                page: self.page()?,
+            }),
         }
     }
 
-    fn linkage(&self) -> Result<Vec<CustomerId>, RequestError> {
-        if media_type::accepted(&self.event.header("accept")).not_acceptable {
-            return Err(RequestError::NotAcceptable);
-        }
+    /// The path as the caller wrote it.
+    pub fn path(&self) -> Cow<'a, str> {
+        self.event.public_path()
+    }
+
+    fn linkage(&self, cart_id: &str) -> Result<Linkage, RequestError> {
+        let cart = id(cart_id, "cartId")?;
+        self.check_accept()?;
         if !media_type::is_readable(&self.event.header("content-type")) {
             return Err(RequestError::UnsupportedMediaType);
         }
         let (body, base64) = self.event.body();
         let body = body::decode(body, base64)?;
-        Ok(body::customers(&body)?)
+        let customers = body::customers(&body)?;
+        Ok(Linkage { cart, customers })
     }
+
+    fn page(&self) -> Result<Page, RequestError> {
+        self.check_accept()?;
+        Page::read(&self.event.query()).map_err(RequestError::Query)
+    }
+
+    fn check_accept(&self) -> Result<(), RequestError> {
+        if media_type::accepted(&self.event.header("accept")).not_acceptable {
+            return Err(RequestError::NotAcceptable);
+        }
+        Ok(())
+    }
+}
+
+fn id<I: FromStr>(id: &str, parameter: &'static str) -> Result<I, RequestError> {
+    id.parse()
+        .map_err(|_| RequestError::InvalidPathParameter(parameter))
 }
 
 /// The resource of an event: what the gateway matched where it tells, else what
@@ -246,11 +320,19 @@ impl<'a> Routed<'a> {
 /// begin with a stage or with the base path of a custom domain, and a decoded
 /// `/` in an identifier looks like one between segments.
 fn resource(event: &Event<'_>) -> Option<Resource> {
-    if event.template().as_deref() == Some(CART_CUSTOMERS)
-        && let Some(cart_id) = event.path_parameter("cartId")
-    {
-        let cart_id = cart_id.into_owned();
-        return Some(Resource::CartCustomers { cart_id });
+    let parameter = |name| event.path_parameter(name).map(Cow::into_owned);
+    let matched = match event.template().as_deref() {
+        Some(CARTS) => Some(Resource::Carts),
+        Some(CART_CUSTOMERS) => {
+            parameter("cartId").map(|cart_id| Resource::CartCustomers { cart_id })
+        }
+        Some(CUSTOMER_CARTS) => {
+            parameter("customerId").map(|customer_id| Resource::CustomerCarts { customer_id })
+        }
+        _ => None,
+    };
+    if matched.is_some() {
+        return matched;
     }
     if let Some(proxy) = event.path_parameter("proxy")
         && let Some(resource) = resource_at(&format!("/{proxy}"))
@@ -267,9 +349,14 @@ fn resource(event: &Event<'_>) -> Option<Resource> {
 fn resource_at(path: &str) -> Option<Resource> {
     let segments: Vec<&str> = path.splitn(8, '/').collect();
     match segments.as_slice() {
+        ["", "v2", "carts"] => Some(Resource::Carts),
         ["", "v2", "carts", cart_id, "relationships", "customers"] => {
             let cart_id = (*cart_id).to_owned();
             Some(Resource::CartCustomers { cart_id })
+        }
+        ["", "v2", "customers", customer_id, "relationships", "carts"] => {
+            let customer_id = (*customer_id).to_owned();
+            Some(Resource::CustomerCarts { customer_id })
         }
         _ => None,
     }

@@ -9,13 +9,13 @@ use std::borrow::Cow;
 use lambda_http::http::StatusCode;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::association::Associated;
+use crate::association::{Associated, Listed, Member};
 use crate::auth::{AuthError, Forbidden, TokenKind};
 use crate::error::Error;
 use crate::ids::{CustomerId, InvalidId};
 use crate::request::{
-    AnswerType, BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_MEMBERS, Manner, PayloadFormat,
-    RequestError,
+    AnswerType, BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_LIMIT, MAX_MEMBERS, Manner, Page,
+    PayloadFormat, QueryFault, RequestError,
 };
 use crate::store::StoreError;
 
@@ -28,6 +28,23 @@ const RETRY_AFTER_SECONDS: &str = "1";
 pub enum Outcome {
     /// A cart was associated with these customers.
     Associated(Associated, Vec<CustomerId>),
+    /// A cart and these customers were taken apart.
+    Dissociated(Vec<CustomerId>),
+    /// A part of a list was read.
+    Listed(List),
+}
+
+/// A part of a list, with what its document says beside the members.
+#[derive(Debug)]
+pub struct List {
+    /// The JSON:API type of the members.
+    pub member_type: &'static str,
+    /// The members, and whether more follow.
+    pub listed: Listed,
+    /// Which part was asked for.
+    pub page: Page,
+    /// The path by which it was.
+    pub path: String,
 }
 
 impl Outcome {
@@ -36,6 +53,8 @@ impl Outcome {
         match self {
             Self::Associated(Associated::Created, _) => "created",
             Self::Associated(Associated::Unchanged, _) => "unchanged",
+            Self::Dissociated(_) => "removed",
+            Self::Listed(_) => "listed",
         }
     }
 }
@@ -84,30 +103,33 @@ impl Serialize for Response {
 
 /// The answer to a request that was served.
 pub fn success(outcome: &Outcome, manner: Manner) -> Response {
-    let payload_format = manner.payload_format;
     let mut headers = vec![("vary", "Accept".into())];
-    match outcome {
-        Outcome::Associated(Associated::Unchanged, _) if !manner.representation => Response {
-            payload_format,
-            status: StatusCode::NO_CONTENT,
-            headers,
-            body: None,
-        },
-        Outcome::Associated(_, customers) => {
+    let body = match outcome {
+        Outcome::Associated(Associated::Unchanged, _) | Outcome::Dissociated(_)
+            if !manner.representation =>
+        {
+            None
+        }
+        Outcome::Associated(_, customers) | Outcome::Dissociated(customers) => {
             if manner.representation {
                 headers.push(("preference-applied", "return=representation".into()));
             }
-            headers.push(content_type(manner.answer_type));
-            let body = json(&LinkageDocument {
-                data: customers.iter().map(Linkage::from).collect(),
-            });
-            Response {
-                payload_format,
-                status: StatusCode::OK,
-                headers,
-                body: Some(body),
-            }
+            let data = customers.iter().map(Linkage::from).collect();
+            Some(json(&LinkageDocument { data }))
         }
+        Outcome::Listed(list) => Some(json(&ListDocument::from(list))),
+    };
+    let status = if body.is_some() {
+        headers.push(content_type(manner.answer_type));
+        StatusCode::OK
+    } else {
+        StatusCode::NO_CONTENT
+    };
+    Response {
+        payload_format: manner.payload_format,
+        status,
+        headers,
+        body,
     }
 }
 
@@ -127,6 +149,75 @@ impl<'a> From<&'a CustomerId> for Linkage<'a> {
         Self {
             r#type: "customer",
             id: customer.as_str(),
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct ListDocument<'a> {
+    links: PageLinks,
+    data: Vec<ListMember<'a>>,
+    meta: ListMeta,
+}
+
+#[derive(serde::Serialize)]
+struct PageLinks {
+    #[serde(rename = "self")]
+    this: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(serde::Serialize)]
+struct ListMember<'a> {
+    r#type: &'static str,
+    id: &'a str,
+    meta: MemberMeta<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct MemberMeta<'a> {
+    associated_at: &'a str,
+}
+
+#[derive(serde::Serialize)]
+struct ListMeta {
+    page: PageMeta,
+}
+
+#[derive(serde::Serialize)]
+struct PageMeta {
+    limit: usize,
+}
+
+impl<'a> From<&'a List> for ListDocument<'a> {
+    fn from(list: &'a List) -> Self {
+        let List {
+            member_type,
+            listed,
+            page,
+            path,
+        } = list;
+        let link = |after: Option<&str>| match page.query(after) {
+            query if query.is_empty() => path.clone(),
+            query => format!("{path}?{query}"),
+        };
+        let member = |member: &'a Member| ListMember {
+            r#type: member_type,
+            id: &member.id,
+            meta: MemberMeta {
+                associated_at: &member.associated_at,
+            },
+        };
+        Self {
+            links: PageLinks {
+                this: link(page.after.as_deref()),
+                next: listed.next.as_deref().map(|next| link(Some(next))),
+            },
+            data: listed.members.iter().map(member).collect(),
+            meta: ListMeta {
+                page: PageMeta { limit: page.limit },
+            },
         }
     }
 }
@@ -252,6 +343,7 @@ fn header(error: &Error) -> Option<(&'static str, Cow<'static, str>)> {
             | RequestError::NotAcceptable
             | RequestError::UnsupportedMediaType
             | RequestError::BodyTooLarge
+            | RequestError::Query(_)
             | RequestError::Body(_),
         )
         | Error::Forbidden(_)
@@ -263,6 +355,9 @@ fn header(error: &Error) -> Option<(&'static str, Cow<'static, str>)> {
 fn problems(error: &Error) -> Vec<Problem> {
     match error {
         Error::Request(RequestError::Body(faults)) => faults.iter().map(body_problem).collect(),
+        Error::Request(RequestError::Query(faults)) => {
+            faults.iter().copied().map(query_problem).collect()
+        }
         Error::Request(error) => vec![request_problem(error)],
         Error::Auth(error) => vec![auth_problem(*error)],
         Error::Forbidden(forbidden) => vec![forbidden_problem(*forbidden)],
@@ -320,8 +415,36 @@ fn request_problem(error: &RequestError) -> Problem {
             "Body too large",
             format!("The body must not be longer than {MAX_BODY_BYTES} bytes."),
         ),
-        RequestError::Body(_) => unreachable!("told fault by fault"),
+        RequestError::Query(_) | RequestError::Body(_) => unreachable!("told fault by fault"),
     }
+}
+
+fn query_problem(fault: QueryFault) -> Problem {
+    let (code, title, detail): (_, _, Cow<'static, str>) = match fault {
+        QueryFault::Limit => (
+            "invalid_page_limit",
+            "Invalid page limit",
+            format!("`page[limit]` must be one whole number from 1 to {MAX_LIMIT}.").into(),
+        ),
+        QueryFault::Cursor => (
+            "invalid_page_cursor",
+            "Invalid page cursor",
+            "`page[after]` must be the cursor of a `links.next` of this very list, not older than a \
+             day."
+                .into(),
+        ),
+        QueryFault::UnknownPage(_) => (
+            "unknown_page_parameter",
+            "Unknown parameter",
+            "Pages are asked for by `page[limit]` and `page[after]` alone.".into(),
+        ),
+        QueryFault::Unsupported(_) => (
+            "unsupported_parameter",
+            "Unsupported parameter",
+            "Lists have one order, and no related resources to include.".into(),
+        ),
+    };
+    problem(StatusCode::BAD_REQUEST, code, title, detail).at(Source::Parameter(fault.parameter()))
 }
 
 fn body_problem(BodyFault { pointer, kind }: &BodyFault) -> Problem {
@@ -448,14 +571,25 @@ fn forbidden_problem(forbidden: Forbidden) -> Problem {
             "An access token of this grant may act only together with a customer token.",
         )
         .at(Source::Header("x-moltin-customer-token")),
-        Forbidden::OtherCustomer => problem(
+        Forbidden::OtherCustomer => other_customer().at(Source::Pointer("/data".to_owned())),
+        Forbidden::OtherCustomersCarts => other_customer().at(Source::Parameter("customerId")),
+        Forbidden::NotOnCart => problem(
             StatusCode::FORBIDDEN,
-            "other_customer",
-            "Other customer",
-            "The customer token permits to act for its own customer alone.",
+            "not_on_cart",
+            "Not on this cart",
+            "A customer may list the customers of a cart that they are on.",
         )
-        .at(Source::Pointer("/data".to_owned())),
+        .at(Source::Parameter("cartId")),
     }
+}
+
+fn other_customer() -> Problem {
+    problem(
+        StatusCode::FORBIDDEN,
+        "other_customer",
+        "Other customer",
+        "The customer token permits to act for its own customer alone.",
+    )
 }
 
 fn store_problem(error: &StoreError) -> Problem {

@@ -8,6 +8,7 @@
 //! `write_id` for its own success.
 
 mod budget;
+mod lists;
 mod retry;
 
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ConditionCheck, Put as PutAction,
+    AttributeValue, CancellationReason, ConditionCheck, Delete, Put as PutAction,
     ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use uuid::Uuid;
@@ -98,6 +99,16 @@ pub enum StoreError {
     Fault(String),
 }
 
+impl StoreError {
+    /// The same, of a call that changes nothing whether it was done or not.
+    fn of_read(self) -> Self {
+        match self {
+            Self::OutcomeUnknown(cause) => Self::Unavailable(cause),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Unavailable(cause) | Self::OutcomeUnknown(cause) | Self::Fault(cause)) = self;
@@ -153,6 +164,69 @@ impl Store {
             [customer] => self.put_one(cart, customer, stamp, budget).await,
             _ => self.put_all(cart, customers, stamp, budget).await,
         }
+    }
+
+    /// Removes the associations of a cart with customers, all of them or none: one
+    /// by a `DeleteItem`, several by one `TransactWriteItems`. Those that are not
+    /// there count as removed, so doing it again does no harm.
+    pub async fn delete(
+        &self,
+        cart: &CartId,
+        customers: &[CustomerId],
+        budget: &Budget,
+    ) -> Result<(), StoreError> {
+        if let [customer] = customers {
+            let delete = self
+                .client
+                .delete_item()
+                .table_name(&self.table)
+                .key("id", key(cart, customer))
+                .customize()
+                .interceptor(budget.attempts());
+            let deleted = budget.spend(delete.send()).await?;
+            return deleted.map(drop).map_err(|error| budget.failed(&error));
+        }
+        let actions = customers.iter().map(|customer| {
+            let delete = Delete::builder()
+                .table_name(&self.table)
+                .key("id", key(cart, customer))
+                .build()
+                .expect("table and key are set");
+            TransactWriteItem::builder().delete(delete).build()
+        });
+        let transaction = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(actions.collect()))
+            .customize()
+            .interceptor(budget.attempts());
+        let deleted = budget.spend(transaction.send()).await?;
+        deleted.map(drop).map_err(|error| budget.failed(&error))
+    }
+
+    /// Whether a customer is on a cart, read consistently.
+    pub async fn is_there(
+        &self,
+        cart: &CartId,
+        customer: &CustomerId,
+        now: Timestamp,
+        budget: &Budget,
+    ) -> Result<bool, StoreError> {
+        let get = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("id", key(cart, customer))
+            .projection_expression("id, expires_at")
+            .consistent_read(true)
+            .customize()
+            .interceptor(budget.attempts());
+        let got = budget
+            .spend(get.send())
+            .await
+            .map_err(StoreError::of_read)?;
+        let got = got.map_err(|error| budget.failed(&error).of_read())?;
+        Ok(got.item.is_some_and(|item| is_live(&item, now)))
     }
 
     async fn put_one(
@@ -371,6 +445,16 @@ fn is_fault(reason: &CancellationReason) -> bool {
 
 fn contended(budget: &Budget) -> StoreError {
     budget.given_up("others kept changing the same associations".to_owned())
+}
+
+/// Whether an item has not expired: the same as the condition [`PRESENT`].
+fn is_live(item: &Item, now: Timestamp) -> bool {
+    let expires_at = item
+        .get("expires_at")
+        .and_then(|value| value.as_n().ok()?.parse::<f64>().ok());
+    #[expect(clippy::cast_precision_loss, reason = "exact until the year 9999")]
+    let now = now.seconds() as f64;
+    expires_at.is_none_or(|expires_at| expires_at > now)
 }
 
 fn is_own(old: Option<&Item>, stamp: &Stamp) -> bool {

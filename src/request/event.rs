@@ -32,6 +32,9 @@ pub(super) struct Event<'a> {
     path: Option<&'a RawValue>,
     http_method: Option<&'a RawValue>,
     path_parameters: Option<&'a RawValue>,
+    raw_query_string: Option<&'a RawValue>,
+    query_string_parameters: Option<&'a RawValue>,
+    multi_value_query_string_parameters: Option<&'a RawValue>,
     headers: Option<&'a RawValue>,
     multi_value_headers: Option<&'a RawValue>,
     body: Option<&'a RawValue>,
@@ -43,6 +46,7 @@ pub(super) struct Event<'a> {
 struct RequestContext<'a> {
     #[serde(borrow)]
     stage: Option<&'a RawValue>,
+    path: Option<&'a RawValue>,
     http: Option<&'a RawValue>,
 }
 
@@ -113,6 +117,27 @@ impl<'a> Event<'a> {
             .unwrap_or_default()
     }
 
+    /// The path as the caller wrote it, with a stage or a base path before it.
+    /// Format 1.0 has it in the request context alone.
+    pub(super) fn public_path(&self) -> Cow<'a, str> {
+        text(self.context().path).unwrap_or_else(|| self.path())
+    }
+
+    /// The parameters of the query, decoded.
+    pub(super) fn query(&self) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+        if let Some(query) = text(self.raw_query_string) {
+            return form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect();
+        }
+        let query = members(self.multi_value_query_string_parameters);
+        if query.is_empty() {
+            return members(self.query_string_parameters);
+        }
+        query
+    }
+
     /// The name of the stage, unless it is the unnamed one.
     pub(super) fn stage(&self) -> Option<Cow<'a, str>> {
         text(self.context().stage).filter(|stage| stage != "$default" && !stage.is_empty())
@@ -154,21 +179,29 @@ impl<'a> Event<'a> {
 }
 
 fn named<'a>(headers: Option<&'a RawValue>, name: &str) -> Vec<Cow<'a, str>> {
-    let Some(Pairs(pairs)) = parsed::<Pairs<'a>>(headers) else {
+    let is_named = |key: &Cow<'_, str>| key.eq_ignore_ascii_case(name);
+    members(headers)
+        .into_iter()
+        .filter(|(key, _)| is_named(key))
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// The members of an object with a string or an array of strings each, of which
+/// every string is a member.
+fn members<'a>(object: Option<&'a RawValue>) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+    let Some(Pairs(pairs)) = parsed::<Pairs<'a>>(object) else {
         return Vec::new();
     };
-    let mut values = Vec::new();
+    let mut members = Vec::new();
     for (key, value) in pairs {
-        if !key.eq_ignore_ascii_case(name) {
-            continue;
-        }
         match parsed::<Vec<Text<'a>>>(Some(value)) {
-            Some(texts) => values.extend(texts.into_iter().map(|Text(text)| text)),
+            Some(texts) => members.extend(texts.into_iter().map(|Text(text)| (key.clone(), text))),
             None if value.get() == "null" => {}
             // A value of no known shape was sent all the same, and must not
             // pass for absent.
-            None => values.push(text(Some(value)).unwrap_or_default()),
+            None => members.push((key, text(Some(value)).unwrap_or_default())),
         }
     }
-    values
+    members
 }

@@ -147,7 +147,6 @@ async fn a_path_that_is_no_route_is_404_without_any_token() {
         "",
         "/",
         "/v2",
-        "/v2/carts",
         "/v1/carts/a/relationships/customers",
         "/v2/carts/a/relationships",
         "/v2/carts/a/relationships/customers/",
@@ -173,7 +172,21 @@ async fn a_method_that_a_route_lacks_is_405_without_any_token() {
     for method in ["PUT", "PATCH", "HEAD", "OPTIONS", "post", "TRACE"] {
         let answer = world.post("cart-1").method(method).send().await;
         answer.refused(405, "method_not_allowed");
-        assert_eq!(answer.header("allow"), Some("POST"), "{method}");
+        assert_eq!(
+            answer.header("allow"),
+            Some("GET, POST, DELETE"),
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_lists_have_the_method_get_alone() {
+    let world = World::new().await;
+    for path in ["/v2/carts", "/v2/customers/ron/relationships/carts"] {
+        let answer = world.get(path).method("POST").send().await;
+        answer.refused(405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), Some("GET"), "{path}");
     }
 }
 

@@ -11,12 +11,18 @@ use crate::support::call::Call;
 use crate::support::{World, access_token, customer_token, linkage};
 
 /// Each sample and what it is answered with, one after the other on one table.
-const SAMPLES: [(&str, u64); 10] = [
+const SAMPLES: [(&str, u64); 16] = [
     ("associate-client-credentials", 200),
     ("associate-customer-token", 204),
     ("associate-several-named-stage", 200),
     ("associate-rest-api", 204),
     ("associate-function-url", 204),
+    ("list-cart-customers", 200),
+    ("list-own-carts", 200),
+    ("list-customer-carts-rest-api", 200),
+    ("dissociate-customer-token", 204),
+    ("dissociate-rest-api", 204),
+    ("refused-own-carts-of-nobody", 403),
     ("bad-body", 400),
     ("bad-method", 405),
     ("refused-no-customer-token", 403),

@@ -35,52 +35,87 @@ const FAULTS: [Fault; 19] = [
 /// What is asked for while the fault lasts, and what was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Request {
+    method: &'static str,
     cart: &'static str,
     customers: &'static [&'static str],
     before: &'static [&'static str],
     renews: bool,
 }
 
-const ONE: Request = Request {
-    cart: "one",
-    customers: &[RON],
-    before: &[],
-    renews: false,
-};
+const fn post(
+    cart: &'static str,
+    customers: &'static [&'static str],
+    before: &'static [&'static str],
+) -> Request {
+    Request {
+        method: "POST",
+        cart,
+        customers,
+        before,
+        renews: false,
+    }
+}
 
-const REQUESTS: [Request; 6] = [
+const ONE: Request = post("one", &[RON], &[]);
+
+const REQUESTS: [Request; 10] = [
     ONE,
+    post("several", &["a", "b"], &[]),
+    post("one-of-several-there", &["a", "b"], &["a"]),
+    post("one-there", &[RON], &[RON]),
     Request {
-        cart: "several",
-        customers: &["a", "b"],
-        before: &[],
-        renews: false,
-    },
-    Request {
-        cart: "one-of-several-there",
-        customers: &["a", "b"],
-        before: &["a"],
-        renews: false,
-    },
-    Request {
-        cart: "one-there",
-        customers: &[RON],
-        before: &[RON],
-        renews: false,
-    },
-    Request {
-        cart: "one-renewed",
-        customers: &[RON],
-        before: &[RON],
         renews: true,
+        ..post("one-renewed", &[RON], &[RON])
     },
     Request {
-        cart: "several-renewed",
-        customers: &["a", "b"],
-        before: &["a", "b"],
         renews: true,
+        ..post("several-renewed", &["a", "b"], &["a", "b"])
+    },
+    Request {
+        method: "DELETE",
+        ..post("one-deleted", &[RON], &[RON])
+    },
+    Request {
+        method: "DELETE",
+        ..post("several-deleted", &["a", "b"], &["a", "b"])
+    },
+    Request {
+        method: "DELETE",
+        ..post("none-deleted", &["a", "b"], &[])
+    },
+    Request {
+        method: "GET",
+        ..post("listed", &[RON], &[RON])
     },
 ];
+
+impl Request {
+    /// The customers that are on the cart when it was served.
+    fn after(self) -> &'static [&'static str] {
+        match self.method {
+            "POST" => self.customers,
+            "DELETE" => &[],
+            _ => self.before,
+        }
+    }
+
+    fn status(self) -> u64 {
+        match self.method {
+            "DELETE" => 204,
+            "POST" if self.customers == self.before => 204,
+            _ => 200,
+        }
+    }
+
+    fn was_served(self, answer: &Answer, context: &str) {
+        assert_eq!(answer.status, self.status(), "{context}");
+        if self.method == "GET" {
+            assert_eq!(answer.listed("customer").0, self.before, "{context}");
+        } else if answer.status == 200 {
+            answer.created(self.customers);
+        }
+    }
+}
 
 /// The most calls that the function may make for one request: eight attempts of
 /// each of the calls that finding out what is there takes.
@@ -142,7 +177,18 @@ impl Broken {
 async fn send(world: &World, request: Request) -> Answer {
     let deadline = SystemTime::now() + Duration::from_secs(5);
     let millis = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
-    let call = world.associate(request.cart, request.customers);
+    let call = match request.method {
+        // By a customer, whose right to see the list is looked up first.
+        "GET" => world
+            .get(&format!(
+                "/v2/carts/{}/relationships/customers",
+                request.cart
+            ))
+            .customer(RON),
+        method => world
+            .associate(request.cart, request.customers)
+            .method(method),
+    };
     let answer = call.deadline(u64::try_from(millis).unwrap()).send().await;
     assert!(SystemTime::now() < deadline, "the answer came too late");
     let text = format!("{answer:?}");
@@ -156,18 +202,6 @@ async fn send(world: &World, request: Request) -> Answer {
         assert!(!text.contains(internal), "{text}");
     }
     answer
-}
-
-fn is_there_already(request: Request) -> bool {
-    request.customers == request.before
-}
-
-fn served(answer: &Answer, request: Request) {
-    if is_there_already(request) {
-        answer.unchanged();
-    } else {
-        answer.created(request.customers);
-    }
 }
 
 fn set(customers: &[&str]) -> BTreeSet<String> {
@@ -206,15 +240,10 @@ async fn survives(plan: Plan, times: usize) {
         let answer = broken.send(request).await;
         let calls = broken.proxy.calls() - before;
         let context = format!("{plan:?} x {times}, {}: {answer:?}", request.cart);
-        assert_eq!(
-            answer.status,
-            if is_there_already(request) { 204 } else { 200 },
-            "{context}"
-        );
-        served(&answer, request);
+        request.was_served(&answer, &context);
         assert_eq!(
             broken.stored(request).await,
-            set(request.customers),
+            set(request.after()),
             "{context}"
         );
         assert!(
@@ -222,7 +251,12 @@ async fn survives(plan: Plan, times: usize) {
             "{calls} calls, {context}"
         );
         broken.proxy.heal();
-        broken.send(request).await.unchanged();
+        let next = broken.send(request).await;
+        assert_eq!(
+            next.status,
+            if request.method == "GET" { 200 } else { 204 },
+            "{context}"
+        );
     }
 }
 
@@ -250,7 +284,8 @@ async fn a_fault_that_lasts_is_503_and_what_follows_is_served() {
             let context = format!("{plan:?}, {}: {answer:?}", request.cart);
             assert_eq!(answer.status, 503, "{context}");
             assert!(calls <= MOST_CALLS, "{calls} calls, {context}");
-            let code = if refuses(plan) {
+            let certain = refuses(plan) || request.method == "GET";
+            let code = if certain {
                 "store_unavailable"
             } else {
                 "outcome_unknown"
@@ -262,14 +297,14 @@ async fn a_fault_that_lasts_is_503_and_what_follows_is_served() {
             }
             // Whatever is there now, the next answer is true of it.
             let next = broken.send(request).await;
-            if stored == set(request.customers) {
+            if request.method == "POST" && stored == set(request.customers) {
                 next.unchanged();
             } else {
-                next.created(request.customers);
+                request.was_served(&next, &context);
             }
             assert_eq!(
                 broken.stored(request).await,
-                set(request.customers),
+                set(request.after()),
                 "{context}"
             );
         }

@@ -5,9 +5,12 @@
 mod associate;
 mod bad_requests;
 mod credentials;
+mod dissociate;
 mod events;
 mod faults;
+mod json_api;
 mod key_sets;
+mod lists;
 mod process;
 mod races;
 mod support;

@@ -27,8 +27,9 @@ async fn writers(world: &World) -> Vec<Function> {
     join_all(starts).await
 }
 
-/// The event by which a writer ties the cart to customers.
-fn event(writer: &str, cart: &str, customers: &BTreeSet<String>) -> Value {
+/// The event by which a writer ties the cart to customers, or takes it apart
+/// from them.
+fn event(method: &str, writer: &str, cart: &str, customers: &BTreeSet<String>) -> Value {
     let token = authorities()
         .access
         .access_token(writer, "client_credentials")
@@ -39,7 +40,7 @@ fn event(writer: &str, cart: &str, customers: &BTreeSet<String>) -> Value {
         "routeKey": "$default",
         "rawPath": format!("/v2/carts/{cart}/relationships/customers"),
         "headers": { "authorization": format!("Bearer {token}") },
-        "requestContext": { "http": { "method": "POST" }, "stage": "$default" },
+        "requestContext": { "http": { "method": method }, "stage": "$default" },
         "body": linkage(&customers).to_string(),
         "isBase64Encoded": false,
     })
@@ -50,7 +51,9 @@ async fn race(writers: &[Function], cart: &str, sets: Vec<BTreeSet<String>>) -> 
     let requests = writers.iter().zip(sets).enumerate();
     join_all(requests.map(|(number, (function, customers))| async move {
         let writer = format!("writer-{number}");
-        let answer = function.invoke(&event(&writer, cart, &customers)).await;
+        let answer = function
+            .invoke(&event("POST", &writer, cart, &customers))
+            .await;
         Answered {
             writer,
             customers,
@@ -143,5 +146,53 @@ async fn answers_are_true_too_when_some_are_lost_on_the_way() {
         let history = race(&writers, &cart, sets).await;
         proxy.heal();
         check(&history, &makers(&world, &cart).await);
+    }
+}
+
+/// Half of the writers add the same pair of customers, half remove it. Whatever
+/// the order, the pair is there or not there as a whole: a transaction takes
+/// effect or none of it does. And it is there for certain once all that is left
+/// to do is to add it.
+#[tokio::test]
+async fn adding_and_removing_at_once_leave_what_some_order_of_them_leaves() {
+    let world = World::new().await;
+    let writers = writers(&world).await;
+    let pair = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+    for round in 0..20 {
+        let cart = format!("cart-{round}");
+        let requests = writers.iter().enumerate().map(|(number, function)| {
+            let method = if number % 2 == 0 { "POST" } else { "DELETE" };
+            let event = event(method, &format!("writer-{number}"), &cart, &pair);
+            async move { (method, function.invoke(&event).await.status) }
+        });
+        let history = join_all(requests).await;
+        let created = history
+            .iter()
+            .filter(|answered| **answered == ("POST", 200))
+            .count();
+        assert!(created >= 1, "{history:?}");
+        for answered in &history {
+            assert!(
+                matches!(answered, ("POST", 200 | 204) | ("DELETE", 204)),
+                "{history:?}"
+            );
+        }
+        let makers = makers(&world, &cart).await;
+        let stored: BTreeSet<String> = makers.keys().cloned().collect();
+        assert!(
+            stored.is_empty() || stored == pair,
+            "{history:?}, {makers:?}"
+        );
+        // Both items are of one writer, who was told 200.
+        let makers: BTreeSet<&String> = makers.values().collect();
+        assert!(makers.len() <= 1, "{makers:?}");
+
+        let add = event("POST", "last", &cart, &pair);
+        let last = writers[0].invoke(&add).await.status;
+        assert_eq!(
+            last,
+            if stored.is_empty() { 200 } else { 204 },
+            "{history:?}"
+        );
     }
 }

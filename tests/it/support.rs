@@ -171,7 +171,35 @@ impl World {
 
     /// `POST` of the cart's customers, with nothing else.
     pub(crate) fn post(&self, cart: &str) -> Call<'_> {
-        Call::new(&self.app, "POST", cart)
+        Call::of_cart(&self.app, "POST", cart)
+    }
+
+    /// `DELETE` of these of the cart's customers, by a back end.
+    pub(crate) fn dissociate(&self, cart: &str, customers: &[&str]) -> Call<'_> {
+        let call = Call::of_cart(&self.app, "DELETE", cart);
+        call.back_end().body(linkage(customers))
+    }
+
+    /// `GET` of a path, with nothing else.
+    pub(crate) fn get(&self, path: &str) -> Call<'_> {
+        Call::new(&self.app, "GET", path)
+    }
+
+    /// Puts an item into the table by hand.
+    pub(crate) async fn put(&self, cart: &str, customer: &str, at: &str, expires_at: Option<u64>) {
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        let mut put = self
+            .client
+            .put_item()
+            .table_name(&self.env["TABLE_NAME"])
+            .item("id", text(&format!("{cart}#{customer}")))
+            .item("cart_id", text(cart))
+            .item("customer_id", text(customer))
+            .item("associated_at", text(at));
+        if let Some(expires_at) = expires_at {
+            put = put.item("expires_at", AttributeValue::N(expires_at.to_string()));
+        }
+        put.send().await.unwrap();
     }
 
     /// The application.

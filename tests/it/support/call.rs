@@ -18,26 +18,33 @@ pub(crate) struct Call<'w> {
 }
 
 impl<'w> Call<'w> {
-    pub(crate) fn new(app: &'w App, method: &str, cart: &str) -> Self {
-        let path = format!("/v2/carts/{cart}/relationships/customers");
+    /// A request of a path, as an HTTP API sends it that matches no route of its
+    /// own.
+    pub(crate) fn new(app: &'w App, method: &str, path: &str) -> Self {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let event = json!({
             "version": "2.0",
-            "routeKey": "ANY /v2/carts/{cartId}/relationships/customers",
+            "routeKey": "$default",
             "rawPath": path,
-            "rawQueryString": "",
+            "rawQueryString": query,
             "headers": {},
-            "pathParameters": { "cartId": cart },
             "requestContext": {
                 "http": { "method": method, "path": path },
                 "stage": "$default",
             },
             "isBase64Encoded": false,
         });
-        Self {
-            app,
-            event,
-            deadline_millis: 0,
-        }
+        Self::event(app, event)
+    }
+
+    /// A request of a cart's customers, as an HTTP API sends it that has matched
+    /// the route and decoded the path.
+    pub(crate) fn of_cart(app: &'w App, method: &str, cart: &str) -> Self {
+        let path = format!("/v2/carts/{cart}/relationships/customers");
+        let mut call = Self::new(app, method, &path);
+        call.event["routeKey"] = json!("ANY /v2/carts/{cartId}/relationships/customers");
+        call.event["pathParameters"] = json!({ "cartId": cart });
+        call
     }
 
     /// Any event at all.

@@ -1,0 +1,496 @@
+//! A customer's carts and a cart's customers, page by page.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::call::Call;
+use crate::support::proxy::Proxy;
+use crate::support::{RON, World, engine};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The moment so many milliseconds into a day.
+fn moment(millis: usize) -> String {
+    format!(
+        "2026-11-21T00:00:{:02}.{:03}Z",
+        millis / 1000,
+        millis % 1000
+    )
+}
+
+/// Ron's carts: so many, the newest with the highest number.
+async fn carts(world: &World, count: usize) {
+    for number in 0..count {
+        world
+            .put(&format!("cart-{number:03}"), RON, &moment(number), None)
+            .await;
+    }
+}
+
+/// All members of a list by pages of `limit`, and how many pages they took.
+async fn all(world: &World, path: &str, member_type: &str, limit: usize) -> (Vec<String>, usize) {
+    let mut members = Vec::new();
+    let mut pages = 0;
+    let mut next = Some(format!("{path}?page[limit]={limit}"));
+    while let Some(link) = next {
+        let answer = world.get(&link).back_end().send().await;
+        assert_eq!(answer.document()["meta"]["page"]["limit"], json!(limit));
+        let (ids, following) = answer.listed(member_type);
+        // A page is full whenever more follow.
+        assert!(following.is_none() || ids.len() == limit, "{answer:?}");
+        members.extend(ids);
+        next = following;
+        pages += 1;
+    }
+    (members, pages)
+}
+
+const RONS_CARTS: &str = "/v2/customers/ron/relationships/carts";
+
+#[tokio::test]
+async fn carts_come_the_newest_first_in_pages_of_any_size() {
+    let world = World::new().await;
+    carts(&world, 57).await;
+    let newest_first: Vec<String> = (0..57)
+        .rev()
+        .map(|number| format!("cart-{number:03}"))
+        .collect();
+    for (limit, pages) in [(1, 57), (7, 9), (19, 3), (25, 3), (57, 1), (100, 1)] {
+        let listed = all(&world, RONS_CARTS, "cart", limit).await;
+        assert_eq!(listed, (newest_first.clone(), pages), "by {limit}");
+    }
+    let (ids, next) = world.get(RONS_CARTS).back_end().send().await.listed("cart");
+    assert_eq!((&ids[..], next.is_some()), (&newest_first[..25], true));
+}
+
+#[tokio::test]
+async fn carts_of_one_moment_come_by_their_ids() {
+    let world = World::new().await;
+    for number in [3, 1, 4, 0, 5, 9, 2, 6, 8, 7] {
+        world
+            .put(&format!("cart-{number}"), RON, &moment(number / 5), None)
+            .await;
+    }
+    let expected = [5, 6, 7, 8, 9, 0, 1, 2, 3, 4].map(|number| format!("cart-{number}"));
+    for limit in 1..=11 {
+        assert_eq!(
+            all(&world, RONS_CARTS, "cart", limit).await.0,
+            expected,
+            "by {limit}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn customers_come_by_their_ids_in_pages_of_any_size() {
+    let world = World::new().await;
+    for number in (0..57).rev() {
+        world
+            .put("cart-1", &format!("c{number:02}"), &moment(number), None)
+            .await;
+    }
+    world.put("cart-2", "other", &moment(0), None).await;
+    let by_id: Vec<String> = (0..57).map(|number| format!("c{number:02}")).collect();
+    let path = "/v2/carts/cart-1/relationships/customers";
+    for limit in [1, 7, 25, 56, 57, 100] {
+        assert_eq!(
+            all(&world, path, "customer", limit).await.0,
+            by_id,
+            "by {limit}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_is_an_empty_array() {
+    let world = World::new().await;
+    for path in [RONS_CARTS, "/v2/carts/cart-1/relationships/customers"] {
+        let answer = world.get(path).back_end().send().await;
+        let expected = json!({
+            "links": { "self": path }, "data": [], "meta": { "page": { "limit": 25 } },
+        });
+        assert_eq!((answer.status, answer.document()), (200, expected));
+    }
+    let own = world.get("/v2/carts").customer(RON).send().await;
+    assert_eq!(own.document()["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_member_carries_when_it_was_associated() {
+    let world = World::new().await;
+    world.put("cart-1", RON, &moment(7), None).await;
+    let answer = world.get("/v2/carts").customer(RON).send().await;
+    let member = json!({ "type": "cart", "id": "cart-1", "meta": { "associated_at": moment(7) } });
+    assert_eq!(answer.document()["data"], json!([member]));
+}
+
+#[tokio::test]
+async fn who_may_list_what() {
+    let world = World::new().await;
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    let customers = "/v2/carts/cart-1/relationships/customers";
+    let nobodys = "/v2/carts/cart-2/relationships/customers";
+    for (path, call, expected) in [
+        ("/v2/carts", Call::customer as fn(_, _) -> _, Ok("cart")),
+        (RONS_CARTS, Call::customer, Ok("cart")),
+        (customers, Call::customer, Ok("customer")),
+        (
+            "/v2/customers/hermione/relationships/carts",
+            Call::customer,
+            Err("other_customer"),
+        ),
+        (nobodys, Call::customer, Err("not_on_cart")),
+        (
+            "/v2/carts",
+            |call: Call<'_>, _| call.back_end(),
+            Err("customer_token_required"),
+        ),
+        (RONS_CARTS, |call, _| call.back_end(), Ok("cart")),
+        (customers, |call, _| call.back_end(), Ok("customer")),
+        (nobodys, |call, _| call.back_end(), Ok("customer")),
+        (
+            "/v2/carts",
+            |call, _| call.grant("implicit"),
+            Err("customer_token_required"),
+        ),
+        (
+            RONS_CARTS,
+            |call, _| call.grant("implicit"),
+            Err("customer_token_required"),
+        ),
+        (
+            customers,
+            |call, _| call.grant("implicit"),
+            Err("customer_token_required"),
+        ),
+    ] {
+        let answer = call(world.get(path), RON).send().await;
+        match expected {
+            Ok(member_type) => drop(answer.listed(member_type)),
+            Err(code) => drop(answer.refused(403, code)),
+        }
+    }
+    // Whether a cart exists is not told: the answers are the same.
+    let hermione = |path| world.get(path).customer("hermione").send();
+    assert_eq!(hermione(customers).await, hermione(nobodys).await);
+    world
+        .get("/v2/carts")
+        .send()
+        .await
+        .refused(401, "access_token_required");
+}
+
+#[tokio::test]
+async fn a_customer_lists_the_customers_of_a_cart_from_the_moment_they_are_on_it() {
+    let world = World::new().await;
+    let path = "/v2/carts/cart-1/relationships/customers";
+    for _ in 0..2 {
+        let call = world
+            .post("cart-1")
+            .customer(RON)
+            .body(crate::support::linkage(&[RON]));
+        assert!(call.send().await.status < 300);
+        let (ids, _) = world
+            .get(path)
+            .customer(RON)
+            .send()
+            .await
+            .listed("customer");
+        assert_eq!(ids, [RON]);
+    }
+    world.dissociate("cart-1", &[RON]).send().await.unchanged();
+    world
+        .get(path)
+        .customer(RON)
+        .send()
+        .await
+        .refused(403, "not_on_cart");
+}
+
+#[tokio::test]
+async fn what_has_expired_is_absent_everywhere() {
+    let world = World::new().await;
+    let past = 1_700_000_000;
+    // Many more than a page have expired, before, between and behind the others.
+    for number in 0..90 {
+        let expires_at = (number % 30 != 7).then_some(past);
+        world
+            .put(
+                &format!("cart-{number:02}"),
+                RON,
+                &moment(number),
+                expires_at,
+            )
+            .await;
+        world
+            .put(
+                "cart-1",
+                &format!("c{number:02}"),
+                &moment(number),
+                expires_at,
+            )
+            .await;
+    }
+    for limit in [1, 2, 3, 100] {
+        let (carts, _) = all(&world, RONS_CARTS, "cart", limit).await;
+        assert_eq!(carts, ["cart-67", "cart-37", "cart-07"]);
+        let path = "/v2/carts/cart-1/relationships/customers";
+        let (customers, _) = all(&world, path, "customer", limit).await;
+        assert_eq!(customers, ["c07", "c37", "c67"]);
+    }
+    world.put("cart-x", RON, &moment(0), Some(past)).await;
+    let path = "/v2/carts/cart-x/relationships/customers";
+    world
+        .get(path)
+        .customer(RON)
+        .send()
+        .await
+        .refused(403, "not_on_cart");
+    world
+        .associate("cart-x", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    let (ids, _) = world
+        .get(path)
+        .customer(RON)
+        .send()
+        .await
+        .listed("customer");
+    assert_eq!(ids, [RON]);
+}
+
+#[tokio::test]
+async fn paging_while_others_write_neither_repeats_nor_loses_who_was_there_throughout() {
+    let world = World::new().await;
+    carts(&world, 30).await;
+    let mut seen = Vec::new();
+    let mut next = Some(format!("{RONS_CARTS}?page[limit]=4"));
+    let mut page = 0;
+    while let Some(link) = next {
+        let (ids, following) = world.get(&link).back_end().send().await.listed("cart");
+        seen.extend(ids);
+        next = following;
+        // Newer ones, one in what is still to come, and the very last that was
+        // seen is taken away.
+        world
+            .put(&format!("new-{page}"), RON, &moment(10_000 + page), None)
+            .await;
+        world
+            .put(&format!("old-{page}"), RON, &moment(page), None)
+            .await;
+        let last = seen.last().unwrap();
+        if page == 2 {
+            world.dissociate(last, &[RON]).send().await.unchanged();
+        }
+        page += 1;
+    }
+    let distinct: BTreeSet<&String> = seen.iter().collect();
+    assert_eq!(distinct.len(), seen.len(), "{seen:?}");
+    for number in 0..30 {
+        let cart = format!("cart-{number:03}");
+        assert!(distinct.contains(&cart), "{cart} was lost");
+    }
+}
+
+#[tokio::test]
+async fn a_late_page_costs_no_more_than_the_first() {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    carts(&world, 600).await;
+    let mut next = Some(format!("{RONS_CARTS}?page[limit]=50"));
+    let mut pages = 0;
+    while let Some(link) = next {
+        let calls = proxy.calls();
+        next = world.get(&link).back_end().send().await.listed("cart").1;
+        assert_eq!(proxy.calls(), calls + 1, "page {pages}");
+        pages += 1;
+    }
+    assert_eq!(pages, 12);
+}
+
+#[tokio::test]
+async fn a_cursor_is_good_for_its_list_alone() {
+    let world = World::new().await;
+    for customer in [RON, "hermione"] {
+        for number in 0..3 {
+            let cart = format!("cart-{number}");
+            world.put(&cart, customer, &moment(number), None).await;
+        }
+    }
+    let own = |customer, query: &str| {
+        world
+            .get(&format!("/v2/carts{query}"))
+            .customer(customer)
+            .send()
+    };
+    let cursor = |link: Option<String>| {
+        let link = link.unwrap();
+        let (_, cursor) = link.split_once("page%5Bafter%5D=").unwrap();
+        assert!(cursor.len() <= 512);
+        cursor.to_owned()
+    };
+    let rons = cursor(own(RON, "?page[limit]=1").await.listed("cart").1);
+    let customers = "/v2/carts/cart-1/relationships/customers";
+    let of_cart = world
+        .get(&format!("{customers}?page[limit]=1"))
+        .back_end()
+        .send()
+        .await;
+    let of_cart = cursor(of_cart.listed("customer").1);
+    own(RON, &format!("?page[after]={rons}"))
+        .await
+        .listed("cart");
+
+    let changed = format!("{}A", &rons[..rons.len() - 1]);
+    let source = json!({ "parameter": "page[after]" });
+    let long = "A".repeat(513);
+    for (path, cursor) in [
+        (RONS_CARTS, &rons),
+        ("/v2/customers/hermione/relationships/carts", &rons),
+        (customers, &rons),
+        (RONS_CARTS, &of_cart),
+        ("/v2/carts/cart-2/relationships/customers", &of_cart),
+        (customers, &changed),
+        (customers, &String::new()),
+        (customers, &"e30".to_owned()),
+        (customers, &long),
+    ] {
+        let link = format!("{path}?page[after]={cursor}");
+        let answer = world.get(&link).back_end().send().await;
+        assert_eq!(answer.refused(400, "invalid_page_cursor"), source, "{link}");
+    }
+    let others = own("hermione", &format!("?page[after]={rons}")).await;
+    others.refused(400, "invalid_page_cursor");
+
+    world.pass(DAY);
+    let link = format!("{customers}?page[after]={of_cart}");
+    let token = json!({ "exp": 2_000_000_000, "grant_type": "client_credentials" });
+    let token = crate::support::authorities()
+        .access
+        .token("back-end", &token)
+        .unwrap();
+    let old = world.get(&link).bearer(&token).send().await;
+    old.refused(400, "invalid_page_cursor");
+}
+
+#[tokio::test]
+async fn bad_paging_is_400_and_names_the_parameter() {
+    let world = World::new().await;
+    for (query, codes, parameters) in [
+        (
+            "page[limit]=0",
+            &["invalid_page_limit"][..],
+            &["page[limit]"][..],
+        ),
+        (
+            "page%5Blimit%5D=101",
+            &["invalid_page_limit"],
+            &["page[limit]"],
+        ),
+        ("page[limit]=x", &["invalid_page_limit"], &["page[limit]"]),
+        (
+            "page[limit]=1&page[limit]=2",
+            &["invalid_page_limit"],
+            &["page[limit]"],
+        ),
+        ("page[size]=1", &["unknown_page_parameter"], &["page[size]"]),
+        ("page[m4rk]=1", &["unknown_page_parameter"], &["page"]),
+        ("sort=-id", &["unsupported_parameter"], &["sort"]),
+        (
+            "include=customers&page[limit]=",
+            &["unsupported_parameter", "invalid_page_limit"],
+            &["include", "page[limit]"],
+        ),
+    ] {
+        let answer = world
+            .get(&format!("{RONS_CARTS}?{query}"))
+            .back_end()
+            .send()
+            .await;
+        assert_eq!(
+            (answer.status, answer.codes()),
+            (400, codes.iter().map(ToString::to_string).collect())
+        );
+        let sources: Vec<Value> = parameters
+            .iter()
+            .map(|name| json!({ "parameter": name }))
+            .collect();
+        assert_eq!(answer.errors("source"), sources, "{query}");
+    }
+    let other = world
+        .get(&format!("{RONS_CARTS}?utm_source=x&filter[a]=b"))
+        .back_end();
+    other.send().await.listed("cart");
+    let bad_id = world
+        .get("/v2/customers/a%20b/relationships/carts")
+        .back_end()
+        .send()
+        .await;
+    assert_eq!(
+        bad_id.refused(400, "invalid_id"),
+        json!({ "parameter": "customerId" })
+    );
+}
+
+/// The links of a list lead back to it, whatever stands before its path.
+#[tokio::test]
+async fn links_are_right_behind_a_stage_and_a_base_path() {
+    let world = World::new().await;
+    carts(&world, 3).await;
+    let token = crate::support::access_token("client_credentials");
+    let query = "page[limit]=2&x=<script>";
+    let http_api = |prefix: &str, stage: &str| {
+        json!({
+            "version": "2.0", "routeKey": "ANY /v2/customers/{customerId}/relationships/carts",
+            "rawPath": format!("{prefix}{RONS_CARTS}"), "rawQueryString": query,
+            "headers": { "authorization": format!("Bearer {token}") },
+            "pathParameters": { "customerId": RON },
+            "requestContext": { "http": { "method": "GET" }, "stage": stage },
+        })
+    };
+    let rest_api = |prefix: &str| {
+        json!({
+            "resource": "/v2/customers/{customerId}/relationships/carts", "path": RONS_CARTS,
+            "httpMethod": "GET", "headers": { "Authorization": format!("Bearer {token}") },
+            "queryStringParameters": { "page[limit]": "2", "x": "<script>" },
+            "multiValueQueryStringParameters": { "page[limit]": ["2"], "x": ["<script>"] },
+            "pathParameters": { "customerId": RON },
+            "requestContext": { "path": format!("{prefix}{RONS_CARTS}"), "stage": "prod" },
+        })
+    };
+    for (prefix, event) in [
+        ("", http_api("", "$default")),
+        ("/prod", http_api("/prod", "prod")),
+        ("/shop/api", http_api("/shop/api", "$default")),
+        ("/prod", rest_api("/prod")),
+        ("/shop", rest_api("/shop")),
+    ] {
+        let answer = Call::event(world.app(), event).send().await;
+        let (ids, next) = answer.listed("cart");
+        assert_eq!(ids.len(), 2);
+        let this = format!("{prefix}{RONS_CARTS}?page%5Blimit%5D=2");
+        assert_eq!(answer.document()["links"]["self"], json!(this));
+        let next = next.unwrap();
+        assert!(
+            next.starts_with(&format!("{this}&page%5Bafter%5D=")),
+            "{next}"
+        );
+        let rest = world
+            .get(next.strip_prefix(prefix).unwrap())
+            .back_end()
+            .send()
+            .await;
+        assert_eq!(rest.listed("cart"), (vec!["cart-000".to_owned()], None));
+        assert_eq!(
+            rest.document()["links"]["self"],
+            json!(next.strip_prefix(prefix).unwrap())
+        );
+    }
+}
