@@ -18,6 +18,19 @@ const MIN_RSA_BITS: usize = 2048;
 /// The longest RSA modulus that the verifying library accepts, in bits.
 const MAX_RSA_BITS: usize = 8192;
 
+/// The points of Ed25519 whose order is 1, 2, 4 or 8, without their sign, also
+/// where they are not written canonically. With one of them for a key, anybody
+/// can make a signature, and the verifying library takes it.
+const SMALL_ORDER: [&str; 7] = [
+    "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "7v_______________________________________38",
+    "7P_______________________________________38",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "7f_______________________________________38",
+    "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU",
+    "xxdqcD1N2E-6PAt2DRBnDyogU_osOczGTsf9d5KsA3o",
+];
+
 /// The keys of a JWK Set (RFC 7517 section 5) that can verify signatures.
 #[derive(Clone)]
 pub struct KeySet {
@@ -55,7 +68,8 @@ pub enum KeyFault {
     UnknownAlgorithm,
     /// An RSA modulus under 2048 or over 8192 bits.
     RsaSize,
-    /// The key's parameters are missing, no base64url, or of a wrong length.
+    /// The key's parameters are missing, no base64url, or of a wrong length, or
+    /// a point by which no signature proves anything.
     BadParameters,
 }
 
@@ -67,7 +81,7 @@ impl fmt::Display for KeyFault {
             Self::UnknownType => "is of an unknown or refused type (`kty`, `crv`)",
             Self::UnknownAlgorithm => "is for an unknown algorithm or not for its own (`alg`)",
             Self::RsaSize => "has an RSA modulus under 2048 or over 8192 bits",
-            Self::BadParameters => "has missing or malformed parameters",
+            Self::BadParameters => "has missing or bad parameters",
         })
     }
 }
@@ -257,10 +271,14 @@ impl Jwk {
 
     fn ed_key(&self) -> Result<DecodingKey, KeyFault> {
         let x = bytes(self.x.as_deref())?;
-        if x.len() != 32 {
+        let mut point: [u8; 32] = x.try_into().map_err(|_| KeyFault::BadParameters)?;
+        let key = DecodingKey::from_ed_der(&point);
+        // The highest bit is the sign (RFC 8032 section 5.1.2).
+        point[31] &= 0x7f;
+        if SMALL_ORDER.contains(&URL_SAFE_NO_PAD.encode(point).as_str()) {
             return Err(KeyFault::BadParameters);
         }
-        Ok(DecodingKey::from_ed_der(&x))
+        Ok(key)
     }
 }
 
@@ -277,7 +295,8 @@ fn bytes(parameter: Option<&str>) -> Result<Vec<u8>, KeyFault> {
 mod tests {
     use super::*;
 
-    const X: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    /// RFC 8037 appendix A.2.
+    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
     fn fault_of(jwk: &str) -> KeyFault {
         match KeySet::parse(&format!(r#"{{"keys":[{jwk}]}}"#)) {
@@ -355,6 +374,11 @@ mod tests {
             ),
             (
                 format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}="}}"#),
+                KeyFault::BadParameters,
+            ),
+            (
+                r#"{"kty":"OKP","crv":"Ed25519","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA"}"#
+                    .to_owned(),
                 KeyFault::BadParameters,
             ),
         ] {

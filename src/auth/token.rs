@@ -6,6 +6,7 @@
 //!
 //! Sources: RFC 7515 (JWS), RFC 7519 (JWT), RFC 8725 (best current practice).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,8 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::keys::Key;
 use crate::clock::Timestamp;
@@ -113,13 +113,13 @@ impl TokenFault {
 pub(super) struct Claims {
     /// `sub`, never empty.
     pub(super) subject: String,
-    claims: Map<String, Value>,
+    claims: Members,
 }
 
 impl Claims {
     /// Another claim, if it is a string.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.claims.get(name)?.as_str()
+        self.claims.get(name)?.text()
     }
 }
 
@@ -194,7 +194,7 @@ impl<'t> UnverifiedToken<'t> {
 }
 
 impl Header {
-    fn parse(header: &Map<String, Value>) -> Result<Self, TokenFault> {
+    fn parse(header: &Members) -> Result<Self, TokenFault> {
         // Nothing critical is understood here (RFC 7515 section 4.1.11), and a
         // token must not bring the key that verifies it (RFC 8725 section 2.9
         // tells of requests forged that way).
@@ -205,10 +205,10 @@ impl Header {
         }
         let kid = match header.get("kid") {
             None => None,
-            Some(Value::String(kid)) => Some(kid.clone()),
+            Some(Member::Text(kid)) => Some(kid.clone()),
             Some(_) => return Err(TokenFault::MalformedHeader),
         };
-        let alg = header.get("alg").and_then(Value::as_str);
+        let alg = header.get("alg").and_then(Member::text);
         let alg = match alg.ok_or(TokenFault::MalformedHeader)? {
             "RS256" => Algorithm::RS256,
             "PS256" => Algorithm::PS256,
@@ -221,7 +221,7 @@ impl Header {
     }
 }
 
-fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), TokenFault> {
+fn check_times(claims: &Members, now: Timestamp) -> Result<(), TokenFault> {
     #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
     let now = now.millis() as f64 / 1000.0;
     let expires = numeric_date(claims, "exp")?.ok_or(TokenFault::MissingClaim)?;
@@ -240,21 +240,19 @@ fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), TokenF
     Ok(())
 }
 
-fn check_parties(claims: &Map<String, Value>, expected: &Expected) -> Result<(), TokenFault> {
+fn check_parties(claims: &Members, expected: &Expected) -> Result<(), TokenFault> {
     if required_text(claims, "iss")? != expected.issuer {
         return Err(TokenFault::Issuer);
     }
     let for_us = match claims.get("aud").ok_or(TokenFault::MissingClaim)? {
-        Value::String(audience) => *audience == expected.audience,
-        Value::Array(audiences) => {
-            if !audiences.iter().all(Value::is_string) {
-                return Err(TokenFault::MalformedClaim);
-            }
+        Member::Text(audience) => *audience == expected.audience,
+        Member::List(audiences) => {
+            let audiences: Option<Vec<&str>> = audiences.iter().map(Member::text).collect();
             audiences
-                .iter()
-                .any(|audience| *audience == expected.audience)
+                .ok_or(TokenFault::MalformedClaim)?
+                .contains(&expected.audience.as_str())
         }
-        _ => return Err(TokenFault::MalformedClaim),
+        Member::Number(_) | Member::Other => return Err(TokenFault::MalformedClaim),
     };
     if !for_us {
         return Err(TokenFault::Audience);
@@ -263,16 +261,17 @@ fn check_parties(claims: &Map<String, Value>, expected: &Expected) -> Result<(),
 }
 
 /// RFC 7519 section 2, "NumericDate": seconds, which may have a fraction.
-fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<f64>, TokenFault> {
+fn numeric_date(claims: &Members, name: &str) -> Result<Option<f64>, TokenFault> {
     match claims.get(name) {
         None => Ok(None),
-        Some(value) => value.as_f64().map(Some).ok_or(TokenFault::MalformedClaim),
+        Some(Member::Number(seconds)) => Ok(Some(*seconds)),
+        Some(_) => Err(TokenFault::MalformedClaim),
     }
 }
 
-fn required_text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<&'c str, TokenFault> {
+fn required_text<'c>(claims: &'c Members, name: &str) -> Result<&'c str, TokenFault> {
     let value = claims.get(name).ok_or(TokenFault::MissingClaim)?;
-    value.as_str().ok_or(TokenFault::MalformedClaim)
+    value.text().ok_or(TokenFault::MalformedClaim)
 }
 
 /// Unpadded base64url without bits to spare: one text for one value, so that a
@@ -286,7 +285,7 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
         .map_err(|_| TokenFault::NotCompactJws)
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, TokenFault> {
+fn object(part: &str) -> Result<Members, TokenFault> {
     let json = decode(part)?;
     match serde_json::from_slice::<UniqueMembers>(&json) {
         Ok(UniqueMembers(Some(members))) => Ok(members),
@@ -295,10 +294,91 @@ fn object(part: &str) -> Result<Map<String, Value>, TokenFault> {
     }
 }
 
+/// The members of a JSON object.
+type Members = HashMap<String, Member>;
+
+/// A JSON value, as far as anybody here looks at it.
+///
+/// Not `serde_json::Value`: with the feature `raw_value` that takes an object
+/// whose one member has a certain name for the value that is in its text, so that
+/// an object could pass for a string or a number.
+#[derive(Debug)]
+enum Member {
+    Text(String),
+    Number(f64),
+    List(Vec<Member>),
+    /// An object, a boolean or `null`.
+    Other,
+}
+
+impl Member {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Number(_) | Self::List(_) | Self::Other => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MemberVisitor;
+
+        impl<'de> Visitor<'de> for MemberVisitor {
+            type Value = Member;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Member::Text(text.to_owned()))
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "JSON's numbers are floats")]
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(Member::Number(number as f64))
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "JSON's numbers are floats")]
+            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(Member::Number(number as f64))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+                Ok(Member::Number(number))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Member::Other)
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Member::Other)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(member) = seq.next_element()? {
+                    list.push(member);
+                }
+                Ok(Member::List(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                while map.next_entry::<String, Member>()?.is_some() {}
+                Ok(Member::Other)
+            }
+        }
+
+        deserializer.deserialize_any(MemberVisitor)
+    }
+}
+
 /// The members of a JSON object; `None` if one of them stands twice (RFC 7515
 /// section 4, RFC 7519 section 4: names must be unique, or parsers differ in
 /// what they see).
-struct UniqueMembers(Option<Map<String, Value>>);
+struct UniqueMembers(Option<Members>);
 
 impl<'de> Deserialize<'de> for UniqueMembers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -312,9 +392,9 @@ impl<'de> Deserialize<'de> for UniqueMembers {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Map::new();
+                let mut members = Members::new();
                 let mut unique = true;
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                while let Some((name, value)) = map.next_entry()? {
                     unique &= members.insert(name, value).is_none();
                 }
                 Ok(UniqueMembers(unique.then_some(members)))

@@ -11,6 +11,7 @@
 //! formats 1.0 and 2.0) and "Lambda function URLs: request payloads", AWS.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -19,7 +20,7 @@ use super::json::{Pairs, Text, parsed, text};
 
 /// An API Gateway event of payload format 1.0 (REST API) or 2.0 (HTTP API,
 /// function URL), borrowed from its JSON text.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event<'a> {
     #[serde(borrow)]
@@ -56,6 +57,13 @@ struct Http<'a> {
     method: Option<&'a RawValue>,
 }
 
+impl fmt::Debug for Event<'_> {
+    /// Shows nothing: there are tokens in the headers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Event(_)")
+    }
+}
+
 /// In which shape the gateway takes the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadFormat {
@@ -65,8 +73,8 @@ pub enum PayloadFormat {
     V2,
 }
 
-/// All values that were sent under one header name.
-#[derive(Debug, PartialEq, Eq)]
+/// All values that were sent under one header name: a token, perhaps, so that
+/// there is no `Debug`.
 pub(super) enum Header<'a> {
     Absent,
     One(Cow<'a, str>),

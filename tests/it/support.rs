@@ -112,7 +112,16 @@ impl World {
 
     /// A world with these variables beside or instead of the usual ones.
     pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
-        let world = Self::of(environment(variables)).await;
+        Self::with_table(Self::of(environment(variables), None)).await
+    }
+
+    /// Such a world, whose clock stands at this moment.
+    pub(crate) async fn at(now: Timestamp, variables: &[(&str, &str)]) -> Self {
+        Self::with_table(Self::of(environment(variables), Some(now))).await
+    }
+
+    async fn with_table(world: impl Future<Output = Self>) -> Self {
+        let world = world.await;
         table::create(&world.client, &world.env["TABLE_NAME"])
             .await
             .unwrap();
@@ -126,10 +135,10 @@ impl World {
         for (name, value) in variables {
             env.insert((*name).to_owned(), (*value).to_owned());
         }
-        Self::of(env).await
+        Self::of(env, None).await
     }
 
-    async fn of(env: BTreeMap<String, String>) -> Self {
+    async fn of(env: BTreeMap<String, String>, now: Option<Timestamp>) -> Self {
         let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
         let http = |connect_timeout| http::Client::new(&config.trusted_roots, connect_timeout);
         let keys = http(KEYS_CONNECT_TIMEOUT);
@@ -143,7 +152,7 @@ impl World {
         let client = Client::new(&sdk);
         let store = Store::new(&sdk, config.table_name.clone());
         let ahead = Arc::new(AtomicU64::new(0));
-        let app = App::new(config, store, &keys, clock(Arc::clone(&ahead)));
+        let app = App::new(config, store, &keys, clock(now, Arc::clone(&ahead)));
         app.warm_up().await;
         Self {
             app,
@@ -230,10 +239,12 @@ impl World {
     }
 }
 
-fn clock(ahead: Arc<AtomicU64>) -> Clock {
+/// A clock that is `ahead` of `now`, or of the machine's.
+fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
     Clock::from_fn(move || {
         let ahead = Duration::from_millis(ahead.load(Ordering::Relaxed));
-        Timestamp::from(SystemTime::now()).plus(ahead)
+        let now = now.unwrap_or_else(|| SystemTime::now().into());
+        now.plus(ahead)
     })
 }
 
