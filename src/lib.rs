@@ -13,8 +13,6 @@
 //!
 //! # Layout, in reading order
 
-#![warn(missing_docs)]
-
 pub mod app;
 pub mod request;
 

@@ -35,8 +35,9 @@ use crate::ids::{CartId, CustomerId};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How long one attempt may take from the first byte sent to the last received.
-/// DynamoDB answers in single milliseconds: what takes longer is lost.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+/// DynamoDB answers in single milliseconds: what takes this long is lost, and
+/// three more attempts fit into the budget.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// The first delay before another attempt, doubled with each, all of them
 /// jittered by the SDK.
