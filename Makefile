@@ -6,13 +6,14 @@ CARGO_LAMBDA_HOME := .local/cargo-lambda-$(CARGO_LAMBDA_VERSION)
 # A cargo-lambda that is installed already comes first.
 export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 
-.PHONY: help run dynamodb token test test-dynamodb-local check-template cargo-lambda
+.PHONY: help run dynamodb token test test-dynamodb-local load check-template cargo-lambda
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 DYNAMODB_PORT=8000'
 	@echo 'make dynamodb  start the database alone and write .local/env, for a cargo lambda watch of your own'
 	@echo 'make test      check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one'
 	@echo 'make test-dynamodb-local  run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)'
+	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4'
 	@echo 'make check-template  check template.yaml with sam validate and cfn-lint'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
@@ -36,6 +37,11 @@ test: .need-cargo
 
 test-dynamodb-local: .need-cargo
 	tests/dynamodb-local/run cargo test --locked --test it
+
+load: .need-cargo
+	@command -v wrk > /dev/null || { echo 'error: wrk is missing; on Debian, apt-get install wrk' >&2; exit 1; }
+	cargo build --locked --release --bin cart-associations
+	@cargo run --locked --example load
 
 # Python's tools for the template, in a folder of their own.
 SAM_CLI := .local/sam-cli-1.170.0

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::function::Function;
-use crate::support::{World, environment};
+use crate::support::proxy::{Fault, Plan, Proxy};
+use crate::support::{World, engine, environment};
 
 #[tokio::test]
 async fn the_built_function_answers_events() {
@@ -107,6 +108,53 @@ async fn no_line_has_a_token_a_body_or_an_identifier() {
             assert!(!line.contains(secret), "{name}: {line}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_request_is_one_line_too_when_the_store_fails() {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let mut function = Function::start(world.env()).await;
+    let event = sample("associate-client-credentials");
+    for fault in [
+        Fault::Failed(500),
+        Fault::Refused("ThrottlingException"),
+        Fault::Reset,
+    ] {
+        for after_commit in [false, true] {
+            proxy.next(
+                Plan {
+                    fault,
+                    after_commit,
+                },
+                2,
+            );
+            assert!(function.invoke(&event).await.status < 300);
+            let (_, line) = function.line().await;
+            assert_eq!(line["message"], json!("request"), "{line}");
+            assert_eq!(line["store_attempts"], json!(3), "{line}");
+        }
+    }
+    proxy.always(Plan {
+        fault: Fault::Refused("ThrottlingException"),
+        after_commit: false,
+    });
+    function
+        .invoke(&event)
+        .await
+        .refused(503, "store_unavailable");
+    let (_, line) = function.line().await;
+    assert_eq!(
+        (&line["level"], &line["outcome"]),
+        (&json!("WARN"), &json!("store_unavailable"))
+    );
+    assert!(
+        line["cause"]
+            .as_str()
+            .unwrap()
+            .contains("ThrottlingException"),
+        "{line}"
+    );
 }
 
 #[tokio::test]

@@ -129,6 +129,8 @@ impl Proxy {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
+        // Head and body are written one after the other.
+        stream.set_nodelay(true).unwrap();
         shared.connections.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(serve(stream, Arc::clone(&shared)));
     }
