@@ -227,7 +227,7 @@ async fn for_all<F: Future<Output = ()>>(scenario: impl Fn(Plan) -> F) {
         })
     });
     stream::iter(plans.map(scenario))
-        .buffer_unordered(8)
+        .buffer_unordered(12)
         .collect()
         .await
 }
