@@ -274,8 +274,8 @@ fn required_text<'c>(claims: &'c Members, name: &str) -> Result<&'c str, TokenFa
     value.text().ok_or(TokenFault::MalformedClaim)
 }
 
-/// Unpadded base64url without bits to spare: one text for one value, so that a
-/// token cannot be changed and remain valid.
+/// Unpadded base64url without bits to spare: one text for one value, so that no
+/// two readers of a token differ in what it says.
 fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
     if part.is_empty() {
         return Err(TokenFault::NotCompactJws);

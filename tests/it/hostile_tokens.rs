@@ -123,6 +123,14 @@ fn one_of_each() -> impl Iterator<Item = Good> {
     usual().filter(|good| good.name.ends_with("by OpenSSL"))
 }
 
+fn good_access_token() -> &'static str {
+    static TOKEN: LazyLock<String> = LazyLock::new(|| {
+        let access = usual().find(|good| good.kind == Kind::Access);
+        access.unwrap().token
+    });
+    &TOKEN
+}
+
 fn now() -> Timestamp {
     Timestamp::from_millis(FIXTURES.now * 1000)
 }
@@ -161,10 +169,7 @@ impl Kind {
 }
 
 /// Checks tokens as the function does, by key sets that a test can change.
-struct Doorkeeper {
-    authenticator: Authenticator,
-    access_token: String,
-}
+struct Doorkeeper(Authenticator);
 
 impl Doorkeeper {
     fn usual() -> Self {
@@ -183,18 +188,13 @@ impl Doorkeeper {
             policy(party, &keys)
         };
         let http = Client::new(&TrustedRoots::built_in(), Duration::from_secs(1));
-        let authenticator = Authenticator::new(
+        Self(Authenticator::new(
             policy(Kind::Access),
             policy(Kind::Customer),
             "grant_type".to_owned(),
             &http,
             &Clock::from_fn(now),
-        );
-        let access = usual().find(|good| good.kind == Kind::Access).unwrap();
-        Self {
-            authenticator,
-            access_token: access.token,
-        }
+        ))
     }
 
     async fn sees(&self, kind: Kind, token: &str) -> Result<Grant, AuthError> {
@@ -209,11 +209,11 @@ impl Doorkeeper {
                 customer_token: Presented::Absent,
             },
             Kind::Customer => Credentials {
-                access_token: Presented::Token(self.access_token.as_str().into()),
+                access_token: Presented::Token(good_access_token().into()),
                 customer_token: Presented::Token(token.into()),
             },
         };
-        self.authenticator.authenticate(&credentials, at).await
+        self.0.authenticate(&credentials, at).await
     }
 
     async fn believes(&self, good: &Good) {
@@ -479,10 +479,10 @@ async fn world(access_keys: &str) -> World {
 }
 
 async fn send(world: &World, cart: &str, kind: Kind, token: &str) -> Answer {
-    let access = Doorkeeper::usual().access_token;
+    let access = good_access_token();
     let call = match kind {
         Kind::Access => world.post(cart).bearer(token),
-        Kind::Customer => world.post(cart).bearer(&access).customer_token(token),
+        Kind::Customer => world.post(cart).bearer(access).customer_token(token),
     };
     call.body(linkage(&[RON])).send().await
 }
@@ -605,7 +605,7 @@ async fn debug_of_what_holds_a_token_shows_none() {
         shows_no_token(&doorkeeper.sees(good.kind, &good.token).await);
         shows_no_token(&doorkeeper.sees(good.kind.other(), &good.token).await);
     }
-    shows_no_token(&doorkeeper.authenticator);
+    shows_no_token(&doorkeeper.0);
 }
 
 #[tokio::test]

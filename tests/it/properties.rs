@@ -276,7 +276,7 @@ fn samples() -> Vec<Value> {
 #[test]
 fn an_event_that_was_changed_anywhere_gets_an_answer() {
     let cases = (select(samples()), vec(change(), 1..5));
-    hold(500, &cases, |world, (mut event, changes)| {
+    hold(400, &cases, |world, (mut event, changes)| {
         for (at, change) in changes {
             apply(&mut event, at, change);
         }
@@ -300,7 +300,7 @@ fn a_cart_id_passes_if_and_only_if_it_is_one() {
         id().prop_map(|id| (id, true)),
         no_id().prop_map(|id| (id, false)),
     ];
-    hold(200, &cases, |world, (cart, valid)| async move {
+    hold(120, &cases, |world, (cart, valid)| async move {
         let call = world.post(&cart).bearer(&BACK_END);
         let answer = answer(call.body(linkage(&[RON]))).await;
         if valid {
@@ -453,7 +453,7 @@ fn any_header_gets_an_answer() {
         vec((header_name(), value), 1..5),
         select(&["associate-client-credentials", "associate-rest-api"][..]),
     );
-    hold(350, &cases, |world, (place, headers, name)| {
+    hold(250, &cases, |world, (place, headers, name)| {
         let mut event = events::sample(name);
         for (name, value) in headers {
             event[place][name] = value;
@@ -512,7 +512,7 @@ fn id_member() -> impl Strategy<Value = Value> {
 
 #[test]
 fn any_body_gets_an_answer() {
-    hold(200, &body(), |world, body| async move {
+    hold(150, &body(), |world, body| async move {
         let encoded = answer(right(world).base64(&STANDARD.encode(&body))).await;
         let expected = [200, 204, 400, 413];
         assert!(expected.contains(&encoded.status), "{encoded:?}");
@@ -563,7 +563,7 @@ fn valid_ids_are_accepted_and_come_back_once_each_in_their_order() {
         "[ \t\r\n]{0,3}",
     );
     hold(
-        100,
+        80,
         &cases,
         |world, (cart, mut members, again, meta, base64, space)| {
             for index in again {
@@ -603,7 +603,7 @@ fn right_for<'w>(world: &'w World, cart: &str) -> Call<'w> {
 #[test]
 fn one_id_outside_the_alphabet_keeps_all_members_out() {
     let cases = (vec(id(), 0..4), no_id(), any::<Index>());
-    hold(200, &cases, |world, (mut ids, odd, at)| async move {
+    hold(150, &cases, |world, (mut ids, odd, at)| async move {
         let at = at.index(ids.len() + 1);
         ids.insert(at, odd);
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -804,7 +804,7 @@ fn a_well_signed_token_is_believed_only_if_what_is_in_it_is_right() {
     let value = option::weighted(0.9, value).boxed();
     let change = (any::<bool>(), member_name(), value);
     let cases = (kind(), vec(change, 1..3));
-    hold(300, &cases, |world, (kind, changes)| async move {
+    hold(250, &cases, |world, (kind, changes)| async move {
         let key = &kind.authority().key;
         let mut header = serde_json::to_value(key.header()).unwrap();
         let mut claims = claims(kind);

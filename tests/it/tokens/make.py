@@ -52,6 +52,7 @@ HASHES = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()
 
 # Bytes and numbers
 
+
 def b64(data):
     data = data.encode() if isinstance(data, str) else data
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -70,6 +71,7 @@ def octets(value, length=None):
 
 
 # Keys
+
 
 def kid_of(kind, alg):
     return f"{kind}-{alg.lower()}"
@@ -159,6 +161,7 @@ def key_sets():
 
 
 # Signatures, each by `cryptography` from what it is given, however odd
+
 
 def sign(key, alg, data):
     if alg == "EdDSA":
@@ -328,17 +331,41 @@ def without_signature(kind):
     stolen = unb64(token(kind).rsplit(".", 1)[1])
     for alg in NONES:
         head = header(kind) | {"alg": alg}
-        refused(kind, f"alg {alg!r} with an empty signature", "not_compact_jws", why, token(kind, head, signature=lambda _: b""))
+        refused(
+            kind,
+            f"alg {alg!r} with an empty signature",
+            "not_compact_jws",
+            why,
+            token(kind, head, signature=lambda _: b""),
+        )
         refused(kind, f"alg {alg!r} with a signature", "unknown_algorithm", why, token(kind, head))
     head = {"alg": "none", "typ": "JWT"}
-    refused(kind, "alg none with neither kid nor signature", "not_compact_jws", why, token(kind, head, signature=lambda _: b""))
+    refused(
+        kind,
+        "alg none with neither kid nor signature",
+        "not_compact_jws",
+        why,
+        token(kind, head, signature=lambda _: b""),
+    )
     head = header(kind) | {"alg": "none"}
-    refused(kind, "alg none with the signature of another token", "unknown_algorithm", why, token(kind, head, signature=lambda _: stolen))
-    refused(kind, "a right header with an empty signature", "not_compact_jws", "RFC 8725 2.1: a token without signature proves nothing.", token(kind, signature=lambda _: b""))
+    refused(
+        kind,
+        "alg none with the signature of another token",
+        "unknown_algorithm",
+        why,
+        token(kind, head, signature=lambda _: stolen),
+    )
+    refused(
+        kind,
+        "a right header with an empty signature",
+        "not_compact_jws",
+        "RFC 8725 2.1: a token without signature proves nothing.",
+        token(kind, signature=lambda _: b""),
+    )
     why = "RFC 7515 4.1.1: `alg` must be there and a string."
     for value in [Absent, None, 0, True, [], ["EdDSA"], {"alg": "EdDSA"}]:
         shown = "missing" if value is Absent else json.dumps(value)
-        refused(kind, f"alg {shown}", "malformed_header", why, token(kind, header(kind) | {"alg": 0} if value == 0 and value is not True else altered(header(kind), {"alg": value})))
+        refused(kind, f"alg {shown}", "malformed_header", why, token(kind, altered(header(kind), {"alg": value})))
 
 
 def shared_secrets():
@@ -359,12 +386,30 @@ def shared_secrets():
     }  # fmt: skip
     for name, secret in secrets.items():
         head = header(kind, "RS256") | {"alg": "HS256"}
-        refused(kind, f"HS256 with the key's {name}", "unknown_algorithm", why, token(kind, head, signature=lambda d: mac(secret, "HS256", d)))
+        refused(
+            kind,
+            f"HS256 with the key's {name}",
+            "unknown_algorithm",
+            why,
+            token(kind, head, signature=lambda d: mac(secret, "HS256", d)),
+        )
     head = header(kind, "RS256")
-    refused(kind, "RS256 that is an HMAC with the key's PEM", "signature", why, token(kind, head, signature=lambda d: mac(pem_, "HS256", d)))
+    refused(
+        kind,
+        "RS256 that is an HMAC with the key's PEM",
+        "signature",
+        why,
+        token(kind, head, signature=lambda d: mac(pem_, "HS256", d)),
+    )
     for alg in ["HS384", "HS512"]:
         head = header(kind, "RS256") | {"alg": alg}
-        refused(kind, f"{alg} with the key's PEM", "unknown_algorithm", why, token(kind, head, signature=lambda d: mac(pem_, alg, d)))
+        refused(
+            kind,
+            f"{alg} with the key's PEM",
+            "unknown_algorithm",
+            why,
+            token(kind, head, signature=lambda d: mac(pem_, alg, d)),
+        )
     for alg, secret in [
         ("ES256", spki(KEYS[kind, "ES256"], serialization.Encoding.PEM)),
         ("ES256", unb64(jwk(KEYS[kind, "ES256"])["x"])),
@@ -374,10 +419,22 @@ def shared_secrets():
         name = f"{alg} that is an HMAC with the key's {'PEM' if secret[:1] == b'-' else 'x'}"
         refused(kind, name, "signature", why, token(kind, head, signature=lambda d: mac(secret, "HS256", d)))
         head = header(kind, alg) | {"alg": "HS256"}
-        refused(kind, name.replace("that", "key's HS256 that"), "unknown_algorithm", why, token(kind, head, signature=lambda d: mac(secret, "HS256", d)))
+        refused(
+            kind,
+            name.replace("that", "key's HS256 that"),
+            "unknown_algorithm",
+            why,
+            token(kind, head, signature=lambda d: mac(secret, "HS256", d)),
+        )
     for secret in ["", "secret", "your-256-bit-secret", kid_of(kind, "RS256"), "\0"]:
         head = header(kind, "RS256") | {"alg": "HS256"}
-        refused(kind, f"HS256 with the secret {secret!r}", "unknown_algorithm", "RFC 8725 2.2: a weak secret is guessed.", token(kind, head, signature=lambda d: mac(secret.encode(), "HS256", d)))
+        refused(
+            kind,
+            f"HS256 with the secret {secret!r}",
+            "unknown_algorithm",
+            "RFC 8725 2.2: a weak secret is guessed.",
+            token(kind, head, signature=lambda d: mac(secret.encode(), "HS256", d)),
+        )
 
 
 def other_algorithms(kind):
@@ -388,12 +445,32 @@ def other_algorithms(kind):
                 continue
             head = header(kind, of) | {"alg": alg}
             if alg[0] != of[0] or alg == "ES384":
-                refused(kind, f"{alg} for the {of} key, signed by the {of} key", "unknown_key", why, token(kind, head, alg=of))
-            refused(kind, f"{alg} for the {of} key, signed by the {alg} key", "unknown_key", why, token(kind, head, alg=alg))
+                refused(
+                    kind,
+                    f"{alg} for the {of} key, signed by the {of} key",
+                    "unknown_key",
+                    why,
+                    token(kind, head, alg=of),
+                )
+            refused(
+                kind, f"{alg} for the {of} key, signed by the {alg} key", "unknown_key", why, token(kind, head, alg=alg)
+            )
     for of, alg in [("RS256", "PS256"), ("PS256", "RS256")]:
         head = header(kind, of) | {"alg": alg}
-        refused(kind, f"a right {alg} signature by the {of} key", "unknown_key", why, token(kind, head, alg=alg, key=KEYS[kind, of]))
-        refused(kind, f"{of} that is a right {alg} signature", "signature", why, token(kind, header(kind, of), alg=alg, key=KEYS[kind, of]))
+        refused(
+            kind,
+            f"a right {alg} signature by the {of} key",
+            "unknown_key",
+            why,
+            token(kind, head, alg=alg, key=KEYS[kind, of]),
+        )
+        refused(
+            kind,
+            f"{of} that is a right {alg} signature",
+            "signature",
+            why,
+            token(kind, header(kind, of), alg=alg, key=KEYS[kind, of]),
+        )
 
 
 def other_names():
@@ -402,7 +479,13 @@ def other_names():
     for of, alg in [("RS256", "RS384"), ("RS256", "RS512"), ("PS256", "PS384"), ("PS256", "PS512"), ("ES256", "ES384")]:
         key, head = KEYS[kind, of], header(kind, of)
         if alg != "ES384":
-            refused(kind, f"{alg} by the {of} key", "unknown_algorithm", why, token(kind, head | {"alg": alg}, alg=alg, key=key))
+            refused(
+                kind,
+                f"{alg} by the {of} key",
+                "unknown_algorithm",
+                why,
+                token(kind, head | {"alg": alg}, alg=alg, key=key),
+            )
         digest = HASHES[alg[2:]]
         if of == "ES256":
             made = token(kind, head, signature=lambda d: b"".join(octets(n, 32) for n in sign_ecdsa(key, digest, d)))
@@ -413,7 +496,13 @@ def other_names():
         ("RS256", "rs256"), ("RS256", "RS1"), ("ES256", "es256"), ("ES256", "ES256K"), ("ES256", "ES512"),
         ("EdDSA", "EDDSA"), ("EdDSA", "Ed25519"), ("EdDSA", "Ed448"), ("EdDSA", "dir"), ("EdDSA", "EdDSA\0"),
     ]:  # fmt: skip
-        refused(kind, f"alg {alg!r} of a right {of} signature", "unknown_algorithm", why, token(kind, header(kind, of) | {"alg": alg}, alg=of))
+        refused(
+            kind,
+            f"alg {alg!r} of a right {of} signature",
+            "unknown_algorithm",
+            why,
+            token(kind, header(kind, of) | {"alg": alg}, alg=of),
+        )
 
 
 ORDER = {
@@ -435,7 +524,17 @@ def ecdsa(kind, alg):
     def fixed(r, s, length=length):
         return octets(r, length) + octets(s, length)
 
-    pairs = [("0", "0"), ("n", "n"), ("1", "1"), ("max", "max"), ("0", "n"), ("n", "0"), ("0", "1"), ("1", "0"), ("n", "1")]
+    pairs = [
+        ("0", "0"),
+        ("n", "n"),
+        ("1", "1"),
+        ("max", "max"),
+        ("0", "n"),
+        ("n", "0"),
+        ("0", "1"),
+        ("1", "0"),
+        ("n", "1"),
+    ]
     for r, s in pairs if alg == "ES256" else pairs[:4]:
         value = {"0": 0, "1": 1, "n": n, "max": 256**length - 1}
         pair(f"with r={r}, s={s}", lambda _: fixed(value[r], value[s]))
@@ -478,7 +577,11 @@ def eddsa(kind):
     case("a byte short", lambda d: sign(key, alg, d)[:-1])
     case("with a byte more", lambda d: sign(key, alg, d) + b"\0")
     case("with the public key for R", lambda _: raw(key) + bytes(32))
-    case("over the hash (Ed25519ph in disguise)", lambda d: key.sign(hashlib.sha512(d).digest()), "RFC 8037 3.1: Ed25519 signs the text, not its hash.")
+    case(
+        "over the hash (Ed25519ph in disguise)",
+        lambda d: key.sign(hashlib.sha512(d).digest()),
+        "RFC 8037 3.1: Ed25519 signs the text, not its hash.",
+    )
 
 
 SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
@@ -520,7 +623,10 @@ def rsa_signatures():
     case("of n-1", lambda _: octets(n - 1, 256))
     case("of n", lambda _: octets(n, 256))
     case("that is the padded message itself", lambda d: pkcs1(d, 256))
-    case("without the NULL of the hash's name", lambda d: rsa_raw(key, pkcs1(d, 256, info=bytes.fromhex("302f300b0609608648016503040201") + b"\x04\x20")))
+    case(
+        "without the NULL of the hash's name",
+        lambda d: rsa_raw(key, pkcs1(d, 256, info=bytes.fromhex("302f300b0609608648016503040201") + b"\x04\x20")),
+    )
     case("without the hash's name", lambda d: rsa_raw(key, pkcs1(d, 256, info=b"")))
     case("with something after the hash", lambda d: rsa_raw(key, pkcs1(d, 256, after=b"\0" * 100, ones=8)))
     case("with padding of block type 0", lambda d: rsa_raw(key, pkcs1(d, 256, kind=b"\0", fill=b"\0")))
@@ -534,9 +640,21 @@ def rsa_signatures():
         if value[0] == 0:
             break
     data = made.rsplit(".", 1)[0]
-    refused(kind, "RS256 without the zero in front", "signature", "RFC 8017 8.2.2: a signature is as long as the modulus.", f"{data}.{b64(value[1:])}")
+    refused(
+        kind,
+        "RS256 without the zero in front",
+        "signature",
+        "RFC 8017 8.2.2: a signature is as long as the modulus.",
+        f"{data}.{b64(value[1:])}",
+    )
     plus_n = octets(number(value) + n, 256)
-    refused(kind, "RS256 with n added", "signature", "RFC 8017 5.2.2: a signature is less than the modulus.", f"{data}.{b64(plus_n)}")
+    refused(
+        kind,
+        "RS256 with n added",
+        "signature",
+        "RFC 8017 5.2.2: a signature is less than the modulus.",
+        f"{data}.{b64(plus_n)}",
+    )
 
     key_ = KEYS[kind, "PS256"]
     why = "RFC 7518 3.5: the salt is as long as the hash, the mask's hash is the same."
@@ -561,13 +679,25 @@ def key_ids(kind):
     ]:  # fmt: skip
         shown = kid if len(kid) < 100 else f"of {len(kid)} bytes"
         refused(kind, f"kid {shown!r}", "unknown_key", why, token(kind, header(kind, kid=kid)))
-    refused(kind, "no kid where there is a choice", "unknown_key", "The contract: without `kid` only a set of one key is tried.", token(kind, header(kind, kid=Absent)))
+    refused(
+        kind,
+        "no kid where there is a choice",
+        "unknown_key",
+        "The contract: without `kid` only a set of one key is tried.",
+        token(kind, header(kind, kid=Absent)),
+    )
     why = "RFC 7515 4.1.4: `kid` is a string."
     for kid in [None, True, 0, 1.5, [], [own], {"kid": own}]:
         refused(kind, f"kid {json.dumps(kid)}", "malformed_header", why, token(kind, header(kind) | {"kid": kid}))
     why = "RFC 8725 2.9: what a `kid` points at must not become a secret."
     for kid, secret in [("../../../../../../dev/null", b""), ("x' UNION SELECT 'key';-- ", b"key")]:
-        refused(kind, f"HS256 with what kid {kid!r} may yield", "unknown_algorithm", why, token(kind, {"alg": "HS256", "kid": kid}, signature=lambda d: mac(secret, "HS256", d)))
+        refused(
+            kind,
+            f"HS256 with what kid {kid!r} may yield",
+            "unknown_algorithm",
+            why,
+            token(kind, {"alg": "HS256", "kid": kid}, signature=lambda d: mac(secret, "HS256", d)),
+        )
 
 
 def keys_in_the_header(kind):
@@ -583,10 +713,28 @@ def keys_in_the_header(kind):
         member = {name.split()[0]: value}
         refused(kind, f"{name}, rightly signed", "refused_header", why, token(kind, header(kind) | member))
         if value and " " not in name:
-            refused(kind, f"{name}, signed by the key that it means", "refused_header", why, token(kind, header(kind) | member, key=mine))
+            refused(
+                kind,
+                f"{name}, signed by the key that it means",
+                "refused_header",
+                why,
+                token(kind, header(kind) | member, key=mine),
+            )
         if name == "jwk":
-            refused(kind, f"{name} without kid, signed by the key that it means", "refused_header", why, token(kind, header(kind, kid=Absent) | member, key=mine))
-    refused(kind, "jku written with escapes", "refused_header", why, token(kind, text(header(kind, jku=url)).replace("jku", "\\u006aku")))
+            refused(
+                kind,
+                f"{name} without kid, signed by the key that it means",
+                "refused_header",
+                why,
+                token(kind, header(kind, kid=Absent) | member, key=mine),
+            )
+    refused(
+        kind,
+        "jku written with escapes",
+        "refused_header",
+        why,
+        token(kind, text(header(kind, jku=url)).replace("jku", "\\u006aku")),
+    )
     why = "RFC 7515 4.1.11: nothing critical is understood, and `crit` must not be empty or name what is standard."
     for name, member in {
         "crit ['x']": {"crit": ["x"], "x": 1}, "crit []": {"crit": []}, "crit ['exp']": {"crit": ["exp"], "exp": NOW + 60},
@@ -596,13 +744,31 @@ def keys_in_the_header(kind):
         "crit ['b64'] with b64 false": {"crit": ["b64"], "b64": False},
     }.items():  # fmt: skip
         refused(kind, name, "refused_header", why, token(kind, header(kind) | member))
-    refused(kind, "crit written with escapes", "refused_header", why, token(kind, text(header(kind, crit=["x"])).replace('"crit"', '"\\u0063rit"')))
+    refused(
+        kind,
+        "crit written with escapes",
+        "refused_header",
+        why,
+        token(kind, text(header(kind, crit=["x"])).replace('"crit"', '"\\u0063rit"')),
+    )
     if kind == "access":
         body = json.dumps(claims(kind, iss="x", exp=NOW + 60))
         data = f"{b64(text(header(kind, b64=False, crit=['b64'])))}.{body}"
-        refused(kind, "unencoded claims (b64 false)", "refused_header", "RFC 7797 6: an extension that must be critical.", signed(data, key, "EdDSA"))
+        refused(
+            kind,
+            "unencoded claims (b64 false)",
+            "refused_header",
+            "RFC 7797 6: an extension that must be critical.",
+            signed(data, key, "EdDSA"),
+        )
         data = f"{b64(text(header(kind, b64=False)))}.{body}"
-        refused(kind, "unencoded claims without crit", "not_compact_jws", "RFC 7797 6: an extension that must be critical.", signed(data, key, "EdDSA"))
+        refused(
+            kind,
+            "unencoded claims without crit",
+            "not_compact_jws",
+            "RFC 7797 6: an extension that must be critical.",
+            signed(data, key, "EdDSA"),
+        )
 
 
 def substitution(kind):
@@ -610,15 +776,57 @@ def substitution(kind):
     why = "RFC 8725 2.7, 2.8, 3.9, 3.12: a token for another place or of another kind."
     for alg in ALGORITHMS if kind == "access" else ["ES256", "EdDSA"]:
         refused(kind, f"a good {other} token of {alg}", "unknown_key", why, token(other, alg=alg))
-        refused(kind, f"signed by the {other} set's {alg} key", "unknown_key", why, token(kind, header(other, alg), alg=alg, key=KEYS[other, alg]))
-        refused(kind, f"signed by the {other} set's {alg} key, named like ours", "signature", why, token(kind, header(kind, alg), alg=alg, key=KEYS[other, alg]))
+        refused(
+            kind,
+            f"signed by the {other} set's {alg} key",
+            "unknown_key",
+            why,
+            token(kind, header(other, alg), alg=alg, key=KEYS[other, alg]),
+        )
+        refused(
+            kind,
+            f"signed by the {other} set's {alg} key, named like ours",
+            "signature",
+            why,
+            token(kind, header(kind, alg), alg=alg, key=KEYS[other, alg]),
+        )
     refused(kind, f"a good {other} token but for our key", "issuer", why, token(kind, body=claims(other)))
     refused(kind, f"the issuer of {other} tokens", "issuer", why, token(kind, body=claims(kind, iss=ISSUER[other])))
-    refused(kind, f"the audience of {other} tokens", "audience", why, token(kind, body=claims(kind, aud=AUDIENCE[other])))
-    refused(kind, "our issuer's token for somebody else", "audience", why, token(kind, body=claims(kind, aud="https://bank.example")))
-    refused(kind, "an ID token of our issuer", "audience", why, token(kind, header(kind, typ="JWT"), claims(kind, aud="client-7", nonce="n", azp="client-7")))
-    refused(kind, "a security event of our issuer", "missing_claim", why, token(kind, header(kind, typ="secevent+jwt"), claims(kind, exp=Absent, events={"https://schemas.openid.net/event/backchannel-logout": {}})))
-    refused(kind, "a client's own assertion", "issuer", why, token(kind, body=claims(kind, iss=SUBJECT[kind], aud=ISSUER[kind])))
+    refused(
+        kind, f"the audience of {other} tokens", "audience", why, token(kind, body=claims(kind, aud=AUDIENCE[other]))
+    )
+    refused(
+        kind,
+        "our issuer's token for somebody else",
+        "audience",
+        why,
+        token(kind, body=claims(kind, aud="https://bank.example")),
+    )
+    refused(
+        kind,
+        "an ID token of our issuer",
+        "audience",
+        why,
+        token(kind, header(kind, typ="JWT"), claims(kind, aud="client-7", nonce="n", azp="client-7")),
+    )
+    refused(
+        kind,
+        "a security event of our issuer",
+        "missing_claim",
+        why,
+        token(
+            kind,
+            header(kind, typ="secevent+jwt"),
+            claims(kind, exp=Absent, events={"https://schemas.openid.net/event/backchannel-logout": {}}),
+        ),
+    )
+    refused(
+        kind,
+        "a client's own assertion",
+        "issuer",
+        why,
+        token(kind, body=claims(kind, iss=SUBJECT[kind], aud=ISSUER[kind])),
+    )
 
 
 def forged_parts(kind):
@@ -628,23 +836,65 @@ def forged_parts(kind):
     head, body, signature = right.split(".")
     more = b64(text(claims(kind, sub="hermione")))
     refused(kind, "another subject under the old signature", "signature", why, f"{head}.{more}.{signature}")
-    refused(kind, "a later exp under the old signature", "signature", why, f"{head}.{b64(text(claims(kind, exp=NOW + 7200)))}.{signature}")
-    refused(kind, "another header under the old signature", "signature", why, f"{b64(text(header(kind, typ='JWT')))}.{body}.{signature}")
+    refused(
+        kind,
+        "a later exp under the old signature",
+        "signature",
+        why,
+        f"{head}.{b64(text(claims(kind, exp=NOW + 7200)))}.{signature}",
+    )
+    refused(
+        kind,
+        "another header under the old signature",
+        "signature",
+        why,
+        f"{b64(text(header(kind, typ='JWT')))}.{body}.{signature}",
+    )
     refused(kind, "detached claims", "signature", why, f"{head}..{signature}")
     if kind == "access":
         implicit = token(kind, body=claims(kind, grant_type="implicit")).split(".")
         refused(kind, "another grant under the old signature", "signature", why, f"{implicit[0]}.{body}.{implicit[2]}")
-    refused(kind, "the signature of another token of the key", "signature", why, f"{head}.{body}.{token(kind, body=claims(kind, jti=1)).split('.')[2]}")
-    refused(kind, "signed over the claims alone", "signature", why, f"{head}.{body}.{b64(sign(KEYS[kind, 'EdDSA'], 'EdDSA', body.encode()))}")
-    refused(kind, "signed over what is not encoded", "signature", why, f"{head}.{body}.{b64(sign(KEYS[kind, 'EdDSA'], 'EdDSA', unb64(head) + b'.' + unb64(body)))}")
+    refused(
+        kind,
+        "the signature of another token of the key",
+        "signature",
+        why,
+        f"{head}.{body}.{token(kind, body=claims(kind, jti=1)).split('.')[2]}",
+    )
+    refused(
+        kind,
+        "signed over the claims alone",
+        "signature",
+        why,
+        f"{head}.{body}.{b64(sign(KEYS[kind, 'EdDSA'], 'EdDSA', body.encode()))}",
+    )
+    refused(
+        kind,
+        "signed over what is not encoded",
+        "signature",
+        why,
+        f"{head}.{body}.{b64(sign(KEYS[kind, 'EdDSA'], 'EdDSA', unb64(head) + b'.' + unb64(body)))}",
+    )
     for alg in ALGORITHMS if kind == "access" else ["EdDSA"]:
         parts = token(kind, alg=alg).split(".")
         signature = bytearray(unb64(parts[2]))
         signature[len(signature) // 2] ^= 1
-        refused(kind, f"{alg} with one bit of the signature flipped", "signature", why, f"{parts[0]}.{parts[1]}.{b64(bytes(signature))}")
+        refused(
+            kind,
+            f"{alg} with one bit of the signature flipped",
+            "signature",
+            why,
+            f"{parts[0]}.{parts[1]}.{b64(bytes(signature))}",
+        )
         claims_ = bytearray(unb64(parts[1]))
         claims_[text(claims(kind)).index('"sub":"') + 7] ^= 1
-        refused(kind, f"{alg} with one bit of the subject flipped", "signature", why, f"{parts[0]}.{b64(bytes(claims_))}.{parts[2]}")
+        refused(
+            kind,
+            f"{alg} with one bit of the subject flipped",
+            "signature",
+            why,
+            f"{parts[0]}.{b64(bytes(claims_))}.{parts[2]}",
+        )
 
 
 def duplicates(kind):
@@ -686,18 +936,70 @@ def times(kind):
     ever = "The contract: a token that in effect never expires is a mistake."
 
     def case(name, value, fault, why):
-        refused(kind, f"{name} {value}", fault, why, token(kind, body=with_raw(claims(kind, **{name: Absent}), name, value)))
+        refused(
+            kind, f"{name} {value}", fault, why, token(kind, body=with_raw(claims(kind, **{name: Absent}), name, value))
+        )
 
     refused(kind, "exp missing", "missing_claim", wrong, token(kind, body=claims(kind, exp=Absent)))
     for near in ["Exp", "EXP", "exp ", "expires", "exp\0"]:
-        refused(kind, f"{near!r} for exp", "missing_claim", wrong, token(kind, body=claims(kind, exp=Absent, **{near: now})))
-    for value in ['"1795352400"', '""', '"NaN"', '"2030-01-01T00:00:00Z"', "true", "null", "[1795352400]", "{}", '{"exp":1795352400}', f'{{"{RAW_VALUE}":"1795352400"}}', '{"$serde_json::private::Number":"1795352400"}']:
+        refused(
+            kind, f"{near!r} for exp", "missing_claim", wrong, token(kind, body=claims(kind, exp=Absent, **{near: now}))
+        )
+    for value in [
+        '"1795352400"',
+        '""',
+        '"NaN"',
+        '"2030-01-01T00:00:00Z"',
+        "true",
+        "null",
+        "[1795352400]",
+        "{}",
+        '{"exp":1795352400}',
+        f'{{"{RAW_VALUE}":"1795352400"}}',
+        '{"$serde_json::private::Number":"1795352400"}',
+    ]:
         case("exp", value, "malformed_claim", wrong)
-    for value in ["1e400", "-1e400", "NaN", "Infinity", "0x6B030A10", "01795352400", "+1795352400", "1795352400.", "1_795_352_400", ""]:
+    for value in [
+        "1e400",
+        "-1e400",
+        "NaN",
+        "Infinity",
+        "0x6B030A10",
+        "01795352400",
+        "+1795352400",
+        "1795352400.",
+        "1_795_352_400",
+        "",
+    ]:
         case("exp", value, "not_json_object", "RFC 8259 6: not a JSON number, or one that nobody can hold.")
-    for value in ["0", "-0.0", "-1", "1e-400", "-1e308", str(-(2**63)), str(-(2**63) - 1), f"{NOW}e-3", str(NOW - LEEWAY), f"{NOW - LEEWAY}.0", str(NOW - LEEWAY - 0.001), str(NOW - 3600)]:
+    for value in [
+        "0",
+        "-0.0",
+        "-1",
+        "1e-400",
+        "-1e308",
+        str(-(2**63)),
+        str(-(2**63) - 1),
+        f"{NOW}e-3",
+        str(NOW - LEEWAY),
+        f"{NOW - LEEWAY}.0",
+        str(NOW - LEEWAY - 0.001),
+        str(NOW - 3600),
+    ]:
         case("exp", value, "expired", past)
-    for value in [str(late + 1), str(late + 0.001), str(now * 1000), str(2**53), str(2**53 + 1), str(2**63 - 1), str(2**63), str(2**64 - 1), str(2**64), "1e308", "9" * 40]:
+    for value in [
+        str(late + 1),
+        str(late + 0.001),
+        str(now * 1000),
+        str(2**53),
+        str(2**53 + 1),
+        str(2**63 - 1),
+        str(2**63),
+        str(2**64 - 1),
+        str(2**64),
+        "1e308",
+        "9" * 40,
+    ]:
         case("exp", value, "expires_too_late", ever)
     why = "RFC 7519 4.1.5: not before `nbf`, with a leeway of 30 s."
     for value in [str(NOW + LEEWAY + 0.001), str(NOW + 3600), str(NOW * 1000), str(2**63 - 1), str(2**64 - 1), "1e308"]:
@@ -722,13 +1024,49 @@ def parties(kind):
     case("iss", Absent, "missing_claim", why)
     for value in [None, True, 7, [iss], {"iss": iss}, {RAW_VALUE: json.dumps(iss)}]:
         case("iss", value, "malformed_claim", why)
-    for value in ["", iss + "/", iss + " ", iss + "\0", iss.upper(), iss[:-1], iss + ".attacker.test", iss.replace("https", "http"), iss.replace(".", "\u3002"), "https://attacker.test"][:: 1 if kind == "access" else 3]:
+    for value in [
+        "",
+        iss + "/",
+        iss + " ",
+        iss + "\0",
+        iss.upper(),
+        iss[:-1],
+        iss + ".attacker.test",
+        iss.replace("https", "http"),
+        iss.replace(".", "\u3002"),
+        "https://attacker.test",
+    ][:: 1 if kind == "access" else 3]:
         case("iss", value, "issuer", why)
     why = "RFC 8725 3.9, RFC 7519 4.1.3: `aud` is required, a string or an array of strings, and names us."
     case("aud", Absent, "missing_claim", why)
-    for value in [None, True, 7, {aud: True}, [[aud]], [aud, 7], [None, aud], [aud, [aud]], {RAW_VALUE: json.dumps(aud)}, [{RAW_VALUE: json.dumps(aud)}]]:
+    for value in [
+        None,
+        True,
+        7,
+        {aud: True},
+        [[aud]],
+        [aud, 7],
+        [None, aud],
+        [aud, [aud]],
+        {RAW_VALUE: json.dumps(aud)},
+        [{RAW_VALUE: json.dumps(aud)}],
+    ]:
         case("aud", value, "malformed_claim", why)
-    for value in ["", aud[:-1], aud + "s", aud + " ", aud + "\0", aud.upper(), f"{aud} other", "*", json.dumps([aud]), [], [""], ["other"], [aud[:2], aud[2:]]][:: 1 if kind == "access" else 3]:
+    for value in [
+        "",
+        aud[:-1],
+        aud + "s",
+        aud + " ",
+        aud + "\0",
+        aud.upper(),
+        f"{aud} other",
+        "*",
+        json.dumps([aud]),
+        [],
+        [""],
+        ["other"],
+        [aud[:2], aud[2:]],
+    ][:: 1 if kind == "access" else 3]:
         case("aud", value, "audience", why)
     why = "RFC 7519 4.1.2: `sub` is required here and one string, not empty."
     case("sub", Absent, "missing_claim", why)
@@ -736,7 +1074,23 @@ def parties(kind):
         case("sub", value, "malformed_claim", why)
     if kind == "customer":
         why = "The contract: a customer token's `sub` is a customer's id, [A-Za-z0-9_-]{1,128}."
-        for value in [" ", "ron ", " ron", "ron\0", "ron\n", "ron#hermione", "cart-1#ron", "../ron", "ron/", "ron%23", "ron,hermione", "r\u043en", "\uff52on", "*", "r" * 129]:
+        for value in [
+            " ",
+            "ron ",
+            " ron",
+            "ron\0",
+            "ron\n",
+            "ron#hermione",
+            "cart-1#ron",
+            "../ron",
+            "ron/",
+            "ron%23",
+            "ron,hermione",
+            "r\u043en",
+            "\uff52on",
+            "*",
+            "r" * 129,
+        ]:
             case("sub", value, "subject", why)
 
 
@@ -763,8 +1117,20 @@ def json_oddities(kind):
     refused(kind, "an empty claims object", "missing_claim", why, token(kind, body="{}"))
     why = "RFC 7515 4.1.1: names are compared as they are."
     refused(kind, "Alg for alg", "malformed_header", why, token(kind, {"Alg": "EdDSA", "kid": kid_of(kind, "EdDSA")}))
-    refused(kind, "alg in an object that stands for a string", "malformed_header", "RFC 7515 4.1.1: `alg` is a string.", token(kind, header(kind) | {"alg": {RAW_VALUE: '"EdDSA"'}}))
-    refused(kind, "kid in an object that stands for a string", "malformed_header", "RFC 7515 4.1.4: `kid` is a string.", token(kind, header(kind) | {"kid": {RAW_VALUE: f'"{kid_of(kind, "EdDSA")}"'}}))
+    refused(
+        kind,
+        "alg in an object that stands for a string",
+        "malformed_header",
+        "RFC 7515 4.1.1: `alg` is a string.",
+        token(kind, header(kind) | {"alg": {RAW_VALUE: '"EdDSA"'}}),
+    )
+    refused(
+        kind,
+        "kid in an object that stands for a string",
+        "malformed_header",
+        "RFC 7515 4.1.4: `kid` is a string.",
+        token(kind, header(kind) | {"kid": {RAW_VALUE: f'"{kid_of(kind, "EdDSA")}"'}}),
+    )
 
 
 def base64_oddities(kind):
@@ -798,12 +1164,20 @@ def base64_oddities(kind):
         refused(kind, f"claims {name}", fault, why, signed(f"{head}.{change(body)}", key, "EdDSA"))
         data, signature = signed(f"{head}.{body}", key, "EdDSA").rsplit(".", 1)
         refused(kind, f"a signature {name}", fault, why, f"{data}.{change(signature)}")
-    refused(kind, "claims in the alphabet of base64", "not_compact_jws", why, signed(f"{head}.{standard(body)}", key, "EdDSA"))
+    refused(
+        kind,
+        "claims in the alphabet of base64",
+        "not_compact_jws",
+        why,
+        signed(f"{head}.{standard(body)}", key, "EdDSA"),
+    )
     for count in range(1000):
         made = token(kind, body=claims(kind, jti=count))
         if "-" in made.rsplit(".", 1)[1] and "_" in made.rsplit(".", 1)[1]:
             data, signature = made.rsplit(".", 1)
-            refused(kind, "a signature in the alphabet of base64", "not_compact_jws", why, f"{data}.{standard(signature)}")
+            refused(
+                kind, "a signature in the alphabet of base64", "not_compact_jws", why, f"{data}.{standard(signature)}"
+            )
             break
 
 
@@ -832,19 +1206,41 @@ def customers():
     """Some of what access tokens are tried with above, since the same code reads both."""
     kind, mine = "customer", ed25519.Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
     secret = spki(KEYS[kind, "RS256"], serialization.Encoding.PEM)
-    hs256, jwk_, crit = header(kind, "RS256") | {"alg": "HS256"}, header(kind, jwk=jwk(mine)), header(kind, crit=["exp"])
+    hs256, jwk_, crit = (
+        header(kind, "RS256") | {"alg": "HS256"},
+        header(kind, jwk=jwk(mine)),
+        header(kind, crit=["exp"]),
+    )
     twice, fault = with_raw(claims(kind), "sub", '"hermione"'), "malformed_claim"
     made = token(kind, hs256, signature=lambda d: mac(secret, "HS256", d))
     refused(kind, "HS256 with the key's RSA PEM", "unknown_algorithm", "RFC 8725 2.1, 3.1.", made)
-    refused(kind, "RS256 for the PS256 key", "unknown_key", "RFC 8725 3.1.", token(kind, header(kind, "PS256") | {"alg": "RS256"}, alg="RS256"))
-    refused(kind, "ES256 of zeros", "signature", "CVE-2022-21449.", token(kind, alg="ES256", signature=lambda _: bytes(64)))
-    refused(kind, "no kid where there is a choice", "unknown_key", "The contract.", token(kind, header(kind, kid=Absent)))
-    refused(kind, "jwk, signed by the key that it means", "refused_header", "RFC 8725 2.9.", token(kind, jwk_, key=mine))
+    refused(
+        kind,
+        "RS256 for the PS256 key",
+        "unknown_key",
+        "RFC 8725 3.1.",
+        token(kind, header(kind, "PS256") | {"alg": "RS256"}, alg="RS256"),
+    )
+    refused(
+        kind, "ES256 of zeros", "signature", "CVE-2022-21449.", token(kind, alg="ES256", signature=lambda _: bytes(64))
+    )
+    refused(
+        kind, "no kid where there is a choice", "unknown_key", "The contract.", token(kind, header(kind, kid=Absent))
+    )
+    refused(
+        kind, "jwk, signed by the key that it means", "refused_header", "RFC 8725 2.9.", token(kind, jwk_, key=mine)
+    )
     refused(kind, "crit ['exp']", "refused_header", "RFC 7515 4.1.11.", token(kind, crit))
     refused(kind, "sub twice", "duplicate_member", "RFC 7519 4.", token(kind, body=twice))
     refused(kind, "exp missing", "missing_claim", "RFC 7519 4.1.4.", token(kind, body=claims(kind, exp=Absent)))
     refused(kind, "exp as text", fault, "RFC 7519 4.1.4.", token(kind, body=claims(kind, exp=str(NOW + 60))))
-    refused(kind, "exp where the leeway ends", "expired", "RFC 7519 4.1.4.", token(kind, body=claims(kind, exp=NOW - LEEWAY)))
+    refused(
+        kind,
+        "exp where the leeway ends",
+        "expired",
+        "RFC 7519 4.1.4.",
+        token(kind, body=claims(kind, exp=NOW - LEEWAY)),
+    )
     refused(kind, "nbf ahead", "not_yet_valid", "RFC 7519 4.1.5.", token(kind, body=claims(kind, nbf=NOW + LEEWAY + 1)))
     refused(kind, "iat as text", fault, "RFC 7519 4.1.6.", token(kind, body=claims(kind, iat=str(NOW))))
 
@@ -880,9 +1276,27 @@ def encrypted():
     refused(kind, "a JWE's header on three parts", "unknown_algorithm", why, token(kind, rsa_head))
     why = "RFC 8725 2.3, RFC 7519 5.2: a token in a token is not looked for."
     for name, cty in [("cty JWT", {"cty": "JWT"}), ("no cty", {})]:
-        refused(kind, f"a good token in a token, with {name}", "not_json_object", why, token(kind, header(kind, **cty), inner))
-        refused(kind, f"a good token as a JSON string in a token, with {name}", "not_json_object", why, token(kind, header(kind, **cty), json.dumps(inner)))
-    refused(kind, "compressed claims with zip DEF", "not_json_object", "RFC 8725 2.4: nothing is decompressed; a few bytes can become gigabytes.", token(kind, header(kind, zip="DEF"), packed))
+        refused(
+            kind,
+            f"a good token in a token, with {name}",
+            "not_json_object",
+            why,
+            token(kind, header(kind, **cty), inner),
+        )
+        refused(
+            kind,
+            f"a good token as a JSON string in a token, with {name}",
+            "not_json_object",
+            why,
+            token(kind, header(kind, **cty), json.dumps(inner)),
+        )
+    refused(
+        kind,
+        "compressed claims with zip DEF",
+        "not_json_object",
+        "RFC 8725 2.4: nothing is decompressed; a few bytes can become gigabytes.",
+        token(kind, header(kind, zip="DEF"), packed),
+    )
 
 
 # Keys that nobody should trust
@@ -907,7 +1321,16 @@ def kept(name, make):
 
 
 def openssl_rsa(bits, exponent):
-    command = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}", "-pkeyopt", f"rsa_keygen_pubexp:{exponent}"]
+    command = [
+        "openssl",
+        "genpkey",
+        "-algorithm",
+        "RSA",
+        "-pkeyopt",
+        f"rsa_keygen_bits:{bits}",
+        "-pkeyopt",
+        f"rsa_keygen_pubexp:{exponent}",
+    ]
     return load(subprocess.run(command, check=True, capture_output=True).stdout.decode())
 
 
@@ -918,21 +1341,31 @@ def weak_rsa():
         why = "RFC 7518 3.3: 2048 bits or more."
         weak_key(name, why, "unknown_key", jwk(key), weak_token("RS256", lambda d: sign(key, "RS256", d)), key)
         zeros = jwk(key) | {"n": b64(bytes(256) + unb64(jwk(key)["n"]))}
-        weak_key(f"{name}, with zeros in front", why, "unknown_key", zeros, weak_token("RS256", lambda d: sign(key, "RS256", d)))
+        weak_key(
+            f"{name}, with zeros in front",
+            why,
+            "unknown_key",
+            zeros,
+            weak_token("RS256", lambda d: sign(key, "RS256", d)),
+        )
 
     honest = KEYS["access", "RS256"]
     for alg, pad in [("RS256", pkcs1), ("PS256", pss)]:
         for shown, e in [("1", b"\x01"), ("0001", b"\0\x01")]:
             public = jwk(honest) | {"e": b64(e), "alg": alg}
-            weak_key(f"{alg} with exponent {shown}", "RFC 8017 3.1: with the exponent 1 the padded message is its own signature.", "signature", public, weak_token(alg, lambda d: pad(d, 256)))
+            weak_key(
+                f"{alg} with exponent {shown}",
+                "RFC 8017 3.1: with the exponent 1 the padded message is its own signature.",
+                "signature",
+                public,
+                weak_token(alg, lambda d: pad(d, 256)),
+            )
     public = jwk(honest) | {"e": b64(b"\0")}
-    zeroth = "RFC 8017 3.1: with the exponent 0 every signature yields 1."
-    weak_key("RS256 with exponent 0", zeroth, "signature", public, weak_token("RS256", lambda _: octets(1, 256)))
+    why = "RFC 8017 3.1: with the exponent 0 every signature yields 1."
+    weak_key("RS256 with exponent 0", why, "signature", public, weak_token("RS256", lambda _: octets(1, 256)))
 
     # An even exponent: whoever has the primes can take a root of every fourth message.
-    p, q = honest.private_numbers().p, honest.private_numbers().q
-    n = p * q
-    private = kept("RS256 with exponent 2", lambda: None) or rabin_key()
+    private = kept("RS256 with exponent 2", rabin_key)
     p, q = private.private_numbers().p, private.private_numbers().q
     n = p * q
 
@@ -947,7 +1380,14 @@ def weak_rsa():
         if made := root(data.encode()):
             break
     public = jwk(private) | {"e": b64(b"\x02")}
-    weak_key("RS256 with exponent 2", "RFC 8017 3.1: an even exponent is none.", "signature", public, f"{data}.{b64(made)}", private)
+    weak_key(
+        "RS256 with exponent 2",
+        "RFC 8017 3.1: an even exponent is none.",
+        "signature",
+        public,
+        f"{data}.{b64(made)}",
+        private,
+    )
 
     name = "RS256 with exponent 3 and a cube root for a signature"
     key = kept(name, lambda: openssl_rsa(2048, 3))
@@ -963,9 +1403,22 @@ def weak_rsa():
         assert octets(low**3, 256).startswith(prefix)
         return octets(low, 256)
 
-    weak_key(name, "RFC 8017 8.2.2, CVE-2006-4339: nothing may follow the hash.", "signature", jwk(key), weak_token("RS256", cube_root), key)
+    weak_key(
+        name,
+        "RFC 8017 8.2.2, CVE-2006-4339: nothing may follow the hash.",
+        "signature",
+        jwk(key),
+        weak_token("RS256", cube_root),
+        key,
+    )
     public = jwk(honest) | {"n": b64(octets(1 << 2047))}
-    weak_key("RS256 with an even modulus", "RFC 8017 3.1: a modulus is odd.", "signature", public, weak_token("RS256", lambda _: bytes(255) + b"\x01"))
+    weak_key(
+        "RS256 with an even modulus",
+        "RFC 8017 3.1: a modulus is odd.",
+        "signature",
+        public,
+        weak_token("RS256", lambda _: bytes(255) + b"\x01"),
+    )
 
 
 def rabin_key():
@@ -996,17 +1449,37 @@ def weak_ec():
     def point(x, y):
         return {"kty": "EC", "crv": "P-256", "x": b64(octets(x, 32)), "y": b64(octets(y, 32))}
 
-    weak_key("P-256 point of order two on another curve", why, "signature", point(x, 0), weak_token("ES256", of_order_two))
+    weak_key(
+        "P-256 point of order two on another curve", why, "signature", point(x, 0), weak_token("ES256", of_order_two)
+    )
     key = KEYS["access", "ES256"]
     public = key.public_key().public_numbers()
     made = weak_token("ES256", lambda d: sign(key, "ES256", d))
     weak_key("P-256 point beside the curve", why, "signature", point(public.x, (public.y + 1) % p), made)
     weak_key("P-256 point with its coordinates swapped", why, "signature", point(public.y, public.x), made)
     weak_key("P-256 point (0, 0)", why, "signature", point(0, 0), weak_token("ES256", lambda _: octets(1, 32) * 2))
-    weak_key("P-256 point of coordinates over p", why, "signature", point(2**256 - 1, 2**256 - 1), weak_token("ES256", lambda _: octets(1, 32) * 2))
-    weak_key("P-256 point with coordinates a byte short", why, "unknown_key", point(public.x, public.y) | {"y": b64(octets(public.y, 32)[1:])}, made)
+    weak_key(
+        "P-256 point of coordinates over p",
+        why,
+        "signature",
+        point(2**256 - 1, 2**256 - 1),
+        weak_token("ES256", lambda _: octets(1, 32) * 2),
+    )
+    weak_key(
+        "P-256 point with coordinates a byte short",
+        why,
+        "unknown_key",
+        point(public.x, public.y) | {"y": b64(octets(public.y, 32)[1:])},
+        made,
+    )
     secp256k1 = ec.derive_private_key(7, ec.SECP256K1()).public_key().public_numbers()
-    weak_key("secp256k1 point said to be of P-256", why, "signature", point(secp256k1.x, secp256k1.y), weak_token("ES256", lambda _: octets(1, 32) * 2))
+    weak_key(
+        "secp256k1 point said to be of P-256",
+        why,
+        "signature",
+        point(secp256k1.x, secp256k1.y),
+        weak_token("ES256", lambda _: octets(1, 32) * 2),
+    )
 
 
 # RFC 8032 5.1: the points of order 1, 2, 4 and 8, with the encodings of them that are not canonical.
@@ -1039,10 +1512,18 @@ def weak_ed():
             k = int.from_bytes(hashlib.sha512(identity + point + data).digest(), "little") % L
             if k % order == 0:
                 break
-        weak_key(f"Ed25519 point of {name}", why, "unknown_key", {"kty": "OKP", "crv": "Ed25519", "x": b64(point)}, made)
+        weak_key(
+            f"Ed25519 point of {name}", why, "unknown_key", {"kty": "OKP", "crv": "Ed25519", "x": b64(point)}, made
+        )
     off = next(i for i in range(2, 100) if not on_edwards(i))
     made = weak_token("EdDSA", lambda _: identity + bytes(32))
-    weak_key("Ed25519 point off the curve", why, "signature", {"kty": "OKP", "crv": "Ed25519", "x": b64(bytes([off]) + bytes(31))}, made)
+    weak_key(
+        "Ed25519 point off the curve",
+        why,
+        "signature",
+        {"kty": "OKP", "crv": "Ed25519", "x": b64(bytes([off]) + bytes(31))},
+        made,
+    )
 
 
 def on_edwards(y):
