@@ -1,0 +1,210 @@
+//! Any header and any claims, well signed: what a signature alone does not
+//! excuse. Two lines, the header and the claims, become a token, and whether it
+//! is believed is decided here once more, by other code.
+#![no_main]
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cart_associations::auth::{AuthError, Authenticator, Grant, LONGEST_LIFETIME, MAX_TOKEN_BYTES};
+use cart_associations::request::{Credentials, Presented};
+use cart_associations_fuzz::{
+    ACCESS_AUDIENCE, ACCESS_ISSUER, CUSTOMER_AUDIENCE, CUSTOMER_ISSUER, NOW, clock, config, http,
+    is_id, mutate, now, policies,
+};
+use futures_util::FutureExt as _;
+use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+struct World {
+    authenticator: Authenticator,
+    key: Ed25519KeyPair,
+    /// A good access token, to show beside.
+    access: String,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    // A new key each time: no input holds a signature.
+    let key = Ed25519KeyPair::generate().expect("a key");
+    let x = URL_SAFE_NO_PAD.encode(key.public_key());
+    let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x }] });
+    let (access, customer) = policies(&keys.to_string());
+    let http = http(&config());
+    let access_token = json!({
+        "iss": ACCESS_ISSUER,
+        "aud": ACCESS_AUDIENCE,
+        "sub": "storefront",
+        "exp": NOW + 1,
+    });
+    World {
+        authenticator: Authenticator::new(
+            access,
+            customer,
+            "grant_type".to_owned(),
+            &http,
+            &clock(),
+        ),
+        access: sign(
+            &key,
+            br#"{"alg":"EdDSA"}"#,
+            access_token.to_string().as_bytes(),
+        ),
+        key,
+    }
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::json_lines(data, size, max_size, seed)
+});
+
+fuzz_target!(|data: &[u8]| -> Corpus {
+    let Some(end) = data.iter().position(|byte| *byte == b'\n') else {
+        return Corpus::Reject;
+    };
+    let (header, claims) = (&data[..end], &data[end + 1..]);
+    let token = sign(&WORLD.key, header, claims);
+    let fits = token.len() <= MAX_TOKEN_BYTES;
+    // What nobody looks at may be more than a value holds: that is refused, too.
+    let plain = [header, claims]
+        .iter()
+        .all(|part| serde_json::from_slice::<Value>(part).is_ok());
+    let header = Members::read(header).filter(|header| fits && header.is_good());
+    let claims = Members::read(claims).filter(|_| header.is_some());
+
+    let right = claims
+        .as_ref()
+        .filter(|claims| claims.are_good(ACCESS_ISSUER, ACCESS_AUDIENCE));
+    match authenticate(&token, None) {
+        Ok(grant) => {
+            let claims = right.expect("only what is right is believed");
+            assert_eq!(claims.text("sub").as_deref(), Some(grant.client()));
+            let back_end = claims.text("grant_type").is_some_and(|grant| {
+                grant == "client_credentials" || grant == "client-credentials"
+            });
+            let name = if back_end {
+                "client_credentials"
+            } else {
+                "none"
+            };
+            assert_eq!(grant.name(), name);
+        }
+        Err(error) => assert!(right.is_none() || !plain, "{error:?}"),
+    }
+
+    let right = claims
+        .as_ref()
+        .filter(|claims| claims.are_good(CUSTOMER_ISSUER, CUSTOMER_AUDIENCE))
+        .filter(|claims| claims.text("sub").is_some_and(|sub| is_id(&sub)));
+    match authenticate(&WORLD.access, Some(&token)) {
+        Ok(grant) => {
+            let claims = right.expect("only what is right is believed");
+            let customer = |id: &str| vec![id.parse().expect("an identifier")];
+            let own = &*claims.text("sub").expect("a subject");
+            assert_eq!(grant.name(), "customer");
+            assert!(grant.permit(&customer(own)).is_ok());
+            assert!(grant.permit(&customer("not-them")).is_err() || own == "not-them");
+        }
+        Err(error) => assert!(right.is_none() || !plain, "{error:?}"),
+    }
+    Corpus::Keep
+});
+
+fn sign(key: &Ed25519KeyPair, header: &[u8], claims: &[u8]) -> String {
+    let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+    let signed = format!("{}.{}", encode(header), encode(claims));
+    let signature = encode(key.sign(signed.as_bytes()).as_ref());
+    format!("{signed}.{signature}")
+}
+
+fn authenticate(access: &str, customer: Option<&str>) -> Result<Grant, AuthError> {
+    let credentials = Credentials {
+        access_token: Presented::Token(access.into()),
+        customer_token: customer.map_or(Presented::Absent, |token| Presented::Token(token.into())),
+    };
+    WORLD
+        .authenticator
+        .authenticate(&credentials, now())
+        .now_or_never()
+        .expect("there is nothing to wait for")
+}
+
+/// A JSON object without a member that stands twice, its values unread: a
+/// `serde_json::Value` is not always the value that is written.
+#[derive(Default)]
+struct Members<'a> {
+    all: HashMap<String, &'a RawValue>,
+    repeats: bool,
+}
+
+impl<'a> Members<'a> {
+    fn read(json: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice(json)
+            .ok()
+            .filter(|members: &Self| !members.repeats)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.all.contains_key(name)
+    }
+
+    fn get<T: Deserialize<'a>>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.all.get(name)?.get()).ok()
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.get(name)
+    }
+
+    fn is_good(&self) -> bool {
+        let refused = ["crit", "jwk", "jku", "x5c", "x5u"];
+        self.text("alg").is_some_and(|alg| alg == "EdDSA")
+            && (!self.has("kid") || self.text("kid").is_some_and(|kid| kid == "1"))
+            && !refused.iter().any(|name| self.has(name))
+    }
+
+    fn are_good(&self, issuer: &str, audience: &str) -> bool {
+        let now = NOW as f64;
+        let time = |name: &str| self.get::<f64>(name);
+        let longest = LONGEST_LIFETIME.as_secs_f64();
+        let audiences = match self.text("aud") {
+            Some(one) => vec![one],
+            None => self.get("aud").unwrap_or_default(),
+        };
+        time("exp").is_some_and(|exp| exp > now - 30.0 && exp <= now + longest)
+            && (!self.has("nbf") || time("nbf").is_some_and(|nbf| nbf <= now + 30.0))
+            && (!self.has("iat") || time("iat").is_some())
+            && self.text("iss").is_some_and(|iss| iss == issuer)
+            && audiences.iter().any(|one| one == audience)
+            && self.text("sub").is_some_and(|sub| !sub.is_empty())
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Members::default();
+                while let Some((name, value)) = map.next_entry()? {
+                    members.repeats |= members.all.insert(name, value).is_some();
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(Each)
+    }
+}

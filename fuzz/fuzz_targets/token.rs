@@ -1,0 +1,69 @@
+//! Any bytes as a token: nothing is believed but, to the byte, what the issuer
+//! signed, and that only as the kind of token that it is.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use cart_associations::auth::{AuthError, Authenticator, Grant, MAX_TOKEN_BYTES, TokenKind};
+use cart_associations::request::{Credentials, Presented};
+use cart_associations_fuzz::{
+    ACCESS_TOKENS, CUSTOMER_TOKENS, KEYS, clock, config, http, mutate, now, policies,
+};
+use futures_util::FutureExt as _;
+use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
+
+static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
+    let (access, customer) = policies(KEYS);
+    let http = http(&config());
+    Authenticator::new(access, customer, "grant_type".to_owned(), &http, &clock())
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::token(data, size, max_size, seed)
+});
+
+fuzz_target!(|data: &[u8]| -> Corpus {
+    // A header is text by the time it is in an event.
+    let Ok(token) = std::str::from_utf8(data) else {
+        return Corpus::Reject;
+    };
+    let presented = || Presented::Token(token.into());
+    let good = || Presented::Token(ACCESS_TOKENS[0].into());
+
+    let alone = authenticate(presented(), Presented::Absent);
+    check(alone, TokenKind::Access, ACCESS_TOKENS.contains(&token));
+    let beside = authenticate(good(), presented());
+    let right = CUSTOMER_TOKENS.contains(&token);
+    check(beside, TokenKind::Customer, right);
+    if right {
+        assert!(token.len() <= MAX_TOKEN_BYTES);
+    }
+    Corpus::Keep
+});
+
+fn authenticate(access: Presented<'_>, customer: Presented<'_>) -> Result<Grant, AuthError> {
+    let credentials = Credentials {
+        access_token: access,
+        customer_token: customer,
+    };
+    AUTHENTICATOR
+        .authenticate(&credentials, now())
+        .now_or_never()
+        .expect("there is nothing to wait for")
+}
+
+fn check(result: Result<Grant, AuthError>, presented: TokenKind, right: bool) {
+    match result {
+        Ok(grant) => {
+            assert!(right, "{grant:?}");
+            assert_eq!(grant.client(), "storefront");
+            let customer = grant.name() == "customer";
+            assert_eq!(customer, presented == TokenKind::Customer);
+        }
+        Err(AuthError::InvalidToken { kind, fault }) => {
+            assert!(!right, "{fault:?}");
+            assert_eq!(kind, presented);
+        }
+        Err(other @ (AuthError::NoAccessToken | AuthError::NoKeys { .. })) => panic!("{other:?}"),
+    }
+}
