@@ -85,7 +85,7 @@ impl App {
         let answer = AssertUnwindSafe(self.answer(event, &mut trail)).catch_unwind();
         let result = tokio::time::timeout_at(deadline - ANSWER_RESERVE, answer)
             .await
-            .unwrap_or(Ok(Err(Error::OutOfTime)))
+            .unwrap_or_else(|_| Ok(Err(out_of_time(&trail.budget))))
             .unwrap_or_else(|_| Err(Error::Panic(telemetry::take_panic().unwrap_or_default())));
 
         let response = match &result {
@@ -153,6 +153,16 @@ impl App {
         let deadline = Timestamp::from_millis(deadline_millis);
         self.clock.now().until(deadline).unwrap_or(DEFAULT_TIME)
     }
+}
+
+/// What it means that the deadline came near: nothing was changed if the store
+/// was never asked.
+fn out_of_time(budget: &Budget) -> Error {
+    if budget.attempts_made() > 0 {
+        return Error::OutOfTime;
+    }
+    let cause = "the deadline came near before the store was asked".to_owned();
+    Error::Store(StoreError::Unavailable(cause))
 }
 
 /// The one line of a request: what it was, what it came to, how long it took.

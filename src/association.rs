@@ -133,13 +133,14 @@ impl Associations {
     ) -> Result<Listed, AssociationError> {
         let list = List::CustomersOf(cart);
         let now = self.clock.now();
-        let after = position(list, page, now)?;
+        let after: Option<CustomerId> =
+            position(list, page, now, |position| position.parse().ok())?;
         if let Some(customer) = grant.only_customer()?
             && !self.store.is_there(cart, customer, now, budget).await?
         {
             return Err(Forbidden::NotOnCart.into());
         }
-        let after = after.as_deref();
+        let after = after.as_ref();
         let members = self
             .store
             .customers_of(cart, after, page.limit + 1, now, budget)
@@ -155,8 +156,9 @@ impl Associations {
         budget: &Budget,
     ) -> Result<Listed, AssociationError> {
         let customer = grant.customer()?;
-        self.carts(List::OwnCartsOf(customer), customer, page, budget)
-            .await
+        let list = List::OwnCartsOf(customer);
+        let after = cart_position(list, page, self.clock.now())?;
+        self.carts(list, customer, after, page, budget).await
     }
 
     /// Lists the carts of a customer for whom the caller may act.
@@ -167,11 +169,12 @@ impl Associations {
         page: &Page,
         budget: &Budget,
     ) -> Result<Listed, AssociationError> {
+        let list = List::CartsOf(customer);
+        let after = cart_position(list, page, self.clock.now())?;
         if grant.only_customer()?.is_some_and(|own| own != customer) {
             return Err(Forbidden::OtherCustomersCarts.into());
         }
-        self.carts(List::CartsOf(customer), customer, page, budget)
-            .await
+        self.carts(list, customer, after, page, budget).await
     }
 
     /// The newest association first, those of one moment by the cart's id.
@@ -179,18 +182,11 @@ impl Associations {
         &self,
         list: List<'_>,
         customer: &CustomerId,
+        after: Option<Member>,
         page: &Page,
         budget: &Budget,
     ) -> Result<Listed, AssociationError> {
         let now = self.clock.now();
-        let after = position(list, page, now)?;
-        let after = after.as_deref().map(|position| {
-            let (associated_at, id) = position.split_once(' ').unwrap_or((position, ""));
-            Member {
-                id: id.to_owned(),
-                associated_at: associated_at.to_owned(),
-            }
-        });
         let members = self
             .store
             .carts_of(customer, after.as_ref(), page.limit + 1, now, budget)
@@ -201,10 +197,32 @@ impl Associations {
     }
 }
 
-/// The position behind which a page begins.
-fn position(list: List<'_>, page: &Page, now: Timestamp) -> Result<Option<String>, InvalidCursor> {
-    let decode = |cursor| cursor::decode(list, cursor, now);
-    page.after.as_deref().map(decode).transpose()
+/// The position behind which a page begins, as `read` takes it from its cursor.
+fn position<P>(
+    list: List<'_>,
+    page: &Page,
+    now: Timestamp,
+    read: impl Fn(&str) -> Option<P>,
+) -> Result<Option<P>, InvalidCursor> {
+    let Some(cursor) = &page.after else {
+        return Ok(None);
+    };
+    let position = cursor::decode(list, cursor, now)?;
+    read(&position).map(Some).ok_or(InvalidCursor)
+}
+
+/// The last cart that was listed, and its moment.
+fn cart_position(
+    list: List<'_>,
+    page: &Page,
+    now: Timestamp,
+) -> Result<Option<Member>, InvalidCursor> {
+    position(list, page, now, |position| {
+        let (associated_at, id) = position.rsplit_once(' ')?;
+        let _: CartId = id.parse().ok()?;
+        let (associated_at, id) = (associated_at.to_owned(), id.to_owned());
+        (!associated_at.is_empty()).then_some(Member { id, associated_at })
+    })
 }
 
 /// A page of members, of which there is one more if another page follows.

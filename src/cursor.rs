@@ -77,7 +77,8 @@ pub fn decode(list: List<'_>, cursor: &str, now: Timestamp) -> Result<String, In
     let (&version, content) = content.split_first().ok_or(InvalidCursor)?;
     let (made_at, position) = content.split_first_chunk().ok_or(InvalidCursor)?;
     let made_at = Timestamp::from_millis(u64::from_be_bytes(*made_at).saturating_mul(1000));
-    if version != VERSION || now.until(made_at.plus(LIFETIME)).is_none() {
+    let is_current = made_at <= now && now.until(made_at.plus(LIFETIME)).is_some();
+    if version != VERSION || !is_current {
         return Err(InvalidCursor);
     }
     String::from_utf8(position.to_vec()).map_err(|_| InvalidCursor)
@@ -123,6 +124,8 @@ mod tests {
         let almost = NOW.plus(LIFETIME - Duration::from_secs(1));
         assert!(decode(List::CartsOf(&ron), &cursor, almost).is_ok());
         assert!(decode(List::CartsOf(&ron), &cursor, NOW.plus(LIFETIME)).is_err());
+        let before = Timestamp::from_millis(NOW.millis() - 1000);
+        assert!(decode(List::CartsOf(&ron), &cursor, before).is_err());
     }
 
     #[test]

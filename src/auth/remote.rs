@@ -124,7 +124,7 @@ impl RemoteKeySet {
             Found::Nothing => {}
         }
         if self.may_ask_for_unknown_kid() {
-            self.ask(asked).await;
+            self.ask_to_the_end(asked).await;
         } else {
             // Another request may be asking for this very key.
             drop(self.asking.lock().await);
@@ -156,7 +156,7 @@ impl RemoteKeySet {
                 tokio::spawn(async move { this.ask(asked).await });
             }
             Age::Ageing => {}
-            Age::Stale | Age::None if may_ask => self.ask(asked).await,
+            Age::Stale | Age::None if may_ask => self.ask_to_the_end(asked).await,
             Age::Stale | Age::None => {}
         }
         let state = self.state();
@@ -169,6 +169,14 @@ impl RemoteKeySet {
                 retry_after: state.pause_left(now).unwrap_or_default(),
             }),
         }
+    }
+
+    /// Asks the key server, also if the request that waits is given up: what
+    /// fails must be told, and be followed by a pause.
+    async fn ask_to_the_end(self: &Arc<Self>, asked: u64) {
+        let this = Arc::clone(self);
+        // Nothing there panics, and if it did, there would be no new keys.
+        let _ = tokio::spawn(async move { this.ask(asked).await }).await;
     }
 
     /// Asks the key server, unless another has done so since `asked`.

@@ -55,6 +55,7 @@ struct RequestContext<'a> {
 struct Http<'a> {
     #[serde(borrow)]
     method: Option<&'a RawValue>,
+    path: Option<&'a RawValue>,
 }
 
 impl fmt::Debug for Event<'_> {
@@ -126,9 +127,18 @@ impl<'a> Event<'a> {
     }
 
     /// The path as the caller wrote it, with a stage or a base path before it.
-    /// Format 1.0 has it in the request context alone.
+    ///
+    /// The request context has it, in format 1.0 alone with the base path of a
+    /// custom domain for certain: "`rawPath` does not provide the API mapping
+    /// value" (payload format 2.0).
     pub(super) fn public_path(&self) -> Cow<'a, str> {
-        text(self.context().path).unwrap_or_else(|| self.path())
+        let context = self.context();
+        let http: Http<'a> = parsed(context.http).unwrap_or_default();
+        let path = self.path();
+        text(http.path)
+            .or_else(|| text(context.path))
+            .filter(|public| !path.ends_with(&**public))
+            .unwrap_or(path)
     }
 
     /// The parameters of the query, decoded.

@@ -19,7 +19,7 @@ impl Store {
     pub async fn customers_of(
         &self,
         cart: &CartId,
-        after: Option<&str>,
+        after: Option<&CustomerId>,
         count: usize,
         now: Timestamp,
         budget: &Budget,
@@ -34,7 +34,7 @@ impl Store {
             None => query.key_condition_expression("cart_id = :cart"),
             Some(after) => query
                 .key_condition_expression("cart_id = :cart AND customer_id > :after")
-                .expression_attribute_values(":after", text(after)),
+                .expression_attribute_values(":after", text(after.as_str())),
         };
 
         let mut members = Vec::new();
@@ -135,19 +135,27 @@ fn string(value: AttributeValue) -> Option<String> {
 struct Pages {
     query: QueryFluentBuilder,
     from: Option<Item>,
+    /// The fewest items of the next answer: more and more, so that a page that
+    /// skips many expired items does not ask for each of them.
+    least: usize,
     ended: bool,
 }
+
+/// The most items of one answer.
+const MOST_ITEMS: usize = 1000;
 
 impl Pages {
     fn of(query: QueryFluentBuilder) -> Self {
         Self {
             query,
             from: None,
+            least: 0,
             ended: false,
         }
     }
 
-    /// The next items, no more than `limit`; `None` behind the last.
+    /// The next items, `limit` of them or more if the answers before did not
+    /// suffice; `None` behind the last.
     async fn next(
         &mut self,
         limit: usize,
@@ -156,6 +164,8 @@ impl Pages {
         if self.ended {
             return Ok(None);
         }
+        let limit = limit.max(self.least).min(MOST_ITEMS);
+        self.least = limit * 4;
         let query = self
             .query
             .clone()

@@ -250,7 +250,7 @@ async fn survives(plan: Plan, times: usize) {
             (times..=MOST_CALLS).contains(&calls),
             "{calls} calls, {context}"
         );
-        broken.proxy.heal();
+        broken.proxy.heal().await;
         let next = broken.send(request).await;
         assert_eq!(
             next.status,
@@ -279,7 +279,7 @@ async fn a_fault_that_lasts_is_503_and_what_follows_is_served() {
             broken.proxy.always(plan);
             let answer = broken.send(request).await;
             let calls = broken.proxy.calls() - before;
-            broken.proxy.heal();
+            broken.proxy.heal().await;
 
             let context = format!("{plan:?}, {}: {answer:?}", request.cart);
             assert_eq!(answer.status, 503, "{context}");
@@ -334,7 +334,7 @@ async fn many_faults_do_not_wear_the_function_out() {
     for answer in futures_util::future::join_all(calls).await {
         answer.refused(503, "store_unavailable");
     }
-    proxy.heal();
+    proxy.heal().await;
     proxy.next(
         Plan {
             fault: Fault::Close,

@@ -1,8 +1,10 @@
 //! A customer's carts and a cart's customers, page by page.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use cart_associations::clock::Timestamp;
+use cart_associations::cursor::{List, encode};
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
@@ -267,6 +269,44 @@ async fn what_has_expired_is_absent_everywhere() {
 }
 
 #[tokio::test]
+async fn a_small_page_gets_past_many_that_have_expired() {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    for number in 0..300 {
+        world
+            .put(
+                &format!("x-{number:03}"),
+                RON,
+                &moment(1000 + number),
+                Some(1),
+            )
+            .await;
+        world
+            .put("cart-1", &format!("a{number:03}"), &moment(number), Some(1))
+            .await;
+    }
+    world.put("cart-1", RON, &moment(0), None).await;
+    for path in [RONS_CARTS, "/v2/carts/cart-1/relationships/customers"] {
+        let calls = proxy.calls();
+        let answer = world
+            .get(&format!("{path}?page[limit]=1"))
+            .back_end()
+            .send()
+            .await;
+        assert_eq!(
+            answer.document()["data"].as_array().unwrap().len(),
+            1,
+            "{answer:?}"
+        );
+        assert!(
+            proxy.calls() - calls <= 6,
+            "{} calls",
+            proxy.calls() - calls
+        );
+    }
+}
+
+#[tokio::test]
 async fn paging_while_others_write_neither_repeats_nor_loses_who_was_there_throughout() {
     let world = World::new().await;
     carts(&world, 30).await;
@@ -369,6 +409,26 @@ async fn a_cursor_is_good_for_its_list_alone() {
     let others = own("hermione", &format!("?page[after]={rons}")).await;
     others.refused(400, "invalid_page_cursor");
 
+    // The digest keeps no secret: who forges a cursor gets no further than this.
+    let (ron, cart_1) = (RON.parse().unwrap(), "cart-1".parse().unwrap());
+    let now = Timestamp::from(SystemTime::now());
+    for (path, list, position) in [
+        (RONS_CARTS, List::CartsOf(&ron), ""),
+        (RONS_CARTS, List::CartsOf(&ron), " "),
+        (RONS_CARTS, List::CartsOf(&ron), " cart-1"),
+        (RONS_CARTS, List::CartsOf(&ron), "cart-1"),
+        (customers, List::CustomersOf(&cart_1), ""),
+        (customers, List::CustomersOf(&cart_1), "a b"),
+    ] {
+        let link = format!("{path}?page[after]={}", encode(list, position, now));
+        let answer = world.get(&link).back_end().send().await;
+        assert_eq!(
+            answer.refused(400, "invalid_page_cursor"),
+            source,
+            "{position}"
+        );
+    }
+
     world.pass(DAY);
     let link = format!("{customers}?page[after]={of_cart}");
     let token = json!({ "exp": 2_000_000_000, "grant_type": "client_credentials" });
@@ -469,6 +529,12 @@ async fn links_are_right_behind_a_stage_and_a_base_path() {
         ("", http_api("", "$default")),
         ("/prod", http_api("/prod", "prod")),
         ("/shop/api", http_api("/shop/api", "$default")),
+        ("/base", {
+            // A custom domain: the mapping is not in the raw path.
+            let mut event = http_api("/prod", "prod");
+            event["requestContext"]["http"]["path"] = json!(format!("/base{RONS_CARTS}"));
+            event
+        }),
         ("/prod", rest_api("/prod")),
         ("/shop", rest_api("/shop")),
     ] {

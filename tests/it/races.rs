@@ -144,7 +144,7 @@ async fn answers_are_true_too_when_some_are_lost_on_the_way() {
             );
         }
         let history = race(&writers, &cart, sets).await;
-        proxy.heal();
+        proxy.heal().await;
         check(&history, &makers(&world, &cart).await);
     }
 }

@@ -2,7 +2,7 @@
 //! and DynamoDB do to them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -65,6 +65,10 @@ struct Shared {
     plans: Mutex<Plans>,
     calls: AtomicUsize,
     connections: AtomicUsize,
+    /// How many connections may yet bring a call to the engine.
+    open: AtomicUsize,
+    /// Calls that come now were sent long ago, by those who wait no more.
+    draining: AtomicBool,
     /// Changes when the connections are to be closed.
     generation: watch::Sender<usize>,
 }
@@ -86,6 +90,8 @@ impl Proxy {
             plans: Mutex::default(),
             calls: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
             generation: watch::Sender::new(0),
         });
         tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -103,9 +109,21 @@ impl Proxy {
         self.shared.plans.lock().unwrap().always = Some(plan);
     }
 
-    /// No call meets a fault any more.
-    pub(crate) fn heal(&self) {
+    /// No call meets a fault any more. What was sent before and is still under
+    /// way never arrives, so that it does not meet what comes after.
+    pub(crate) async fn heal(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        self.close_idle_connections();
+        // Connections are accepted in their order: behind this one there is none
+        // that was opened before.
+        let address = self.endpoint.strip_prefix("http://").unwrap();
+        let mut last = TcpStream::connect(address).await.unwrap();
+        let _ = last.read_u8().await;
+        while self.shared.open.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
         *self.shared.plans.lock().unwrap() = Plans::default();
+        self.shared.draining.store(false, Ordering::SeqCst);
     }
 
     /// How many calls came.
@@ -132,18 +150,40 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         // Head and body are written one after the other.
         stream.set_nodelay(true).unwrap();
         shared.connections.fetch_add(1, Ordering::SeqCst);
-        tokio::spawn(serve(stream, Arc::clone(&shared)));
+        let open = Open::new(&shared);
+        tokio::spawn(serve(stream, open));
+    }
+}
+
+/// A connection that may yet bring a call to the engine.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.open.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Serves one connection until it ends. `None` ends it too.
-async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
+async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
+    let shared = &open.0;
     let mut generation = shared.generation.subscribe();
     generation.mark_unchanged();
     loop {
+        if shared.draining.load(Ordering::SeqCst) {
+            return None;
+        }
         let (target, body) = tokio::select! {
-            call = read_call(&mut stream) => call?,
+            biased;
             _ = generation.changed() => return None,
+            call = read_call(&mut stream) => call?,
         };
         shared.calls.fetch_add(1, Ordering::SeqCst);
         let plan = {
@@ -161,6 +201,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
         } else {
             None
         };
+        drop(open);
         plan.fault.answer(stream, transaction, committed).await;
         return None;
     }
