@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use lambda_http::http::Uri;
+use tokio::sync::OwnedMutexGuard;
 
 use super::keys::{Found, Key, KeySet, SkippedKey};
 use crate::clock::{Clock, Timestamp};
@@ -58,7 +59,7 @@ pub(super) struct RemoteKeySet {
     clock: Clock,
     state: Mutex<State>,
     /// Held while the key server is asked: once at a time.
-    asking: tokio::sync::Mutex<()>,
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +108,7 @@ impl RemoteKeySet {
             http,
             clock,
             state: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+            asking: Arc::default(),
         }
     }
 
@@ -151,9 +152,10 @@ impl RemoteKeySet {
         };
         match age {
             Age::Fresh => {}
-            Age::Ageing if may_ask && self.asking.try_lock().is_ok() => {
-                let this = Arc::clone(self);
-                tokio::spawn(async move { this.ask(asked).await });
+            Age::Ageing if may_ask => {
+                if let Ok(turn) = Arc::clone(&self.asking).try_lock_owned() {
+                    tokio::spawn(Arc::clone(self).ask(turn, asked));
+                }
             }
             Age::Ageing => {}
             Age::Stale | Age::None if may_ask => self.ask_to_the_end(asked).await,
@@ -174,14 +176,13 @@ impl RemoteKeySet {
     /// Asks the key server, also if the request that waits is given up: what
     /// fails must be told, and be followed by a pause.
     async fn ask_to_the_end(self: &Arc<Self>, asked: u64) {
-        let this = Arc::clone(self);
+        let turn = Arc::clone(&self.asking).lock_owned().await;
         // Nothing there panics, and if it did, there would be no new keys.
-        let _ = tokio::spawn(async move { this.ask(asked).await }).await;
+        let _ = tokio::spawn(Arc::clone(self).ask(turn, asked)).await;
     }
 
     /// Asks the key server, unless another has done so since `asked`.
-    async fn ask(&self, asked: u64) {
-        let _one_at_a_time = self.asking.lock().await;
+    async fn ask(self: Arc<Self>, _turn: OwnedMutexGuard<()>, asked: u64) {
         if self.state().asked != asked {
             return;
         }
