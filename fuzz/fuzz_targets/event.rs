@@ -155,7 +155,10 @@ fn check_asked(text: &str, status: u64, response: &Value, asked: &[Asked]) {
     } in asked
     {
         assert!(is_id(cart) || (*reads && cart.is_empty()), "{cart:?}");
-        assert!(*reads || (1..=100).contains(&customers.len()), "{customers:?}");
+        assert!(
+            *reads || (1..=100).contains(&customers.len()),
+            "{customers:?}"
+        );
         assert!(
             customers.iter().all(|customer| is_id(customer)),
             "{customers:?}"

@@ -79,13 +79,24 @@ impl HttpConnector for Table {
             })
             .collect();
         let value = |name: &str| body["ExpressionAttributeValues"][name]["S"].as_str();
-        let cart = keys.first().map(|key| key.0).or(value(":cart")).unwrap_or_default();
+        let cart = keys
+            .first()
+            .map(|key| key.0)
+            .or(value(":cart"))
+            .unwrap_or_default();
         assert!(keys.iter().all(|key| key.0 == cart), "one cart: {keys:?}");
-        let customers: Vec<&str> =
-            keys.iter().map(|key| key.1).chain(value(":customer")).collect();
+        let customers: Vec<&str> = keys
+            .iter()
+            .map(|key| key.1)
+            .chain(value(":customer"))
+            .collect();
 
         let list = body["IndexName"].as_str().unwrap_or_default();
-        let first = if list == "by_customer" { customers[0] } else { cart };
+        let first = if list == "by_customer" {
+            customers[0]
+        } else {
+            cart
+        };
         let (answer, failed) = match first.as_bytes()[0] {
             b'u' => (Some((500, fault("InternalServerError"))), true),
             b't' => (Some((400, fault("ThrottlingException"))), true),
@@ -116,7 +127,10 @@ fn got(keys: &[(&str, &str)]) -> (i32, Value) {
     if !cart.starts_with('p') {
         return (200, json!({}));
     }
-    (200, json!({ "Item": { "id": { "S": format!("{cart}#{customer}") } } }))
+    (
+        200,
+        json!({ "Item": { "id": { "S": format!("{cart}#{customer}") } } }),
+    )
 }
 
 /// Customers whose identifier begins with a `p` are present in every cart.
