@@ -10,9 +10,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use cart_associations::app::App;
+use cart_associations::cursor::{self, List};
 use cart_associations_fuzz::table::{Asked, Table};
 use cart_associations_fuzz::{
-    ACCESS_TOKENS, CUSTOMER, CUSTOMER_TOKENS, clock, config, http, is_id, mutate,
+    ACCESS_TOKENS, CUSTOMER, CUSTOMER_TOKENS, clock, config, http, is_id, mutate, now,
 };
 use lambda_http::{Context, LambdaEvent};
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
@@ -21,16 +22,19 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-/// Names that stand for a token, and one for a text that nearly fills a body.
+/// Names that stand for a token, for a cursor of the customers of the cart p1,
+/// and for a text that nearly fills a body.
 const BACK_END: &str = "CLIENT_CREDENTIALS_TOKEN";
 const STOREFRONT: &str = "IMPLICIT_TOKEN";
 const SIGNED_IN: &str = "CUSTOMER_TOKEN";
+const CURSOR: &str = "CURSOR";
 const FILLER: &str = "FILLER";
 
 struct World {
     app: App,
     table: Table,
     runtime: Runtime,
+    cursor: String,
     filler: String,
 }
 
@@ -48,6 +52,11 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         app: App::new(config, store, &http, clock()),
         table,
         runtime,
+        cursor: cursor::encode(
+            List::CustomersOf(&"p1".parse().expect("an identifier")),
+            "ron",
+            now(),
+        ),
         filler: " ".repeat(65_400),
     }
 });
@@ -64,6 +73,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         .replace(BACK_END, ACCESS_TOKENS[0])
         .replace(STOREFRONT, ACCESS_TOKENS[1])
         .replace(SIGNED_IN, CUSTOMER_TOKENS[0])
+        .replace(CURSOR, &WORLD.cursor)
         .replace(FILLER, &WORLD.filler);
     // What is no JSON does not get out of the runtime's client.
     let Ok(event) = RawValue::from_string(filled) else {
@@ -168,7 +178,11 @@ fn check_asked(text: &str, status: u64, response: &Value, asked: &[Asked]) {
         let body = response["body"].as_str().expect("a body");
         let document: Value = serde_json::from_str(body).expect("a document");
         if last.reads {
-            assert_eq!(document["data"], json!([]));
+            let members = document["data"].as_array().expect("members");
+            let limit = document["meta"]["page"]["limit"].as_u64();
+            assert!(limit.is_some_and(|limit| members.len() as u64 <= limit));
+            let id = |member: &Value| member["id"].as_str().is_some_and(is_id);
+            assert!(members.iter().all(id), "{document}");
         } else {
             let members: Vec<Value> = last
                 .customers
@@ -183,6 +197,8 @@ fn check_asked(text: &str, status: u64, response: &Value, asked: &[Asked]) {
     let signed_in = text.contains(SIGNED_IN);
     assert!(back_end || text.contains(STOREFRONT), "{text}");
     assert!(back_end || signed_in, "{text}");
+    // A customer sees a cart's customers only once they are found to be on it.
+    assert!(back_end || !asked[0].customers.is_empty(), "{text}");
     let own = |customer: &String| customer == CUSTOMER;
     assert!(
         back_end || asked.iter().all(|asked| asked.customers.iter().all(own)),

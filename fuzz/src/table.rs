@@ -101,7 +101,7 @@ impl HttpConnector for Table {
             b'u' => (Some((500, fault("InternalServerError"))), true),
             b't' => (Some((400, fault("ThrottlingException"))), true),
             b'h' => (None, true),
-            _ if operation == "Query" => (Some((200, json!({ "Items": [], "Count": 0 }))), false),
+            _ if operation == "Query" => (Some(listed(&body, first)), false),
             _ if operation == "GetItem" => (Some(got(&keys)), false),
             _ => (Some(written(&items, &keys)), false),
         };
@@ -119,6 +119,27 @@ impl HttpConnector for Table {
         let status = status.try_into().expect("a status");
         HttpConnectorFuture::ready(Ok(HttpResponse::new(status, body)))
     }
+}
+
+/// A list of a cart or customer whose identifier begins with a `p` has as many
+/// members as are asked for.
+fn listed(query: &Value, of: &str) -> (i32, Value) {
+    let values = query["ExpressionAttributeValues"].as_object();
+    // As DynamoDB does: a key has no empty value.
+    if values.is_some_and(|values| values.values().any(|value| value["S"] == "")) {
+        return (400, fault("ValidationException"));
+    }
+    let count = query["Limit"].as_u64().filter(|_| of.starts_with('p'));
+    let items: Vec<Value> = (0..count.unwrap_or_default())
+        .map(|number| {
+            json!({
+                "cart_id": { "S": format!("c{number:03}") },
+                "customer_id": { "S": format!("c{number:03}") },
+                "associated_at": { "S": format!("2026-11-22T12:00:00.{:03}Z", 999 - number) },
+            })
+        })
+        .collect();
+    (200, json!({ "Count": items.len(), "Items": items }))
 }
 
 /// Carts whose identifier begins with a `p` have every customer on them.
