@@ -35,9 +35,10 @@ use crate::ids::{CartId, CustomerId};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How long one attempt may take from the first byte sent to the last received.
-/// DynamoDB answers in single milliseconds: what takes this long is lost, and
-/// three more attempts fit into the budget.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
+/// DynamoDB answers in single milliseconds, and a transaction of a hundred in
+/// some more: what takes this long is lost, and after two such attempts there is
+/// time for a third.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// The first delay before another attempt, doubled with each, all of them
 /// jittered by the SDK.

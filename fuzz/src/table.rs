@@ -13,7 +13,7 @@ use aws_smithy_types::body::SdkBody;
 use cart_associations::store::Store;
 use serde_json::{Value, json};
 
-/// What the table was asked, last first forgotten with [`Table::take_asked`].
+/// What the table was asked, until [`Table::take_asked`] forgets it.
 #[derive(Debug, Clone, Default)]
 pub struct Table(Arc<Mutex<Vec<Asked>>>);
 
