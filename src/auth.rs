@@ -5,6 +5,7 @@
 
 mod keys;
 mod remote;
+mod seen;
 mod token;
 
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use crate::ids::CustomerId;
 use crate::request::{Credentials, Presented};
 use crate::telemetry;
 
-use self::keys::{Found, Key};
+use self::keys::{Algorithm, Found, Key};
 pub use self::keys::{KeyFault, KeySet, KeySetError, SkippedKey};
 pub use self::remote::CONNECT_TIMEOUT as KEYS_CONNECT_TIMEOUT;
 use self::remote::{NoKeys, RemoteKeySet};
+use self::seen::{Seen, TokenDigest};
 use self::token::{Claims, UnverifiedToken};
 pub use self::token::{Expected, LEEWAY, LONGEST_LIFETIME, MAX_TOKEN_BYTES, TokenFault};
 
@@ -48,7 +50,6 @@ pub enum KeySource {
 pub struct Authenticator {
     access_tokens: Verifier,
     customer_tokens: Verifier,
-    grant_claim: String,
 }
 
 /// Checks one kind of token.
@@ -57,6 +58,18 @@ struct Verifier {
     kind: TokenKind,
     keys: Keys,
     expected: Expected,
+    /// The claim that names the grant, in tokens that have one.
+    grant_claim: Option<String>,
+    seen: Seen<SeenToken>,
+}
+
+/// A token that was verified.
+struct SeenToken {
+    /// The key that it names, if it names one.
+    kid: Option<String>,
+    /// The key that verified it.
+    key: Arc<Key>,
+    claims: Arc<Claims>,
 }
 
 #[derive(Debug)]
@@ -137,11 +150,11 @@ impl Authenticator {
         http: &Client,
         clock: &Clock,
     ) -> Self {
-        let verifier = |kind, policy| Verifier::new(kind, policy, http, clock);
+        let verifier =
+            |kind, policy, grant_claim| Verifier::new(kind, policy, grant_claim, http, clock);
         Self {
-            access_tokens: verifier(TokenKind::Access, access_tokens),
-            customer_tokens: verifier(TokenKind::Customer, customer_tokens),
-            grant_claim,
+            access_tokens: verifier(TokenKind::Access, access_tokens, Some(grant_claim)),
+            customer_tokens: verifier(TokenKind::Customer, customer_tokens, None),
         }
     }
 
@@ -182,25 +195,26 @@ impl Authenticator {
                     .parse()
                     .map_err(|_| self.customer_tokens.refused(TokenFault::Subject))?,
             ),
-            None if self.is_client_credentials(&access) => Scope::EveryCustomer,
-            None => Scope::Nobody,
+            None => match access.grant.as_deref() {
+                Some("client_credentials" | "client-credentials") => Scope::EveryCustomer,
+                Some(_) | None => Scope::Nobody,
+            },
         };
         Ok(Grant {
-            client: access.subject,
+            client: access.subject.clone(),
             scope,
         })
-    }
-
-    fn is_client_credentials(&self, access: &Claims) -> bool {
-        matches!(
-            access.text(&self.grant_claim),
-            Some("client_credentials" | "client-credentials")
-        )
     }
 }
 
 impl Verifier {
-    fn new(kind: TokenKind, policy: TokenPolicy, http: &Client, clock: &Clock) -> Self {
+    fn new(
+        kind: TokenKind,
+        policy: TokenPolicy,
+        grant_claim: Option<String>,
+        http: &Client,
+        clock: &Clock,
+    ) -> Self {
         let keys = match policy.keys {
             KeySource::Inline(keys) => {
                 telemetry::keys_skipped(kind.name(), keys.skipped());
@@ -217,6 +231,8 @@ impl Verifier {
             kind,
             keys,
             expected: policy.expected,
+            grant_claim,
+            seen: Seen::default(),
         }
     }
 
@@ -231,31 +247,62 @@ impl Verifier {
         &self,
         presented: &Presented<'_>,
         now: Timestamp,
-    ) -> Result<Option<Claims>, AuthError> {
+    ) -> Result<Option<Arc<Claims>>, AuthError> {
         let token = match presented {
             Presented::Absent => return Ok(None),
             Presented::Malformed => return Err(self.refused(TokenFault::NotOneToken)),
             Presented::Token(token) => token,
         };
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(self.refused(TokenFault::TooLong));
+        }
+        let digest = TokenDigest::of(token);
+        if let Some(seen) = self.seen.get(&digest)
+            && self.is_still_good(&seen).await?
+        {
+            seen.claims
+                .check_times(now)
+                .map_err(|fault| self.refused(fault))?;
+            return Ok(Some(Arc::clone(&seen.claims)));
+        }
         let token = UnverifiedToken::parse(token).map_err(|fault| self.refused(fault))?;
         let key = self
-            .find_key(&token)
+            .find_key(token.kid(), token.alg())
             .await?
             .ok_or_else(|| self.refused(TokenFault::UnknownKey))?;
-        token
-            .verify(&key, &self.expected, now)
-            .map(Some)
-            .map_err(|fault| self.refused(fault))
+        let claims = token
+            .verify(&key, &self.expected, self.grant_claim.as_deref(), now)
+            .map_err(|fault| self.refused(fault))?;
+        let claims = Arc::new(claims);
+        let seen = SeenToken {
+            kid: token.kid().map(str::to_owned),
+            key,
+            claims: Arc::clone(&claims),
+        };
+        self.seen.keep(digest, seen);
+        Ok(Some(claims))
     }
 
-    async fn find_key(&self, token: &UnverifiedToken<'_>) -> Result<Option<Arc<Key>>, AuthError> {
+    /// Whether the key that verified a token is still the one that it names.
+    async fn is_still_good(&self, seen: &SeenToken) -> Result<bool, AuthError> {
+        let key = self
+            .find_key(seen.kid.as_deref(), seen.key.algorithm)
+            .await?;
+        Ok(key.is_some_and(|key| Arc::ptr_eq(&key, &seen.key)))
+    }
+
+    async fn find_key(
+        &self,
+        kid: Option<&str>,
+        alg: Algorithm,
+    ) -> Result<Option<Arc<Key>>, AuthError> {
         match &self.keys {
-            Keys::Inline(keys) => Ok(match keys.find(token.kid(), token.alg()) {
+            Keys::Inline(keys) => Ok(match keys.find(kid, alg) {
                 Found::Key(key) => Some(key),
                 Found::OtherAlgorithm | Found::Nothing => None,
             }),
             Keys::Remote(keys) => {
-                keys.find(token.kid(), token.alg())
+                keys.find(kid, alg)
                     .await
                     .map_err(|NoKeys { retry_after }| AuthError::NoKeys {
                         kind: self.kind,

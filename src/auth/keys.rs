@@ -6,9 +6,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents,
+    VerificationAlgorithm,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,7 +46,32 @@ pub struct KeySet {
 pub(super) struct Key {
     kid: Option<String>,
     pub(super) algorithm: Algorithm,
-    pub(super) decoding_key: DecodingKey,
+    public_key: ParsedPublicKey,
+}
+
+/// The algorithms that a signature may be of (RFC 7518 section 3.1, RFC 8037
+/// section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    Rs256,
+    Ps256,
+    Es256,
+    Es384,
+    EdDsa,
+}
+
+impl Algorithm {
+    /// The algorithm that `alg` names.
+    pub(super) fn named(alg: &str) -> Option<Self> {
+        match alg {
+            "RS256" => Some(Self::Rs256),
+            "PS256" => Some(Self::Ps256),
+            "ES256" => Some(Self::Es256),
+            "ES384" => Some(Self::Es384),
+            "EdDSA" => Some(Self::EdDsa),
+            _ => None,
+        }
+    }
 }
 
 /// A key of a set that cannot be used, and why.
@@ -68,8 +97,9 @@ pub enum KeyFault {
     UnknownAlgorithm,
     /// An RSA modulus under 2048 or over 8192 bits.
     RsaSize,
-    /// The key's parameters are missing, no base64url, or of a wrong length, or
-    /// a point by which no signature proves anything.
+    /// The key's parameters are missing, no base64url, of a wrong length, or no
+    /// key at all: no point of the curve, no RSA exponent; or a point by which no
+    /// signature proves anything.
     BadParameters,
 }
 
@@ -212,53 +242,66 @@ impl Key {
             return Err(KeyFault::NotForVerifying);
         }
 
-        let (algorithm, decoding_key) = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("RSA", _) => (jwk.rsa_algorithm()?, jwk.rsa_key()?),
-            ("EC", Some("P-256")) => (jwk.algorithm("ES256", Algorithm::ES256)?, jwk.ec_key(32)?),
-            ("EC", Some("P-384")) => (jwk.algorithm("ES384", Algorithm::ES384)?, jwk.ec_key(48)?),
-            ("OKP", Some("Ed25519")) => (jwk.algorithm("EdDSA", Algorithm::EdDSA)?, jwk.ed_key()?),
-            _ => return Err(KeyFault::UnknownType),
+        let algorithm = jwk.algorithm()?;
+        let public_key = match algorithm {
+            Algorithm::Rs256 => jwk.rsa_key(&RSA_PKCS1_2048_8192_SHA256)?,
+            Algorithm::Ps256 => jwk.rsa_key(&RSA_PSS_2048_8192_SHA256)?,
+            Algorithm::Es256 => jwk.ec_key(32, &ECDSA_P256_SHA256_FIXED)?,
+            Algorithm::Es384 => jwk.ec_key(48, &ECDSA_P384_SHA384_FIXED)?,
+            Algorithm::EdDsa => jwk.ed_key()?,
         };
         Ok(Self {
             kid: jwk.kid,
             algorithm,
-            decoding_key,
+            public_key,
         })
+    }
+
+    /// Whether a signature over `signed` is this key's.
+    pub(super) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        self.public_key.verify_sig(signed, signature).is_ok()
     }
 }
 
 impl Jwk {
-    fn algorithm(&self, name: &str, algorithm: Algorithm) -> Result<Algorithm, KeyFault> {
-        match self.alg.as_deref() {
-            Some(alg) if alg != name => Err(KeyFault::UnknownAlgorithm),
-            _ => Ok(algorithm),
-        }
+    /// The one algorithm of this type of key.
+    ///
+    /// An RSA key serves two, but each key one only. Where the set does not say,
+    /// it is RS256, which RFC 9068 section 2.1 has everybody support.
+    fn algorithm(&self) -> Result<Algorithm, KeyFault> {
+        let of_type: &[Algorithm] = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => &[Algorithm::Rs256, Algorithm::Ps256],
+            ("EC", Some("P-256")) => &[Algorithm::Es256],
+            ("EC", Some("P-384")) => &[Algorithm::Es384],
+            ("OKP", Some("Ed25519")) => &[Algorithm::EdDsa],
+            _ => return Err(KeyFault::UnknownType),
+        };
+        let Some(alg) = self.alg.as_deref() else {
+            return Ok(of_type[0]);
+        };
+        Algorithm::named(alg)
+            .filter(|algorithm| of_type.contains(algorithm))
+            .ok_or(KeyFault::UnknownAlgorithm)
     }
 
-    /// An RSA key serves two algorithms, but each key one only. Where the set
-    /// does not say, it is RS256, which RFC 9068 section 2.1 has everybody
-    /// support.
-    fn rsa_algorithm(&self) -> Result<Algorithm, KeyFault> {
-        match self.alg.as_deref() {
-            None | Some("RS256") => Ok(Algorithm::RS256),
-            Some("PS256") => Ok(Algorithm::PS256),
-            Some(_) => Err(KeyFault::UnknownAlgorithm),
-        }
-    }
-
-    fn rsa_key(&self) -> Result<DecodingKey, KeyFault> {
+    fn rsa_key(&self, parameters: &'static RsaParameters) -> Result<ParsedPublicKey, KeyFault> {
         let n = bytes(self.n.as_deref())?;
         let e = bytes(self.e.as_deref())?;
-        let zeros = n.iter().take_while(|byte| **byte == 0).count();
-        let n = &n[zeros..];
+        let (n, e) = (without_zeros(&n), without_zeros(&e));
         let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
         if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
             return Err(KeyFault::RsaSize);
         }
-        Ok(DecodingKey::from_rsa_raw_components(n, &e))
+        RsaPublicKeyComponents { n, e }
+            .to_parsed_public_key(parameters)
+            .map_err(|_| KeyFault::BadParameters)
     }
 
-    fn ec_key(&self, coordinate: usize) -> Result<DecodingKey, KeyFault> {
+    fn ec_key(
+        &self,
+        coordinate: usize,
+        algorithm: &'static dyn VerificationAlgorithm,
+    ) -> Result<ParsedPublicKey, KeyFault> {
         let x = bytes(self.x.as_deref())?;
         let y = bytes(self.y.as_deref())?;
         if x.len() != coordinate || y.len() != coordinate {
@@ -266,13 +309,13 @@ impl Jwk {
         }
         // SEC 1 section 2.3.3: an uncompressed point.
         let point = [&[4], x.as_slice(), &y].concat();
-        Ok(DecodingKey::from_ec_der(&point))
+        ParsedPublicKey::new(algorithm, point).map_err(|_| KeyFault::BadParameters)
     }
 
-    fn ed_key(&self) -> Result<DecodingKey, KeyFault> {
+    fn ed_key(&self) -> Result<ParsedPublicKey, KeyFault> {
         let x = bytes(self.x.as_deref())?;
         let mut point: [u8; 32] = x.try_into().map_err(|_| KeyFault::BadParameters)?;
-        let key = DecodingKey::from_ed_der(&point);
+        let key = ParsedPublicKey::new(&ED25519, point).map_err(|_| KeyFault::BadParameters)?;
         // The highest bit is the sign (RFC 8032 section 5.1.2).
         point[31] &= 0x7f;
         if SMALL_ORDER.contains(&URL_SAFE_NO_PAD.encode(point).as_str()) {
@@ -280,6 +323,13 @@ impl Jwk {
         }
         Ok(key)
     }
+}
+
+/// A number without the zeros that some libraries put before it (RFC 7518
+/// section 6.3.1.1 tells of them).
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
 }
 
 fn bytes(parameter: Option<&str>) -> Result<Vec<u8>, KeyFault> {
@@ -400,18 +450,18 @@ mod tests {
             }]
         );
         let found = |kid, alg| matches!(set.find(kid, alg), Found::Key(_));
-        assert!(!found(Some("a"), Algorithm::EdDSA));
-        assert!(found(Some("b"), Algorithm::EdDSA));
-        assert!(!found(Some("b"), Algorithm::ES256));
-        assert!(found(None, Algorithm::EdDSA));
-        assert!(!found(None, Algorithm::ES256));
+        assert!(!found(Some("a"), Algorithm::EdDsa));
+        assert!(found(Some("b"), Algorithm::EdDsa));
+        assert!(!found(Some("b"), Algorithm::Es256));
+        assert!(found(None, Algorithm::EdDsa));
+        assert!(!found(None, Algorithm::Es256));
     }
 
     #[test]
     fn a_token_without_kid_is_not_tried_where_there_is_a_choice() {
         let key = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}"}}"#);
         let set = KeySet::parse(&format!(r#"{{"keys":[{key},{key}]}}"#)).unwrap();
-        assert!(matches!(set.find(None, Algorithm::EdDSA), Found::Nothing));
+        assert!(matches!(set.find(None, Algorithm::EdDsa), Found::Nothing));
     }
 
     #[test]

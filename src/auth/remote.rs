@@ -9,11 +9,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jsonwebtoken::Algorithm;
 use lambda_http::http::Uri;
 use tokio::sync::OwnedMutexGuard;
 
-use super::keys::{Found, Key, KeySet, SkippedKey};
+use super::keys::{Algorithm, Found, Key, KeySet, SkippedKey};
 use crate::clock::{Clock, Timestamp};
 use crate::http::Client;
 use crate::telemetry;

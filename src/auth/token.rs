@@ -1,8 +1,8 @@
 //! One token: from the text that a caller sent to claims that can be believed.
 //!
-//! The library verifies signatures; what surrounds them is checked here, before
-//! it sees a token, because it is lax by default: it accepts headers that carry
-//! keys or critical extensions, duplicate members, and the absence of claims.
+//! AWS-LC verifies signatures; what surrounds them is checked here, because the
+//! libraries for tokens are lax by default: they accept headers that carry keys
+//! or critical extensions, duplicate members, and the absence of claims.
 //!
 //! Sources: RFC 7515 (JWS), RFC 7519 (JWT), RFC 8725 (best current practice).
 
@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::keys::Key;
+use super::keys::{Algorithm, Key};
 use crate::clock::Timestamp;
 
 /// The longest token that is looked at, in bytes. API Gateway gives all headers
@@ -108,18 +107,35 @@ impl TokenFault {
     }
 }
 
-/// The claims of a token whose signature, times, issuer and audience are right.
+/// What matters of the claims of a token whose signature, issuer and audience
+/// are right. Its times are right when they are checked.
 #[derive(Debug)]
 pub(super) struct Claims {
     /// `sub`, never empty.
     pub(super) subject: String,
-    claims: Members,
+    /// The grant, if it was asked for and is a string.
+    pub(super) grant: Option<String>,
+    /// `exp` and `nbf`, in seconds since the epoch.
+    expires: f64,
+    not_before: Option<f64>,
 }
 
 impl Claims {
-    /// Another claim, if it is a string.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.claims.get(name)?.text()
+    /// Whether it is the time of the token.
+    pub(super) fn check_times(&self, now: Timestamp) -> Result<(), TokenFault> {
+        #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
+        let now = now.millis() as f64 / 1000.0;
+        if self.expires + LEEWAY.as_secs_f64() <= now {
+            return Err(TokenFault::Expired);
+        }
+        if self.expires - LONGEST_LIFETIME.as_secs_f64() > now {
+            return Err(TokenFault::ExpiresTooLate);
+        }
+        let too_early = |not_before| not_before - LEEWAY.as_secs_f64() > now;
+        if self.not_before.is_some_and(too_early) {
+            return Err(TokenFault::NotYetValid);
+        }
+        Ok(())
     }
 }
 
@@ -128,7 +144,7 @@ impl Claims {
 pub(super) struct UnverifiedToken<'t> {
     signed: &'t str,
     payload: &'t str,
-    signature: &'t str,
+    signature: Vec<u8>,
     unverified_header: Header,
 }
 
@@ -140,20 +156,16 @@ struct Header {
 impl<'t> UnverifiedToken<'t> {
     /// Takes a token apart and refuses what no verifier should see.
     pub(super) fn parse(token: &'t str) -> Result<Self, TokenFault> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenFault::TooLong);
-        }
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(TokenFault::NotCompactJws);
         };
-        decode(signature)?;
         Ok(Self {
             signed: &token[..header.len() + 1 + payload.len()],
             payload,
-            signature,
+            signature: decode(signature)?,
             unverified_header: Header::parse(&object(header)?)?,
         })
     }
@@ -168,28 +180,35 @@ impl<'t> UnverifiedToken<'t> {
         self.unverified_header.alg
     }
 
-    /// Verifies the token with a key, then what it claims.
+    /// Verifies the token with a key, then what it claims; of the grant the claim
+    /// of this name.
     pub(super) fn verify(
         &self,
         key: &Key,
         expected: &Expected,
+        grant_claim: Option<&str>,
         now: Timestamp,
     ) -> Result<Claims, TokenFault> {
-        let signed = self.signed.as_bytes();
-        let genuine =
-            jsonwebtoken::crypto::verify(self.signature, signed, &key.decoding_key, key.algorithm);
-        if !genuine.unwrap_or(false) {
+        if !key.verifies(self.signed.as_bytes(), &self.signature) {
             return Err(TokenFault::Signature);
         }
 
-        let claims = object(self.payload)?;
-        check_times(&claims, now)?;
-        check_parties(&claims, expected)?;
-        let subject = required_text(&claims, "sub")?.to_owned();
-        if subject.is_empty() {
+        let members = object(self.payload)?;
+        let grant = grant_claim.and_then(|name| members.get(name)?.text());
+        let mut claims = Claims {
+            subject: String::new(),
+            grant: grant.map(str::to_owned),
+            expires: numeric_date(&members, "exp")?.ok_or(TokenFault::MissingClaim)?,
+            not_before: numeric_date(&members, "nbf")?,
+        };
+        claims.check_times(now)?;
+        numeric_date(&members, "iat")?;
+        check_parties(&members, expected)?;
+        required_text(&members, "sub")?.clone_into(&mut claims.subject);
+        if claims.subject.is_empty() {
             return Err(TokenFault::MalformedClaim);
         }
-        Ok(Claims { subject, claims })
+        Ok(claims)
     }
 }
 
@@ -209,35 +228,10 @@ impl Header {
             Some(_) => return Err(TokenFault::MalformedHeader),
         };
         let alg = header.get("alg").and_then(Member::text);
-        let alg = match alg.ok_or(TokenFault::MalformedHeader)? {
-            "RS256" => Algorithm::RS256,
-            "PS256" => Algorithm::PS256,
-            "ES256" => Algorithm::ES256,
-            "ES384" => Algorithm::ES384,
-            "EdDSA" => Algorithm::EdDSA,
-            _ => return Err(TokenFault::UnknownAlgorithm),
-        };
+        let alg = alg.ok_or(TokenFault::MalformedHeader)?;
+        let alg = Algorithm::named(alg).ok_or(TokenFault::UnknownAlgorithm)?;
         Ok(Self { alg, kid })
     }
-}
-
-fn check_times(claims: &Members, now: Timestamp) -> Result<(), TokenFault> {
-    #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
-    let now = now.millis() as f64 / 1000.0;
-    let expires = numeric_date(claims, "exp")?.ok_or(TokenFault::MissingClaim)?;
-    if expires + LEEWAY.as_secs_f64() <= now {
-        return Err(TokenFault::Expired);
-    }
-    if expires - LONGEST_LIFETIME.as_secs_f64() > now {
-        return Err(TokenFault::ExpiresTooLate);
-    }
-    if let Some(not_before) = numeric_date(claims, "nbf")?
-        && not_before - LEEWAY.as_secs_f64() > now
-    {
-        return Err(TokenFault::NotYetValid);
-    }
-    numeric_date(claims, "iat")?;
-    Ok(())
 }
 
 fn check_parties(claims: &Members, expected: &Expected) -> Result<(), TokenFault> {

@@ -15,4 +15,5 @@ mod lists;
 mod process;
 mod properties;
 mod races;
+mod seen_tokens;
 mod support;

@@ -1362,7 +1362,7 @@ def weak_rsa():
             )
     public = jwk(honest) | {"e": b64(b"\0")}
     why = "RFC 8017 3.1: with the exponent 0 every signature yields 1."
-    weak_key("RS256 with exponent 0", why, "signature", public, weak_token("RS256", lambda _: octets(1, 256)))
+    weak_key("RS256 with exponent 0", why, "unknown_key", public, weak_token("RS256", lambda _: octets(1, 256)))
 
     # An even exponent: whoever has the primes can take a root of every fourth message.
     private = kept("RS256 with exponent 2", rabin_key)
@@ -1450,18 +1450,18 @@ def weak_ec():
         return {"kty": "EC", "crv": "P-256", "x": b64(octets(x, 32)), "y": b64(octets(y, 32))}
 
     weak_key(
-        "P-256 point of order two on another curve", why, "signature", point(x, 0), weak_token("ES256", of_order_two)
+        "P-256 point of order two on another curve", why, "unknown_key", point(x, 0), weak_token("ES256", of_order_two)
     )
     key = KEYS["access", "ES256"]
     public = key.public_key().public_numbers()
     made = weak_token("ES256", lambda d: sign(key, "ES256", d))
-    weak_key("P-256 point beside the curve", why, "signature", point(public.x, (public.y + 1) % p), made)
-    weak_key("P-256 point with its coordinates swapped", why, "signature", point(public.y, public.x), made)
-    weak_key("P-256 point (0, 0)", why, "signature", point(0, 0), weak_token("ES256", lambda _: octets(1, 32) * 2))
+    weak_key("P-256 point beside the curve", why, "unknown_key", point(public.x, (public.y + 1) % p), made)
+    weak_key("P-256 point with its coordinates swapped", why, "unknown_key", point(public.y, public.x), made)
+    weak_key("P-256 point (0, 0)", why, "unknown_key", point(0, 0), weak_token("ES256", lambda _: octets(1, 32) * 2))
     weak_key(
         "P-256 point of coordinates over p",
         why,
-        "signature",
+        "unknown_key",
         point(2**256 - 1, 2**256 - 1),
         weak_token("ES256", lambda _: octets(1, 32) * 2),
     )
@@ -1476,7 +1476,7 @@ def weak_ec():
     weak_key(
         "secp256k1 point said to be of P-256",
         why,
-        "signature",
+        "unknown_key",
         point(secp256k1.x, secp256k1.y),
         weak_token("ES256", lambda _: octets(1, 32) * 2),
     )
