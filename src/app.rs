@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use lambda_http::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
+use tracing::Level;
 
 use crate::association::Associations;
 use crate::auth::{AuthError, Authenticator};
@@ -18,7 +19,7 @@ use crate::http::Client;
 use crate::request::{Manner, Operation, Request};
 use crate::response::{self, ErrorDocuments, List, Outcome, Response};
 use crate::store::{Budget, Store, StoreError};
-use crate::telemetry;
+use crate::telemetry::{self, Cause};
 
 /// The time for an invocation of which no deadline is known.
 const DEFAULT_TIME: Duration = Duration::from_secs(10);
@@ -61,9 +62,14 @@ impl App {
         }
     }
 
-    /// Gets ready for the first request what can be got ready.
+    /// Gets ready for the first request what can be got ready: the keys, and a
+    /// connection to the store. What cannot be had is tried again by the
+    /// requests.
     pub async fn warm_up(&self) {
-        self.authenticator.load_keys().await;
+        tokio::join!(
+            self.authenticator.load_keys(),
+            self.associations.reach_store()
+        );
     }
 
     /// Answers an event before its deadline, whatever it is. Every error
@@ -167,48 +173,44 @@ fn out_of_time(budget: &Budget) -> Error {
 
 /// The one line of a request: what it was, what it came to, how long it took.
 fn log(trail: &Trail, response: &Response, result: &Result<Outcome, Error>, took: Duration) {
-    macro_rules! line {
-        ($level:ident, $outcome:expr $(, $name:ident = $value:expr)*) => {
-            tracing::$level!(
-                route = trail.route,
-                status = response.status(),
-                outcome = $outcome,
-                grant = trail.grant,
-                duration_ms = millis(took),
-                store_ms = millis(trail.budget.time_spent()),
-                store_attempts = trail.budget.attempts_made(),
-                $($name = $value,)*
-                "request"
-            )
-        };
-    }
-    match result {
-        Ok(outcome) => line!(info, outcome.name()),
-        Err(error) => {
-            let code = response::code(error);
-            match error {
-                Error::Request(_) | Error::Forbidden(_) | Error::Auth(AuthError::NoAccessToken) => {
-                    line!(info, code);
-                }
-                Error::Auth(AuthError::InvalidToken { fault, .. }) => {
-                    line!(info, code, cause = fault.name());
-                }
-                Error::Auth(AuthError::NoKeys { kind, .. }) => {
-                    line!(warn, code, key_set = kind.name())
-                }
-                Error::Store(
-                    cause @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)),
-                ) => line!(warn, code, cause = cause.to_string()),
-                Error::Store(cause @ StoreError::Fault(_)) => {
-                    line!(error, code, cause = cause.to_string());
-                }
-                Error::OutOfTime => line!(error, code, cause = "the deadline came near"),
-                Error::Panic(message) => line!(error, code, cause = message.as_str()),
-            }
+    let tell = |level, outcome, cause| {
+        let (store_time, store_attempts) =
+            (trail.budget.time_spent(), trail.budget.attempts_made());
+        telemetry::request(
+            level,
+            &telemetry::Request {
+                route: trail.route,
+                status: response.status(),
+                grant: trail.grant,
+                cause,
+                outcome,
+                duration: took,
+                store_time,
+                store_attempts,
+            },
+        );
+    };
+    let error = match result {
+        Ok(outcome) => return tell(Level::INFO, outcome.name(), None),
+        Err(error) => error,
+    };
+    let code = response::code(error);
+    let cause = |cause| Some(Cause::Cause(cause));
+    match error {
+        Error::Request(_) | Error::Forbidden(_) | Error::Auth(AuthError::NoAccessToken) => {
+            tell(Level::INFO, code, None);
         }
+        Error::Auth(AuthError::InvalidToken { fault, .. }) => {
+            tell(Level::INFO, code, cause(fault.name()));
+        }
+        Error::Auth(AuthError::NoKeys { kind, .. }) => {
+            tell(Level::WARN, code, Some(Cause::KeySet(kind.name())));
+        }
+        Error::Store(StoreError::Unavailable(why) | StoreError::OutcomeUnknown(why)) => {
+            tell(Level::WARN, code, cause(why));
+        }
+        Error::Store(StoreError::Fault(why)) => tell(Level::ERROR, code, cause(why)),
+        Error::OutOfTime => tell(Level::ERROR, code, cause("the deadline came near")),
+        Error::Panic(message) => tell(Level::ERROR, code, cause(message)),
     }
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }

@@ -86,6 +86,17 @@ impl Associations {
         }
     }
 
+    /// Opens the way to the store, so that the first request need not. A store
+    /// that cannot be reached is told of by the requests that need it.
+    pub async fn reach_store(&self) {
+        if let Err(error) = self.store.reach().await {
+            tracing::debug!(
+                cause = error.to_string(),
+                "the store was not reached ahead of the requests"
+            );
+        }
+    }
+
     /// Ties a cart to customers: to all of them or, on an error, to none.
     pub async fn associate(
         &self,

@@ -364,24 +364,33 @@ fn resource_at(path: &str) -> Option<Resource> {
 
 /// RFC 6750 section 2.1: `Bearer`, in any case, one or more spaces, the token.
 fn bearer_token(header: Header<'_>) -> Presented<'_> {
-    let value = match header {
-        Header::Absent => return Presented::Absent,
-        Header::One(value) => value,
-        Header::Several(_) => return Presented::Malformed,
-    };
-    let (scheme, rest) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
-    let token = rest.trim_start();
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Presented::Absent;
+    fn token(value: &str) -> Option<&str> {
+        let (scheme, rest) = value.trim().split_once(' ')?;
+        let token = rest.trim_start();
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
     }
-    Presented::Token(token.to_owned().into())
+    match header {
+        Header::Absent => Presented::Absent,
+        Header::One(value) => part(value, token).map_or(Presented::Absent, Presented::Token),
+        Header::Several(_) => Presented::Malformed,
+    }
 }
 
 fn customer_token(header: Header<'_>) -> Presented<'_> {
+    fn token(value: &str) -> Option<&str> {
+        Some(value.trim()).filter(|token| !token.is_empty())
+    }
     match header {
         Header::Absent => Presented::Absent,
+        Header::One(value) => part(value, token).map_or(Presented::Malformed, Presented::Token),
         Header::Several(_) => Presented::Malformed,
-        Header::One(token) if token.trim().is_empty() => Presented::Malformed,
-        Header::One(token) => Presented::Token(token.trim().to_owned().into()),
+    }
+}
+
+/// A part of a text, borrowed where the text is.
+fn part<'a>(text: Cow<'a, str>, find: fn(&str) -> Option<&str>) -> Option<Cow<'a, str>> {
+    match text {
+        Cow::Borrowed(text) => find(text).map(Cow::Borrowed),
+        Cow::Owned(text) => find(&text).map(|part| part.to_owned().into()),
     }
 }

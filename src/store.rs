@@ -54,6 +54,13 @@ const MAX_ATTEMPTS: u32 = 8;
 /// others keep adding and removing the very same associations.
 const MAX_ROUNDS: usize = 8;
 
+/// How long the start waits for the store. Lambda gives it ten seconds; but a
+/// store that is this slow is better met by a request, which has its own limit.
+const REACH_LIMIT: Duration = Duration::from_millis(500);
+
+/// The key of no item: neither a cart's id nor a customer's is empty.
+const NO_KEY: &str = "#";
+
 /// The conditions of writes. An item that has expired and that DynamoDB has not
 /// yet removed counts as absent ("Using time to live (TTL)", AWS: removal takes
 /// up to a few days). Each of the two holds where the other does not, whatever is
@@ -148,6 +155,23 @@ impl Store {
             .build();
         let client = Client::from_conf(config);
         Self { client, table }
+    }
+
+    /// Asks for an item that cannot be, once what a first call takes is there:
+    /// a connection with its handshake, credentials, pages of code. It needs no
+    /// other permission than the requests do, and reads nothing.
+    pub async fn reach(&self) -> Result<(), StoreError> {
+        let get = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("id", text(NO_KEY))
+            .send();
+        match tokio::time::timeout(REACH_LIMIT, get).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(StoreError::Unavailable(budget::cause(&error))),
+            Err(late) => Err(StoreError::Unavailable(late.to_string())),
+        }
     }
 
     /// Makes the associations of a cart with customers, all of them or none:

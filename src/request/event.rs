@@ -20,9 +20,20 @@ use super::json::{Pairs, Text, parsed, text};
 
 /// An API Gateway event of payload format 1.0 (REST API) or 2.0 (HTTP API,
 /// function URL), borrowed from its JSON text.
+///
+/// What is asked of it more than once is read once, one level down; the rest
+/// when it is asked for.
+pub(super) struct Event<'a> {
+    fields: Fields<'a>,
+    headers: Pairs<'a>,
+    multi_value_headers: Pairs<'a>,
+    context: RequestContext<'a>,
+    http: Http<'a>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Event<'a> {
+struct Fields<'a> {
     #[serde(borrow)]
     version: Option<&'a RawValue>,
     /// 2.0: `POST /v2/carts/{cartId}/relationships/customers`, or `$default`.
@@ -85,12 +96,20 @@ pub(super) enum Header<'a> {
 impl<'a> Event<'a> {
     /// Reads an event; fails only where the JSON is not an object.
     pub(super) fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json)
+        let fields: Fields<'a> = serde_json::from_str(json)?;
+        let context: RequestContext<'a> = parsed(fields.request_context).unwrap_or_default();
+        Ok(Self {
+            headers: parsed(fields.headers).unwrap_or_default(),
+            multi_value_headers: parsed(fields.multi_value_headers).unwrap_or_default(),
+            http: parsed(context.http).unwrap_or_default(),
+            context,
+            fields,
+        })
     }
 
     /// The payload format: 1.0 where the event does not say, as REST APIs do not.
     pub(super) fn payload_format(&self) -> PayloadFormat {
-        match text(self.version).as_deref() {
+        match text(self.fields.version).as_deref() {
             Some("2.0") => PayloadFormat::V2,
             _ => PayloadFormat::V1,
         }
@@ -101,19 +120,18 @@ impl<'a> Event<'a> {
     /// `cargo lambda watch` sends a field of format 1.0 too, always `GET`: what
     /// format 2.0 has counts first.
     pub(super) fn method(&self) -> Cow<'a, str> {
-        let http: Http<'a> = parsed(self.context().http).unwrap_or_default();
-        text(http.method)
-            .or_else(|| text(self.http_method))
+        text(self.http.method)
+            .or_else(|| text(self.fields.http_method))
             .unwrap_or_default()
     }
 
     /// The template of the route that the gateway matched, if it was told any:
     /// `/v2/carts/{cartId}/relationships/customers`, `/{proxy+}`, …
     pub(super) fn template(&self) -> Option<Cow<'a, str>> {
-        if let Some(resource) = text(self.resource) {
+        if let Some(resource) = text(self.fields.resource) {
             return Some(resource);
         }
-        match text(self.route_key)? {
+        match text(self.fields.route_key)? {
             Cow::Borrowed(key) => key.split_once(' ').map(|(_, path)| path.into()),
             Cow::Owned(key) => key.split_once(' ').map(|(_, path)| path.to_owned().into()),
         }
@@ -121,8 +139,8 @@ impl<'a> Event<'a> {
 
     /// The path of the request, empty where the event has none.
     pub(super) fn path(&self) -> Cow<'a, str> {
-        text(self.raw_path)
-            .or_else(|| text(self.path))
+        text(self.fields.raw_path)
+            .or_else(|| text(self.fields.path))
             .unwrap_or_default()
     }
 
@@ -132,38 +150,43 @@ impl<'a> Event<'a> {
     /// custom domain for certain: "`rawPath` does not provide the API mapping
     /// value" (payload format 2.0).
     pub(super) fn public_path(&self) -> Cow<'a, str> {
-        let context = self.context();
-        let http: Http<'a> = parsed(context.http).unwrap_or_default();
         let path = self.path();
-        text(http.path)
-            .or_else(|| text(context.path))
+        text(self.http.path)
+            .or_else(|| text(self.context.path))
             .filter(|public| !path.ends_with(&**public))
             .unwrap_or(path)
     }
 
     /// The parameters of the query, decoded.
     pub(super) fn query(&self) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
-        if let Some(query) = text(self.raw_query_string) {
+        if let Some(query) = text(self.fields.raw_query_string) {
             return form_urlencoded::parse(query.as_bytes())
                 .into_owned()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect();
         }
-        let query = members(self.multi_value_query_string_parameters);
+        let any = |_: &str| true;
+        let query = members(
+            &parsed(self.fields.multi_value_query_string_parameters).unwrap_or_default(),
+            any,
+        );
         if query.is_empty() {
-            return members(self.query_string_parameters);
+            return members(
+                &parsed(self.fields.query_string_parameters).unwrap_or_default(),
+                any,
+            );
         }
         query
     }
 
     /// The name of the stage, unless it is the unnamed one.
     pub(super) fn stage(&self) -> Option<Cow<'a, str>> {
-        text(self.context().stage).filter(|stage| stage != "$default" && !stage.is_empty())
+        text(self.context.stage).filter(|stage| stage != "$default" && !stage.is_empty())
     }
 
     /// The value that the gateway found in the path, decoded by it.
     pub(super) fn path_parameter(&self, name: &str) -> Option<Cow<'a, str>> {
-        let Pairs(pairs) = parsed(self.path_parameters)?;
+        let Pairs(pairs) = parsed(self.fields.path_parameters)?;
         let (_, value) = pairs.into_iter().find(|(key, _)| key == name)?;
         text(Some(value))
     }
@@ -174,9 +197,13 @@ impl<'a> Event<'a> {
     /// Format 1.0 has each header in `headers` (its last value) and again in
     /// `multiValueHeaders` (all of its values), so the latter is taken first.
     pub(super) fn header(&self, name: &str) -> Header<'a> {
-        let mut values = named(self.multi_value_headers, name);
+        let named = |headers| {
+            let members = members(headers, |key| key.eq_ignore_ascii_case(name));
+            members.into_iter().map(|(_, value)| value).collect()
+        };
+        let mut values: Vec<Cow<'a, str>> = named(&self.multi_value_headers);
         if values.is_empty() {
-            values = named(self.headers, name);
+            values = named(&self.headers);
         }
         match values.len() {
             0 => Header::Absent,
@@ -187,38 +214,29 @@ impl<'a> Event<'a> {
 
     /// The body as the event carries it, and whether that is base64.
     pub(super) fn body(&self) -> (Option<Cow<'a, str>>, bool) {
-        let base64 = parsed(self.is_base64_encoded).unwrap_or(false);
-        (text(self.body), base64)
-    }
-
-    fn context(&self) -> RequestContext<'a> {
-        parsed(self.request_context).unwrap_or_default()
+        let base64 = parsed(self.fields.is_base64_encoded).unwrap_or(false);
+        (text(self.fields.body), base64)
     }
 }
 
-fn named<'a>(headers: Option<&'a RawValue>, name: &str) -> Vec<Cow<'a, str>> {
-    let is_named = |key: &Cow<'_, str>| key.eq_ignore_ascii_case(name);
-    members(headers)
-        .into_iter()
-        .filter(|(key, _)| is_named(key))
-        .map(|(_, value)| value)
-        .collect()
-}
-
-/// The members of an object with a string or an array of strings each, of which
-/// every string is a member.
-fn members<'a>(object: Option<&'a RawValue>) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
-    let Some(Pairs(pairs)) = parsed::<Pairs<'a>>(object) else {
-        return Vec::new();
-    };
+/// The wanted members of an object with a string or an array of strings each, of
+/// which every string is a member.
+fn members<'a>(
+    Pairs(pairs): &Pairs<'a>,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
     let mut members = Vec::new();
-    for (key, value) in pairs {
+    for (key, value) in pairs.iter().filter(|(key, _)| wanted(key)) {
+        if let Some(text) = text(Some(value)) {
+            members.push((key.clone(), text));
+            continue;
+        }
         match parsed::<Vec<Text<'a>>>(Some(value)) {
             Some(texts) => members.extend(texts.into_iter().map(|Text(text)| (key.clone(), text))),
             None if value.get() == "null" => {}
             // A value of no known shape was sent all the same, and must not
             // pass for absent.
-            None => members.push((key, text(Some(value)).unwrap_or_default())),
+            None => members.push((key.clone(), Cow::default())),
         }
     }
     members

@@ -45,6 +45,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
 }
 
 /// The members of a JSON object in their order, none of them lost.
+#[derive(Default)]
 pub(super) struct Pairs<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Pairs<'a> {

@@ -150,7 +150,7 @@ impl Budget {
 /// Not all of it: some of the SDK's errors show the request that they failed
 /// for, and that names carts and customers. A text with a structure in it is
 /// left out.
-fn cause(error: &(dyn Error + 'static)) -> String {
+pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
     let texts: Vec<String> = http::chain(error)
         .map(ToString::to_string)
         .filter(|text| !text.contains('{'))

@@ -77,6 +77,103 @@ async fn a_request_is_one_line_with_the_keys_of_powertools() {
     );
 }
 
+/// The metrics of a line: for each set of dimensions their names, each of which
+/// the line must have, as CloudWatch drops a line without.
+fn metrics(line: &Value) -> Vec<(Vec<String>, Vec<String>)> {
+    let declaration = &line["_aws"];
+    assert!(declaration["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
+    let mut all = Vec::new();
+    for directive in declaration["CloudWatchMetrics"].as_array().unwrap() {
+        assert_eq!(directive["Namespace"], json!("CartAssociations"));
+        let metrics = directive["Metrics"].as_array().unwrap().iter();
+        let names = metrics.map(|metric| {
+            let name = metric["Name"].as_str().unwrap();
+            assert!(line[name].is_number(), "{name}: {line}");
+            format!("{name} {}", metric["Unit"].as_str().unwrap())
+        });
+        let names: Vec<String> = names.collect();
+        for dimensions in directive["Dimensions"].as_array().unwrap() {
+            let dimensions = dimensions.as_array().unwrap().iter().map(|name| {
+                let name = name.as_str().unwrap();
+                assert!(line[name].is_string(), "{name}: {line}");
+                name.to_owned()
+            });
+            all.push((dimensions.collect(), names.clone()));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn the_line_of_a_request_has_its_metrics() {
+    let world = World::new().await;
+    let mut function = Function::start(world.env()).await;
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let answered = |by: &str| {
+        (
+            texts(&["service", by]),
+            texts(&["duration_ms Milliseconds"]),
+        )
+    };
+    let stored = (
+        texts(&["service"]),
+        texts(&["store_ms Milliseconds", "store_attempts Count"]),
+    );
+    for (name, outcome, start, asked_store) in [
+        ("associate-customer-token", "created", "cold", true),
+        ("associate-customer-token", "unchanged", "warm", true),
+        ("bad-body", "invalid_type", "warm", false),
+    ] {
+        function.invoke(&sample(name)).await;
+        let (_, line) = function.line().await;
+        assert_eq!(
+            (&line["outcome"], &line["start"], &line["cold_start"]),
+            (&json!(outcome), &json!(start), &json!(start == "cold"))
+        );
+        let mut expected = vec![answered("outcome"), answered("start")];
+        expected.extend(asked_store.then(|| stored.clone()));
+        assert_eq!(metrics(&line), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_first_request_finds_a_connection_to_the_store() {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let before = (proxy.connections(), proxy.calls());
+    let function = Function::start(world.env()).await;
+    function.ready().await;
+    let since = |now: (usize, usize)| (now.0 - before.0, now.1 - before.1);
+    assert_eq!(since((proxy.connections(), proxy.calls())), (1, 1));
+    let event = sample("associate-client-credentials");
+    assert_eq!(function.invoke(&event).await.status, 200);
+    assert_eq!(since((proxy.connections(), proxy.calls())), (1, 2));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_the_start_does_not_keep_the_function_from_starting() {
+    for fault in [
+        Fault::Refused("AccessDeniedException"),
+        Fault::Failed(500),
+        Fault::Reset,
+        Fault::Hang,
+    ] {
+        let proxy = Proxy::start(engine()).await;
+        let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+        proxy.always(Plan {
+            fault,
+            after_commit: false,
+        });
+        let mut function = Function::start(world.env()).await;
+        function.ready().await;
+        proxy.heal().await;
+        let event = sample("associate-client-credentials");
+        assert_eq!(function.invoke(&event).await.status, 200, "{fault:?}");
+        let (_, line) = function.line().await;
+        assert_eq!(line["message"], json!("request"), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn no_line_has_a_token_a_body_or_an_identifier() {
     let world = World::new().await;
@@ -115,6 +212,7 @@ async fn a_request_is_one_line_too_when_the_store_fails() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     let mut function = Function::start(world.env()).await;
+    function.ready().await;
     let event = sample("associate-client-credentials");
     for fault in [
         Fault::Failed(500),
@@ -252,7 +350,7 @@ async fn a_wrong_log_level_is_told_once_and_info_is_used() {
 }
 
 #[tokio::test]
-async fn a_level_above_info_silences_the_lines_of_requests() {
+async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
     let mut env = World::new().await.env().clone();
     env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "warn".to_owned());
     // A table that is not there is a fault of the set-up, told at ERROR.
@@ -263,6 +361,21 @@ async fn a_level_above_info_silences_the_lines_of_requests() {
         .invoke(&sample("associate-client-credentials"))
         .await;
     answer.refused(500, "internal_error");
+    let (_, metrics) = function.line().await;
+    assert_eq!(metrics["outcome"], json!("invalid_type"), "{metrics}");
+    let members: Vec<&String> = metrics.as_object().unwrap().keys().collect();
+    assert_eq!(
+        members,
+        [
+            "_aws",
+            "duration_ms",
+            "outcome",
+            "service",
+            "start",
+            "store_attempts",
+            "store_ms"
+        ]
+    );
     let (_, line) = function.line().await;
     assert_eq!(
         (&line["level"], &line["status"]),

@@ -51,6 +51,11 @@ impl Function {
         }
     }
 
+    /// Waits until the function has started.
+    pub(crate) async fn ready(&self) {
+        self.api.ready().await;
+    }
+
     /// Invokes the function without a deadline that it could know.
     pub(crate) async fn invoke(&self, event: &Value) -> Answer {
         self.invoke_until(event, 0).await

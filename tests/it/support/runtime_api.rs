@@ -12,7 +12,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::routing::{get, post};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 /// What an invocation ended with.
@@ -30,6 +30,7 @@ pub(crate) struct RuntimeApi {
     pub(crate) address: String,
     invocations: mpsc::UnboundedSender<Invocation>,
     init_errors: mpsc::UnboundedReceiver<Value>,
+    asked: watch::Receiver<bool>,
 }
 
 #[derive(Debug)]
@@ -43,16 +44,19 @@ struct Shared {
     waiting: Mutex<mpsc::UnboundedReceiver<Invocation>>,
     running: Mutex<HashMap<String, oneshot::Sender<Completion>>>,
     init_errors: mpsc::UnboundedSender<Value>,
+    asked: watch::Sender<bool>,
 }
 
 impl RuntimeApi {
     pub(crate) async fn start() -> Self {
         let (invocations, waiting) = mpsc::unbounded_channel();
         let (tell, init_errors) = mpsc::unbounded_channel();
+        let (tell_asked, asked) = watch::channel(false);
         let shared = Arc::new(Shared {
             waiting: Mutex::new(waiting),
             running: Mutex::default(),
             init_errors: tell,
+            asked: tell_asked,
         });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
@@ -70,7 +74,17 @@ impl RuntimeApi {
             address,
             invocations,
             init_errors,
+            asked,
         }
+    }
+
+    /// Waits until the function asks for its first event: it has started.
+    pub(crate) async fn ready(&self) {
+        let mut asked = self.asked.clone();
+        asked
+            .wait_for(|asked| *asked)
+            .await
+            .expect("the server lives");
     }
 
     /// Invokes the function and waits for what it answers.
@@ -92,6 +106,7 @@ impl RuntimeApi {
 }
 
 async fn next(State(shared): State<Arc<Shared>>) -> ([(HeaderName, String); 4], String) {
+    shared.asked.send_replace(true);
     let invocation = shared
         .waiting
         .lock()
