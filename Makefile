@@ -6,7 +6,8 @@ CARGO_LAMBDA_HOME := .local/cargo-lambda-$(CARGO_LAMBDA_VERSION)
 # A cargo-lambda that is installed already comes first.
 export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 
-.PHONY: help run dynamodb token test test-dynamodb-local load check-template cargo-lambda
+.PHONY: help run dynamodb token test test-dynamodb-local load bench bench-quick bench-instructions \
+    bench-instructions-write check-template cargo-lambda
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 DYNAMODB_PORT=8000'
@@ -14,6 +15,9 @@ help:
 	@echo 'make test      check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one'
 	@echo 'make test-dynamodb-local  run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)'
 	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4'
+	@echo 'make bench     measure the function beside its yardsticks and write benches/figures.md; make bench-quick for a look'
+	@echo 'make bench-instructions  compare the instructions of a request with those checked in (valgrind);'
+	@echo '               make bench-instructions-write checks in those of now'
 	@echo 'make check-template  check template.yaml with sam validate and cfn-lint'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
@@ -42,6 +46,18 @@ load: .need-cargo
 	@command -v wrk > /dev/null || { echo 'error: wrk is missing; on Debian, apt-get install wrk' >&2; exit 1; }
 	cargo build --locked --release --bin cart-associations
 	@cargo run --locked --example load
+
+bench bench-quick: .need-cargo
+	cargo build --locked --release --bin cart-associations
+	cd benches/yardsticks && cargo build --locked --release --package plain
+	cd benches/yardsticks && cargo build --locked --profile floor --package nothing
+	@cargo run --locked --profile bench --example bench -- $(if $(filter bench-quick,$@),quick)
+
+# Counting takes no fast benchmark, so this one is built as the tests are.
+bench-instructions bench-instructions-write: .need-cargo
+	@command -v valgrind > /dev/null || { echo 'error: valgrind is missing; on Debian, apt-get install valgrind' >&2; exit 1; }
+	cargo build --locked --release --bin cart-associations
+	@cargo run --locked --example bench -- instructions $(if $(filter %-write,$@),write)
 
 # Python's tools for the template, in a folder of their own.
 SAM_CLI := .local/sam-cli-1.170.0

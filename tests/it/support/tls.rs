@@ -64,6 +64,8 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             let (stream, address) = self.tcp.accept().await.unwrap();
+            // A handshake is several small messages.
+            stream.set_nodelay(true).unwrap();
             // A client that does not believe the certificate goes away.
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);

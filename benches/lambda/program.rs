@@ -1,0 +1,207 @@
+//! The three programs as processes, and what the kernel knows of them.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::Deserialize;
+
+use crate::runtime_api::RuntimeApi;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// The floor: `lambda_http`, and nothing else.
+    Nothing,
+    /// The same job done the usual way.
+    Plain,
+    /// The function.
+    Function,
+}
+
+/// A program that runs. Dropping it ends it.
+pub(crate) struct Running {
+    process: Child,
+    api: RuntimeApi,
+    /// From the call that started it until it asked for an event.
+    pub(crate) start: Duration,
+}
+
+/// What the kernel knows of a process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) resident_kib: u64,
+    pub(crate) peak_kib: u64,
+    pub(crate) processor: Duration,
+}
+
+impl Program {
+    pub(crate) const ALL: [Self; 3] = [Self::Nothing, Self::Plain, Self::Function];
+
+    /// The built program.
+    pub(crate) fn executable(self) -> Result<PathBuf> {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = project.join(match self {
+            Self::Nothing => "benches/yardsticks/target/floor/nothing",
+            Self::Plain => "benches/yardsticks/target/release/plain",
+            Self::Function => concat!("target/release/", env!("CARGO_PKG_NAME")),
+        });
+        ensure!(
+            path.exists(),
+            "{} is not there; `make bench` builds it",
+            path.display()
+        );
+        Ok(path)
+    }
+
+    /// The size that a deployed zip has, which is that of its one file, deflated.
+    pub(crate) fn zipped_bytes(self) -> Result<u64> {
+        let mut gzip = Command::new("gzip")
+            .args(["-9", "--stdout"])
+            .arg(self.executable()?)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("gzip could not be started")?;
+        let output = gzip.stdout.take().context("its output is piped")?;
+        let bytes = std::io::copy(&mut { output }, &mut std::io::sink())?;
+        ensure!(gzip.wait()?.success(), "gzip failed");
+        Ok(bytes)
+    }
+}
+
+impl Running {
+    /// Starts a command with this environment, as Lambda does, on the core that programs have to themselves.
+    pub(crate) async fn start(
+        mut command: Command,
+        environment: &[(&'static str, String)],
+    ) -> Result<Self> {
+        let mut api = RuntimeApi::start().await?;
+        command
+            .env_clear()
+            .env("AWS_LAMBDA_RUNTIME_API", &api.address)
+            .env("AWS_LAMBDA_FUNCTION_NAME", "bench")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let began = Instant::now();
+        let mut process = spawn_pinned(command)?;
+        let mut log = process.stdout.take().context("the log is piped")?;
+        // Lambda reads what a function writes; nobody here wants to know.
+        std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            while log.read(&mut part).is_ok_and(|bytes| bytes > 0) {}
+        });
+        let ready = api.ready().await;
+        let mut running = Self {
+            process,
+            api,
+            start: Duration::ZERO,
+        };
+        running.start = ready? - began;
+        Ok(running)
+    }
+
+    /// Sends an event, checks that it was served, and tells how long that took.
+    pub(crate) async fn invoke(&mut self, event: String) -> Result<Duration> {
+        let (took, answer) = self.api.invoke(event).await?;
+        ensure!(
+            is_success(&answer),
+            "refused: {}",
+            String::from_utf8_lossy(&answer)
+        );
+        Ok(took)
+    }
+
+    /// What it has used so far.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        let id = self.process.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim_end_matches("kB").trim().parse().ok()
+        };
+        // The first field of a task's `schedstat` is its time on a processor in nanoseconds ("Scheduler Statistics",
+        // Linux).
+        let mut nanos = 0;
+        for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
+            let path = task?.path().join("schedstat");
+            let text = std::fs::read_to_string(path)?;
+            let first = text.split(' ').next();
+            nanos += first
+                .and_then(|first| first.parse::<u64>().ok())
+                .context("schedstat has no number")?;
+        }
+        let memory = || Some((kib("VmRSS:")?, kib("VmHWM:")?));
+        let (resident_kib, peak_kib) = memory().context("status has no sizes")?;
+        Ok(Usage {
+            resident_kib,
+            peak_kib,
+            processor: Duration::from_nanos(nanos),
+        })
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn terminate(&mut self) -> Result<()> {
+        let id = i32::try_from(self.process.id())?;
+        let id = rustix::process::Pid::from_raw(id).context("a process has an id")?;
+        rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+        self.process.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Keeps this program, and all threads that it will have, off the core of the programs, where there is another.
+pub(crate) fn leave_one_core() -> Result<()> {
+    let all = sched_getaffinity(None)?;
+    let others = cores(&all).skip(1);
+    let mut own = CpuSet::new();
+    others.for_each(|core| own.set(core));
+    if own.count() > 0 {
+        sched_setaffinity(None, &own)?;
+    }
+    FIRST_CORE.get_or_init(|| cores(&all).next().unwrap_or_default());
+    Ok(())
+}
+
+static FIRST_CORE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+
+fn cores(set: &CpuSet) -> impl Iterator<Item = usize> + '_ {
+    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core))
+}
+
+/// Starts a process from a thread that runs on the one core, so that the process does too.
+fn spawn_pinned(mut command: Command) -> Result<Child> {
+    let spawning = std::thread::spawn(move || {
+        if let Some(core) = FIRST_CORE.get() {
+            let mut one = CpuSet::new();
+            one.set(*core);
+            sched_setaffinity(None, &one)?;
+        }
+        command.spawn()
+    });
+    let child = spawning.join().expect("spawning does not panic");
+    child.context("the program could not be started")
+}
+
+fn is_success(answer: &Bytes) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        status_code: u16,
+    }
+    serde_json::from_slice::<Answer>(answer).is_ok_and(|answer| answer.status_code < 300)
+}

@@ -1,0 +1,318 @@
+//! Measures what takes time and memory. Programs take turns, so that a machine that is slow for a while is so for all.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::callers::{Callers, Tokens};
+use crate::emulator::Emulator;
+use crate::program::{self, Program, Running, Usage};
+use crate::report::{Report, Unit};
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    /// Starts of each program, for each kind of endpoint.
+    starts: usize,
+    /// Turns of warm requests that each program has.
+    turns: usize,
+    /// Requests after which memory is looked at.
+    memory: usize,
+    written: bool,
+}
+
+impl Extent {
+    pub(crate) const FULL: Self = Self {
+        starts: 50,
+        turns: 100,
+        memory: 10_000,
+        written: true,
+    };
+    /// For a look in between: what it shows is printed, and not written down.
+    pub(crate) const QUICK: Self = Self {
+        starts: 15,
+        turns: 20,
+        memory: 1000,
+        written: false,
+    };
+}
+
+/// Warm requests in one turn.
+const TURN: usize = 25;
+
+/// Requests before a process counts as warm.
+const WARM_UP: usize = 200;
+
+/// Prints the table, and writes it down if `extent` says so.
+pub(crate) async fn measure(extent: Extent) -> Result<()> {
+    program::leave_one_core()?;
+    let emulator = Emulator::start().await?;
+    let callers = Callers::new()?;
+    let mut report = Report::begin();
+    starts(extent, &emulator, &callers, &mut report).await?;
+    warm(extent, &emulator, &callers, &mut report).await?;
+    memory(extent, &emulator, &callers, &mut report).await?;
+    sizes(&mut report)?;
+    if extent.written {
+        report.write()?;
+    }
+    Ok(())
+}
+
+/// The times of the starts of one program.
+#[derive(Default)]
+struct Starts {
+    start: Vec<Duration>,
+    first: Vec<Duration>,
+    both: Vec<Duration>,
+}
+
+impl Starts {
+    async fn one(
+        &mut self,
+        program: Program,
+        environment: &[(&'static str, String)],
+        callers: &Callers,
+    ) -> Result<()> {
+        let event = callers.event(Tokens::Seen)?;
+        let mut running = Running::start(Command::new(program.executable()?), environment).await?;
+        let first = running.invoke(event).await?;
+        self.start.push(running.start);
+        self.first.push(first);
+        self.both.push(running.start + first);
+        Ok(())
+    }
+}
+
+async fn starts(
+    extent: Extent,
+    emulator: &Emulator,
+    callers: &Callers,
+    report: &mut Report,
+) -> Result<()> {
+    let http = callers.environment(emulator, &emulator.plain_endpoint)?;
+    let tls = callers.environment(emulator, &emulator.tls_endpoint)?;
+    let (mut over_http, mut over_tls) = (<[Starts; 3]>::default(), <[Starts; 3]>::default());
+    for _ in 0..extent.starts {
+        for (program, starts) in Program::ALL.into_iter().zip(&mut over_http) {
+            starts.one(program, &http, callers).await?;
+        }
+        for (program, starts) in Program::ALL.into_iter().zip(&mut over_tls).skip(1) {
+            starts.one(program, &tls, callers).await?;
+        }
+    }
+    let http = over_http.map(Medians::of);
+    let tls = over_tls.map(Medians::of);
+    let row = |of: fn(&Medians) -> f64, medians: &[Medians; 3]| medians.each_ref().map(of);
+    report
+        .row("http: start → ready", Unit::Millis, row(|m| m.start, &http))
+        .done();
+    report
+        .row("http: first answer", Unit::Millis, row(|m| m.first, &http))
+        .done();
+    report
+        .row(
+            "http: start + first answer",
+            Unit::Millis,
+            row(|m| m.both, &http),
+        )
+        .of_plain(0.6)
+        .of_nothing(1.8)
+        .done();
+    report
+        .row("TLS: start → ready", Unit::Millis, row(|m| m.start, &tls))
+        .done();
+    report
+        .row("TLS: first answer", Unit::Millis, row(|m| m.first, &tls))
+        .of_plain(0.05)
+        .done();
+    report
+        .row(
+            "TLS: start + first answer",
+            Unit::Millis,
+            row(|m| m.both, &tls),
+        )
+        .of_plain(0.15)
+        .done();
+    Ok(())
+}
+
+struct Medians {
+    start: f64,
+    first: f64,
+    both: f64,
+}
+
+impl Medians {
+    fn of(starts: Starts) -> Self {
+        Self {
+            start: median(starts.start),
+            first: median(starts.first),
+            both: median(starts.both),
+        }
+    }
+}
+
+/// A process under warm requests.
+struct Warm {
+    running: Running,
+    tokens: Tokens,
+    times: Vec<Duration>,
+    processor: Duration,
+}
+
+impl Warm {
+    async fn start(
+        program: Program,
+        tokens: Tokens,
+        environment: &[(&'static str, String)],
+        callers: &Callers,
+    ) -> Result<Self> {
+        let command = Command::new(program.executable()?);
+        let mut running = Running::start(command, environment).await?;
+        for _ in 0..WARM_UP {
+            running.invoke(callers.event(tokens)?).await?;
+        }
+        Ok(Self {
+            running,
+            tokens,
+            times: Vec::new(),
+            processor: Duration::ZERO,
+        })
+    }
+
+    async fn turn(&mut self, callers: &Callers) -> Result<()> {
+        let events: Result<Vec<String>> = std::iter::repeat_with(|| callers.event(self.tokens))
+            .take(TURN)
+            .collect();
+        let before = self.running.usage()?;
+        for event in events? {
+            self.times.push(self.running.invoke(event).await?);
+        }
+        self.processor += self.running.usage()?.processor - before.processor;
+        Ok(())
+    }
+
+    fn processor(&self) -> f64 {
+        let requests = u32::try_from(self.times.len()).unwrap_or(u32::MAX);
+        (self.processor / requests).as_secs_f64()
+    }
+}
+
+async fn warm(
+    extent: Extent,
+    emulator: &Emulator,
+    callers: &Callers,
+    report: &mut Report,
+) -> Result<()> {
+    let environment = callers.environment(emulator, &emulator.plain_endpoint)?;
+    let mut all = Vec::new();
+    for (program, tokens) in [
+        (Program::Nothing, Tokens::Seen),
+        (Program::Plain, Tokens::Seen),
+        (Program::Function, Tokens::Seen),
+        (Program::Function, Tokens::NewAccess),
+        (Program::Function, Tokens::New),
+    ] {
+        all.push(Warm::start(program, tokens, &environment, callers).await?);
+    }
+    let before = emulator.items().await?;
+    for _ in 0..extent.turns {
+        for warm in &mut all {
+            warm.turn(callers).await?;
+        }
+    }
+    // All but those of the program that does nothing.
+    let made = emulator.items().await? - before;
+    let expected = (all.len() - 1) * extent.turns * TURN;
+    ensure!(
+        u64::try_from(expected)? == made,
+        "{made} items were made by {expected} requests"
+    );
+    let processor: Vec<f64> = all.iter().map(Warm::processor).collect();
+    let times: Vec<f64> = all.into_iter().map(|warm| median(warm.times)).collect();
+    let of = |figures: &[f64], function: usize| [figures[0], figures[1], figures[function]];
+    for (name, function, goal) in [
+        ("warm: p50, tokens seen before", 2, Some(0.65)),
+        ("warm: p50, new RS256 access token", 3, Some(0.85)),
+        ("warm: p50, two new RS256 tokens", 4, None),
+    ] {
+        report
+            .row(name, Unit::Micros, of(&times, function))
+            .of_plain(goal)
+            .done();
+    }
+    for (name, function, goal) in [
+        ("warm: processor, tokens seen before", 2, Some(0.6)),
+        ("warm: processor, new RS256 access token", 3, None),
+    ] {
+        report
+            .row(name, Unit::Micros, of(&processor, function))
+            .of_plain(goal)
+            .done();
+    }
+    Ok(())
+}
+
+async fn memory(
+    extent: Extent,
+    emulator: &Emulator,
+    callers: &Callers,
+    report: &mut Report,
+) -> Result<()> {
+    let environment = callers.environment(emulator, &emulator.tls_endpoint)?;
+    let mut usages = [[None; 2]; 3];
+    for (program, usages) in Program::ALL.into_iter().zip(&mut usages).skip(1) {
+        let command = Command::new(program.executable()?);
+        let mut running = Running::start(command, &environment).await?;
+        for request in 1..=extent.memory {
+            running.invoke(callers.event(Tokens::Seen)?).await?;
+            if request == extent.memory / 10 {
+                usages[0] = Some(running.usage()?);
+            }
+        }
+        usages[1] = Some(running.usage()?);
+    }
+    let kib = |moment: usize, of: fn(Usage) -> u64| {
+        usages.map(|usages| usages[moment].map_or(f64::NAN, |usage| of(usage) as f64))
+    };
+    let requests = extent.memory;
+    report
+        .row(
+            &format!("TLS: peak memory, {requests} requests"),
+            Unit::Mebibytes,
+            kib(1, |usage| usage.peak_kib),
+        )
+        .of_plain(0.75)
+        .done();
+    for (moment, after) in [requests / 10, requests].into_iter().enumerate() {
+        report
+            .row(
+                &format!("TLS: memory after {after} requests"),
+                Unit::Mebibytes,
+                kib(moment, |usage| usage.resident_kib),
+            )
+            .done();
+    }
+    Ok(())
+}
+
+fn sizes(report: &mut Report) -> Result<()> {
+    let mut bytes = [0.0; 3];
+    for (program, bytes) in Program::ALL.into_iter().zip(&mut bytes) {
+        *bytes = program.zipped_bytes()? as f64;
+    }
+    report
+        .row("zip, for the machine at hand", Unit::Megabytes, bytes)
+        .at_most(3.5e6)
+        .done();
+    Ok(())
+}
+
+/// No number, if there are none.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    let middle = times.get(times.len() / 2);
+    middle.map_or(f64::NAN, Duration::as_secs_f64)
+}
