@@ -68,7 +68,10 @@ impl TrustedRoots {
 
 /// An HTTP/1.1 client with a pool of connections. Clones share the pool.
 #[derive(Clone)]
-pub struct Client(HyperClient<Connector, SdkBody>);
+pub struct Client {
+    connector: Connector,
+    pool: HyperClient<Connector, SdkBody>,
+}
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,13 +119,23 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let client = HyperClient::builder(TokioExecutor::new())
+        Self::with_connector(Connector {
+            https,
+            limit: connect_limit,
+        })
+    }
+
+    /// A client with connections of its own, which trusts the same servers.
+    pub fn with_connect_limit(&self, limit: Duration) -> Self {
+        let https = self.connector.https.clone();
+        Self::with_connector(Connector { https, limit })
+    }
+
+    fn with_connector(connector: Connector) -> Self {
+        let pool = HyperClient::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .build(Connector {
-                https,
-                limit: connect_limit,
-            });
-        Self(client)
+            .build(connector.clone());
+        Self { connector, pool }
     }
 
     /// The client as the SDK takes it. Time limits of the SDK's on connecting
@@ -148,7 +161,7 @@ impl Client {
             )
             .body(SdkBody::empty())
             .map_err(|error| GetError::NoAnswer(error.into()))?;
-        let response = tokio::time::timeout(limit, self.0.request(request))
+        let response = tokio::time::timeout(limit, self.pool.request(request))
             .await
             .map_err(|error| GetError::NoAnswer(error.into()))?
             .map_err(|error| GetError::NoAnswer(error.into()))?;
@@ -176,7 +189,7 @@ impl SdkConnector for Client {
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
             capture.set_connection_retriever(move || metadata(&connection));
         }
-        let response = self.0.request(request);
+        let response = self.pool.request(request);
         HttpConnectorFuture::new(async move {
             // Whatever goes wrong with a connection may go right with another.
             let response = response

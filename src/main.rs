@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 
 use aws_config::BehaviorVersion;
+use aws_config::environment::{
+    EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
+};
 use cart_associations::app::App;
 use cart_associations::clock::Clock;
 use cart_associations::config::{Config, ConfigError};
@@ -10,6 +13,11 @@ use cart_associations::http::Client;
 use cart_associations::store::{self, Store};
 use cart_associations::{auth, init_error, telemetry};
 use lambda_runtime::{Runtime, service_fn};
+
+/// What Lambda gives every function of region and credentials. Where it is all
+/// there, the SDK need not make ready for the other places where it would look
+/// then: that takes as long as the rest of its start.
+const SESSION: [&str; 3] = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -26,14 +34,21 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse_to_start(&error).await,
     };
-    let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(Client::new(&config.trusted_roots, store::CONNECT_TIMEOUT).for_sdk())
-        .load()
-        .await;
+    let http = Client::new(&config.trusted_roots, store::CONNECT_TIMEOUT);
+    let mut sdk = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.for_sdk());
+    if SESSION
+        .iter()
+        .all(|name| lookup(name).is_some_and(|value| !value.is_empty()))
+    {
+        sdk = sdk
+            .region(EnvironmentVariableRegionProvider::new())
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    }
+    let sdk = sdk.load().await;
     if sdk.region().is_none() {
         return refuse_to_start(&ConfigError::one("AWS_REGION is required")).await;
     }
-    let keys = Client::new(&config.trusted_roots, auth::KEYS_CONNECT_TIMEOUT);
+    let keys = http.with_connect_limit(auth::KEYS_CONNECT_TIMEOUT);
     let store = Store::new(&sdk, config.table_name.clone());
     let app = App::new(config, store, &keys, clock);
     app.warm_up().await;

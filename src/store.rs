@@ -16,6 +16,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -149,6 +150,8 @@ impl Store {
             .with_max_backoff(MAX_BACKOFF);
         let config = aws_sdk_dynamodb::config::Builder::from(config)
             .timeout_config(timeouts)
+            // An attempt that stalls ends with its time.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
             .retry_classifier(retry::MoreRetries)
             .retry_partition(retry_partition())

@@ -183,12 +183,15 @@ struct RequestMetrics {
 pub(crate) fn request(level: Level, request: &Request<'_>) {
     const ANSWERED: Directive = Directive {
         namespace: NAMESPACE,
-        dimensions: &[&["service", "outcome"], &["service", "start"]],
+        dimensions: &[
+            &["service", "function_name", "outcome"],
+            &["service", "function_name", "start"],
+        ],
         metrics: &[Metric::millis("duration_ms")],
     };
     const STORED: Directive = Directive {
         namespace: NAMESPACE,
-        dimensions: &[&["service"]],
+        dimensions: &[&["service", "function_name"]],
         metrics: &[Metric::millis("store_ms"), Metric::count("store_attempts")],
     };
     let is_cold = invocation().is_some_and(|invocation| invocation.cold_start);
@@ -224,12 +227,12 @@ pub(crate) fn keys_not_refreshed(key_set: &'static str, cause: &str, age: Option
     }
     const FAILED: Directive = Directive {
         namespace: NAMESPACE,
-        dimensions: &[&["service", "key_set"]],
+        dimensions: &[&["service", "function_name", "key_set"]],
         metrics: &[Metric::count("key_set_failures")],
     };
     const AGED: Directive = Directive {
         namespace: NAMESPACE,
-        dimensions: &[&["service", "key_set"]],
+        dimensions: &[&["service", "function_name", "key_set"]],
         metrics: &[Metric {
             name: "key_set_age_seconds",
             unit: "Seconds",
@@ -324,9 +327,12 @@ fn tell(
         #[serde(rename = "_aws")]
         declaration: Declaration,
     }
+    /// Of the log's own level: Lambda leaves out what is below it, or of none
+    /// ("Log-level filtering", AWS).
     #[derive(Serialize)]
     struct MetricsAlone<'a, M> {
-        service: &'static str,
+        #[serde(flatten)]
+        line: Line<'a>,
         #[serde(flatten)]
         metrics: &'a M,
         #[serde(rename = "_aws")]
@@ -340,9 +346,11 @@ fn tell(
         timestamp: now.millis(),
         cloud_watch_metrics: directives,
     };
-    if output.level < level {
+    if let Some(least) = output.level.into_level()
+        && least < level
+    {
         return write(&MetricsAlone {
-            service: SERVICE,
+            line: output.line(now, least, None),
             metrics,
             declaration,
         });

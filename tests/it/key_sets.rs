@@ -287,7 +287,10 @@ async fn the_built_function_starts_without_keys_and_tells_why() {
     assert_eq!(declared.as_array().unwrap().len(), 1, "there is no age");
     let declared = &declared[0];
     assert_eq!(declared["Namespace"], json!("CartAssociations"));
-    assert_eq!(declared["Dimensions"], json!([["service", "key_set"]]));
+    assert_eq!(
+        declared["Dimensions"],
+        json!([["service", "function_name", "key_set"]])
+    );
     assert_eq!(
         declared["Metrics"],
         json!([{ "Name": "key_set_failures", "Unit": "Count" }])

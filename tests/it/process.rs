@@ -111,12 +111,12 @@ async fn the_line_of_a_request_has_its_metrics() {
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let answered = |by: &str| {
         (
-            texts(&["service", by]),
+            texts(&["service", "function_name", by]),
             texts(&["duration_ms Milliseconds"]),
         )
     };
     let stored = (
-        texts(&["service"]),
+        texts(&["service", "function_name"]),
         texts(&["store_ms Milliseconds", "store_attempts Count"]),
     );
     for (name, outcome, start, asked_store) in [
@@ -369,13 +369,17 @@ async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
         [
             "_aws",
             "duration_ms",
+            "function_name",
+            "level",
             "outcome",
             "service",
             "start",
             "store_attempts",
-            "store_ms"
+            "store_ms",
+            "timestamp"
         ]
     );
+    assert_eq!(metrics["level"], json!("WARN"), "or Lambda drops it");
     let (_, line) = function.line().await;
     assert_eq!(
         (&line["level"], &line["status"]),
