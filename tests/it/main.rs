@@ -17,3 +17,5 @@ mod properties;
 mod races;
 mod seen_tokens;
 mod support;
+mod template;
+mod watching;

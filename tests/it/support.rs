@@ -8,6 +8,8 @@ pub(crate) mod key_server;
 pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod runtime_api;
+pub(crate) mod source;
+pub(crate) mod template;
 pub(crate) mod tls;
 
 #[path = "../../examples/local/table.rs"]

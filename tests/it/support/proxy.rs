@@ -53,6 +53,13 @@ pub(crate) struct Plan {
     pub(crate) after_commit: bool,
 }
 
+/// A call as it came: the operation and what was sent with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    pub(crate) operation: String,
+    pub(crate) body: Value,
+}
+
 /// A running proxy.
 pub(crate) struct Proxy {
     pub(crate) endpoint: String,
@@ -64,6 +71,7 @@ struct Shared {
     client: Client<HttpConnector, Full<bytes::Bytes>>,
     plans: Mutex<Plans>,
     calls: AtomicUsize,
+    recorded: Mutex<Vec<Recorded>>,
     connections: AtomicUsize,
     /// How many connections may yet bring a call to the engine.
     open: AtomicUsize,
@@ -89,6 +97,7 @@ impl Proxy {
             client: Client::builder(TokioExecutor::new()).build_http(),
             plans: Mutex::default(),
             calls: AtomicUsize::new(0),
+            recorded: Mutex::default(),
             connections: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -129,6 +138,11 @@ impl Proxy {
     /// How many calls came.
     pub(crate) fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::SeqCst)
+    }
+
+    /// The calls that came since this was asked last.
+    pub(crate) fn take_recorded(&self) -> Vec<Recorded> {
+        std::mem::take(&mut self.shared.recorded.lock().unwrap())
     }
 
     /// How many connections were opened.
@@ -186,6 +200,7 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
             call = read_call(&mut stream) => call?,
         };
         shared.calls.fetch_add(1, Ordering::SeqCst);
+        shared.record(&target, &body);
         let plan = {
             let mut plans = shared.plans.lock().unwrap();
             plans.next.pop_front().or(plans.always)
@@ -208,6 +223,14 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
 }
 
 impl Shared {
+    fn record(&self, target: &str, body: &[u8]) {
+        let (_, operation) = target.split_once('.').unwrap();
+        self.recorded.lock().unwrap().push(Recorded {
+            operation: operation.to_owned(),
+            body: serde_json::from_slice(body).unwrap(),
+        });
+    }
+
     async fn forward(&self, target: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
         const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
             Credential=test/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";

@@ -1,0 +1,472 @@
+//! The template against the code: what it declares is what the code uses, in
+//! both directions. Both are parsed.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use cart_associations::config::Config;
+use serde_json::{Value, json};
+
+use crate::support::call::Call;
+use crate::support::proxy::{Proxy, Recorded};
+use crate::support::source::Source;
+use crate::support::template::Template;
+use crate::support::{RON, World, engine, environment};
+
+/// The methods that HTTP knows, and that an API could declare.
+const METHODS: [&str; 8] = [
+    "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "ANY",
+];
+
+/// Read by every SDK where the service's own is not set. The template offers
+/// the service's own.
+const ENDPOINT_OF_ALL_SERVICES: &str = "AWS_ENDPOINT_URL";
+
+fn strings<const N: usize>(strings: [&str; N]) -> BTreeSet<String> {
+    strings.map(str::to_owned).into()
+}
+
+/// The text, or all texts of the list.
+fn texts(value: &Value) -> BTreeSet<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    match value {
+        Value::Array(values) => values.iter().map(text).collect(),
+        value => [text(value)].into(),
+    }
+}
+
+fn declared_routes(template: &Template) -> BTreeSet<String> {
+    let routes = template.of_type("AWS::ApiGatewayV2::Route");
+    let keys = routes.iter().map(|(_, route)| route["RouteKey"].as_str());
+    keys.map(|key| key.unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_api_has_the_routes_of_the_function_and_nothing_else() {
+    let template = Template::read();
+    let declared = declared_routes(&template);
+    let in_code = Source::read().texts_of_method("Routed", "name");
+    assert_eq!(declared, in_code);
+
+    let world = World::new().await;
+    let paths: BTreeSet<&str> = declared
+        .iter()
+        .map(|route| route.split_once(' ').unwrap().1)
+        .collect();
+    for path in paths {
+        for method in METHODS {
+            let route = format!("{method} {path}");
+            let event = json!({
+                "version": "2.0",
+                "routeKey": route,
+                "rawPath": path.replace(['{', '}'], ""),
+                "pathParameters": { "cartId": "cart-1", "customerId": RON },
+                "requestContext": { "http": { "method": method } },
+            });
+            let answer = Call::event(world.app(), event).send().await;
+            // Without a token, a route that is there goes no further.
+            let expected = if declared.contains(&route) { 401 } else { 405 };
+            assert_eq!(answer.status, expected, "{route}");
+        }
+    }
+}
+
+#[test]
+fn every_route_ends_in_the_alias_that_new_versions_take_over() {
+    let template = Template::read();
+    for (name, route) in template.of_type("AWS::ApiGatewayV2::Route") {
+        assert_eq!(
+            route["Target"], "integrations/${ApiIntegration}",
+            "{name}: {route}"
+        );
+        assert_eq!(route["ApiId"], "Api", "{name}");
+    }
+    let integrations = template.of_type("AWS::ApiGatewayV2::Integration");
+    let [(name, integration)] = integrations.as_slice() else {
+        panic!("{integrations:?}");
+    };
+    assert_eq!(*name, "ApiIntegration");
+    assert_eq!(integration["IntegrationType"], "AWS_PROXY");
+    assert_eq!(integration["PayloadFormatVersion"], "2.0");
+    assert_eq!(integration["IntegrationUri"], "Function.Alias");
+    let functions = template.of_type("AWS::Serverless::Function");
+    let [(name, function)] = functions.as_slice() else {
+        panic!("{functions:?}");
+    };
+    // A route that SAM made of an event would not be among those above.
+    assert_eq!(
+        (*name, &function["Events"], &function["FunctionUrlConfig"]),
+        ("Function", &Value::Null, &Value::Null)
+    );
+    assert!(function["Timeout"].as_u64().unwrap() < 30);
+}
+
+#[test]
+fn browsers_may_use_the_routes_and_send_the_headers_that_are_read() {
+    let template = Template::read();
+    let cors = &template.properties("Api")["CorsConfiguration"];
+    let methods = declared_routes(&template)
+        .iter()
+        .map(|route| route.split_once(' ').unwrap().0.to_owned())
+        .collect();
+    assert_eq!(texts(&cors["AllowMethods"]), methods);
+    assert_eq!(
+        cors["AllowOrigins"],
+        json!([
+            "HasAllowedOrigins",
+            "AllowedOrigins",
+            ["https://none.invalid"]
+        ])
+    );
+    let read = Source::read()
+        .only(|path| path.starts_with("request"))
+        .findings()
+        .headers;
+    assert!(read.contains("x-moltin-customer-token"), "{read:?}");
+    let allowed = texts(&cors["AllowHeaders"]);
+    assert!(allowed.is_superset(&read), "{allowed:?}, {read:?}");
+    let exposed = texts(&cors["ExposeHeaders"]);
+    let written = Source::read()
+        .only(|path| path == "response.rs")
+        .findings()
+        .texts;
+    for name in exposed.iter().filter(|name| *name != "apigw-requestid") {
+        assert!(written.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn the_environment_is_what_the_function_reads_and_nothing_else() {
+    let env = environment(&[]);
+    let asked = RefCell::new(BTreeSet::new());
+    Config::from_lookup(|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        env.get(name).cloned()
+    })
+    .unwrap();
+    let findings = Source::read().findings();
+    // That of `main.rs`, from which all others are read.
+    assert_eq!(findings.other_variables, 1);
+    let mut read = asked.into_inner();
+    read.extend(findings.variables);
+
+    let template = Template::read();
+    let function = template.properties("Function");
+    assert!(read.remove("AWS_LAMBDA_LOG_LEVEL"));
+    assert_eq!(function["LoggingConfig"]["LogFormat"], "JSON");
+    assert_eq!(function["LoggingConfig"]["ApplicationLogLevel"], "LogLevel");
+    // Lambda's own.
+    read.retain(|name| !name.starts_with("AWS_LAMBDA_"));
+    assert!(read.remove(ENDPOINT_OF_ALL_SERVICES));
+
+    let declared = function["Environment"]["Variables"].as_object().unwrap();
+    assert_eq!(read, declared.keys().cloned().collect());
+}
+
+#[test]
+fn a_wrong_parameter_ends_the_deployment_before_it_begins() {
+    let template = Template::read();
+    let interface = &template.section("Metadata")["AWS::CloudFormation::Interface"];
+    let grouped: Vec<&str> = interface["ParameterGroups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|group| group["Parameters"].as_array().unwrap())
+        .map(|name| name.as_str().unwrap())
+        .collect();
+    let parameters = template.section("Parameters");
+    assert_eq!(grouped.len(), parameters.len());
+    for (name, parameter) in parameters {
+        assert!(grouped.contains(&name.as_str()), "{name} is in no group");
+        assert!(
+            interface["ParameterLabels"][name]["default"].is_string(),
+            "{name} has no label"
+        );
+        let bounded = match parameter["Type"].as_str().unwrap() {
+            "Number" => ["AllowedValues", "MaxValue"],
+            _ => ["AllowedValues", "AllowedPattern"],
+        };
+        assert!(
+            bounded.iter().any(|bound| !parameter[bound].is_null()),
+            "{name} may be anything"
+        );
+    }
+}
+
+/// Every operation of the store, and each kind of action of a transaction.
+async fn recorded(lifetime: Option<&str>) -> Vec<Recorded> {
+    let proxy = Proxy::start(engine()).await;
+    let mut variables = vec![("AWS_ENDPOINT_URL_DYNAMODB", proxy.endpoint.as_str())];
+    variables.extend(lifetime.map(|days| ("ASSOCIATION_LIFETIME_DAYS", days)));
+    let world = World::with(&variables).await;
+    // Those that made the table.
+    proxy.take_recorded();
+
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    world.associate("cart-1", &[RON]).send().await.unchanged();
+    let others = ["hermione", "harry"];
+    world
+        .associate("cart-1", &others)
+        .send()
+        .await
+        .created(&others);
+    let mixed = [RON, "luna"];
+    world
+        .associate("cart-1", &mixed)
+        .send()
+        .await
+        .created(&mixed);
+    for path in [
+        "/v2/carts/cart-1/relationships/customers?page[limit]=1",
+        "/v2/customers/ron/relationships/carts?page[limit]=1",
+    ] {
+        world.associate("cart-2", &[RON]).send().await;
+        let mut next = Some(path.to_owned());
+        while let Some(path) = next {
+            let answer = world.get(&path).back_end().send().await;
+            let kind = if path.contains("/customers?") {
+                "customer"
+            } else {
+                "cart"
+            };
+            next = answer.listed(kind).1;
+        }
+    }
+    let own = world.get("/v2/carts/cart-1/relationships/customers");
+    own.customer(RON).send().await.listed("customer");
+    world.dissociate("cart-1", &[RON]).send().await.unchanged();
+    world.dissociate("cart-1", &others).send().await.unchanged();
+    proxy.take_recorded()
+}
+
+/// What a transaction is made of: the kind of each action, and its parts.
+fn actions(call: &Recorded) -> Vec<(String, Value)> {
+    let Some(items) = call.body["TransactItems"].as_array() else {
+        return vec![(call.operation.clone(), call.body.clone())];
+    };
+    items
+        .iter()
+        .flat_map(|item| item.as_object().unwrap())
+        .map(|(kind, parts)| (kind.clone(), parts.clone()))
+        .collect()
+}
+
+/// The action of IAM that an operation, or an action of a transaction, needs.
+fn permission(kind: &str) -> String {
+    match kind {
+        "Put" | "Update" | "Delete" | "Get" => format!("dynamodb:{kind}Item"),
+        "ConditionCheck" => "dynamodb:ConditionCheckItem".to_owned(),
+        operation => format!("dynamodb:{operation}"),
+    }
+}
+
+#[tokio::test]
+async fn the_function_may_do_what_it_does_and_nothing_else() {
+    let mut needed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for lifetime in [None, Some("30")] {
+        for call in recorded(lifetime).await {
+            for (kind, parts) in actions(&call) {
+                let resource = match parts["IndexName"].as_str() {
+                    Some(index) => format!("${{AssociationsTable.Arn}}/index/{index}"),
+                    None => "AssociationsTable.Arn".to_owned(),
+                };
+                needed
+                    .entry(resource)
+                    .or_default()
+                    .insert(permission(&kind));
+            }
+        }
+    }
+
+    let template = Template::read();
+    let role = template.properties("FunctionRole");
+    assert_eq!(template.properties("Function")["Role"], "FunctionRole.Arn");
+    assert_eq!(role["ManagedPolicyArns"], Value::Null);
+    let mut allowed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut others = BTreeMap::new();
+    for policy in role["Policies"].as_array().unwrap() {
+        let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
+        // A statement under a condition stands in a list: `!If [Condition, …]`.
+        let statements = statements.iter().flat_map(|statement| match statement {
+            Value::Array(choice) => choice.iter().filter(|one| one.is_object()).collect(),
+            statement => vec![statement],
+        });
+        for statement in statements {
+            assert_eq!(statement["Effect"], "Allow");
+            let actions = texts(&statement["Action"]);
+            assert!(
+                !actions.iter().any(|action| action.contains('*')),
+                "{actions:?}"
+            );
+            for resource in texts(&statement["Resource"]) {
+                if actions.iter().all(|action| action.starts_with("dynamodb:")) {
+                    allowed.entry(resource).or_default().extend(actions.clone());
+                } else {
+                    others.insert(resource, actions.clone());
+                }
+            }
+        }
+    }
+    assert_eq!(allowed, needed);
+    let expected = BTreeMap::from([
+        ("TableKeyArn".to_owned(), strings(["kms:Decrypt"])),
+        (
+            "FunctionLogGroup.Arn".to_owned(),
+            strings(["logs:CreateLogStream", "logs:PutLogEvents"]),
+        ),
+        (
+            "*".to_owned(),
+            strings(["xray:PutTelemetryRecords", "xray:PutTraceSegments"]),
+        ),
+    ]);
+    assert_eq!(others, expected);
+}
+
+/// An operation that is in the code and not among those recorded would slip
+/// past the test above.
+#[tokio::test]
+async fn every_operation_in_the_code_is_seen_by_these_tests() {
+    let mut seen = BTreeSet::new();
+    let mut kinds = BTreeSet::new();
+    for lifetime in [None, Some("30")] {
+        for call in recorded(lifetime).await {
+            if call.operation == "TransactWriteItems" {
+                kinds.extend(actions(&call).into_iter().map(|(kind, _)| kind));
+            }
+            seen.insert(call.operation);
+        }
+    }
+    let store = Source::store().findings();
+    assert_eq!(seen, store.operations());
+    // Nor is the client handed to anybody who would call it elsewhere.
+    assert_eq!(store.other_client_uses, 0);
+    let of_transactions = ["ConditionCheck", "Delete", "Get", "Put", "Update"];
+    let built = store.builders.iter().filter_map(|path| {
+        let name = path.strip_prefix("types::")?;
+        of_transactions.contains(&name).then(|| name.to_owned())
+    });
+    assert_eq!(kinds, built.collect());
+
+    for path in &Source::beside_the_store().findings().sdk_paths {
+        assert!(
+            path.starts_with("config::"),
+            "{path} is for the store alone"
+        );
+    }
+}
+
+fn key_names(schema: &Value) -> BTreeSet<String> {
+    let keys = schema["KeySchema"].as_array().unwrap().iter();
+    keys.map(|key| key["AttributeName"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn names(object: &Value) -> BTreeSet<String> {
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+#[tokio::test]
+async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_other() {
+    let plain = recorded(None).await;
+    let expiring = recorded(Some("30")).await;
+    let items = |calls: &[Recorded]| {
+        let all = calls.iter().flat_map(actions);
+        let items: Vec<Value> = all
+            .filter_map(|(_, parts)| parts.get("Item").cloned())
+            .collect();
+        assert!(!items.is_empty());
+        items
+    };
+    let template = Template::read();
+    let table = template.properties("AssociationsTable");
+
+    let mut keys = BTreeSet::new();
+    let mut queries: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (_, parts) in plain.iter().chain(&expiring).flat_map(actions) {
+        if let Some(key) = parts.get("Key") {
+            keys.insert(names(key));
+        }
+        if let Some(index) = parts["IndexName"].as_str() {
+            let condition = parts["KeyConditionExpression"].as_str().unwrap();
+            let words = condition.split(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c));
+            let attributes =
+                words.filter(|word| !word.is_empty() && !word.starts_with(':') && *word != "AND");
+            let index = queries.entry(index.to_owned()).or_default();
+            index.extend(attributes.map(str::to_owned));
+        }
+    }
+    assert_eq!(keys, [key_names(table)].into());
+    let indexes = table["GlobalSecondaryIndexes"].as_array().unwrap();
+    let declared: BTreeMap<String, BTreeSet<String>> = indexes
+        .iter()
+        .map(|index| {
+            let name = index["IndexName"].as_str().unwrap().to_owned();
+            (name, key_names(index))
+        })
+        .collect();
+    assert_eq!(queries, declared);
+
+    let key_attributes: BTreeSet<String> = declared
+        .into_values()
+        .flatten()
+        .chain(key_names(table))
+        .collect();
+    let mut defined = BTreeSet::new();
+    for attribute in table["AttributeDefinitions"].as_array().unwrap() {
+        let name = attribute["AttributeName"].as_str().unwrap();
+        let kind = attribute["AttributeType"].as_str().unwrap();
+        for item in items(&plain) {
+            assert_eq!(names(&item[name]), strings([kind]), "{name}");
+        }
+        defined.insert(name.to_owned());
+    }
+    assert_eq!(defined, key_attributes);
+
+    let written = names(&items(&plain)[0]);
+    let with_expiry = names(&items(&expiring)[0]);
+    let ttl = &table["TimeToLiveSpecification"];
+    let added: Vec<&String> = with_expiry.difference(&written).collect();
+    assert_eq!(added, [ttl["AttributeName"].as_str().unwrap()]);
+    assert_eq!(ttl["Enabled"], true);
+
+    // What the lists read of an item, each of them all of it.
+    let mut read = Source::store().findings_of_function("is_live").texts;
+    let lists = Source::read().only(|path| path == "store/lists.rs");
+    read.extend(lists.findings().texts);
+    read.retain(|text| with_expiry.contains(text));
+    for index in indexes {
+        let projection = &index["Projection"];
+        assert_eq!(projection["ProjectionType"], "INCLUDE");
+        let mut projected = texts(&projection["NonKeyAttributes"]);
+        assert!(projected.is_disjoint(&key_names(index)));
+        projected.extend(key_names(index));
+        assert_eq!(projected, read, "{index}");
+    }
+}
+
+#[test]
+fn the_table_outlives_mistakes() {
+    let template = Template::read();
+    let resource = &template.section("Resources")["AssociationsTable"];
+    assert_eq!(resource["DeletionPolicy"], "Retain");
+    assert_eq!(resource["UpdateReplacePolicy"], "Retain");
+    let table = &resource["Properties"];
+    assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+    assert_eq!(
+        table["DeletionProtectionEnabled"],
+        json!(["IsProd", true, false])
+    );
+    assert_eq!(
+        template.section("Conditions")["IsProd"],
+        json!(["Stage", "prod"])
+    );
+    assert_eq!(
+        table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+        true
+    );
+    assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+}
