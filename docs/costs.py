@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""The arithmetic of costs.md: `python3 docs/costs.py` writes its tables anew, with `--check` it only says whether they
+are up to date. Every assumption is here, once."""
+
+import pathlib
+import sys
+
+SECONDS_A_MONTH = 730 * 3600
+GB = 2**30
+
+# Assumed of the function. BILLED_MS is a guess until a deployed function has been measured.
+BILLED_MS = 8
+MEMORY_MB = 256
+LOG_BYTES = 750  # the function's line with its metrics
+ACCESS_LOG_BYTES = 420  # the gateway's line
+LOG_EVENT_OVERHEAD = 26  # CloudWatch adds it to each line
+LOG_COMPRESSED = 0.15  # of what is kept
+RETENTION_MONTHS = 1  # 30 days
+ANSWER_BYTES = 600  # with its headers
+OWN_METRICS = 20  # outcomes that occur, cold and warm, the store's two, the key sets' four
+
+# What callers do, in parts of all requests. Storefronts and back ends often ask for the same twice.
+MIX = {
+    "POST, new": 0.25,
+    "POST, repeated": 0.25,
+    "DELETE": 0.10,
+    "GET of a list": 0.40,
+}
+
+# Sizes: of names and values in UTF-8; ids are UUIDs (36), times have 24 characters. An index copies what it is told to
+# and the table's key.
+UUID, TIME = 36, 24
+ATTRIBUTES = {
+    "id": UUID + 1 + UUID,
+    "cart_id": UUID,
+    "customer_id": UUID,
+    "associated_at": TIME,
+    "associated_by": UUID,
+    "write_id": UUID,
+}
+IN_INDEX = ["id", "cart_id", "customer_id", "associated_at"]
+ITEM_OVERHEAD = 100  # DynamoDB counts so much for storage, of each item and each item of an index
+
+
+def size(names):
+    return sum(len(name) + ATTRIBUTES[name] for name in names)
+
+
+ITEM = size(ATTRIBUTES)
+INDEX_ITEM = size(IN_INDEX)
+
+
+def write_units(size_bytes):
+    return -(-size_bytes // 1024)
+
+
+def read_units(count, consistent=False):
+    units = -(-count * INDEX_ITEM // 4096)
+    return units if consistent else units / 2
+
+
+TABLE_WRITE, INDEX_WRITES = write_units(ITEM), 2 * write_units(INDEX_ITEM)
+# (write units, read units) of one request.
+UNITS = {
+    "POST, new": (TABLE_WRITE + INDEX_WRITES, 0),
+    "POST, repeated": (TABLE_WRITE, 0),
+    "POST, repeated, with a lifetime": (TABLE_WRITE + TABLE_WRITE + INDEX_WRITES, 0),
+    "POST of 100, all new": (100 * (2 * TABLE_WRITE + INDEX_WRITES), 0),
+    "POST of 100, repeated": (100 * 2 * TABLE_WRITE, 0),
+    "DELETE": (TABLE_WRITE + INDEX_WRITES, 0),
+    "DELETE of what is not there": (TABLE_WRITE, 0),
+    "GET of a list": (0, read_units(3)),
+    "GET of a list, a page of 25": (0, read_units(27)),
+    "GET of a list, a page of 100": (0, read_units(102)),
+    "GET of a cart's customers, by one of them": (0, read_units(3) + 1),
+}
+
+# List prices in us-east-1, in dollars; sources in costs.md.
+PER_MILLION_WRITE_UNITS = 0.625
+PER_MILLION_READ_UNITS = 0.125
+PER_MILLION_INVOCATIONS = 0.20
+PER_GB_SECOND = 0.0000133334  # arm64
+PER_GB_STORED = 0.25 + 0.20  # table, point-in-time recovery
+PER_LOG_GB_KEPT = 0.03
+PER_METRIC, PER_ALARM_METRIC, PER_DASHBOARD = 0.30, 0.10, 3.00
+ALARM_METRICS = 22
+PER_MILLION_TRACES = 5.00
+GATEWAY = [(300e6, 1.00e-6), (float("inf"), 0.90e-6)]
+LOGS = [(10 * 1024, 0.50), (20 * 1024, 0.25), (20 * 1024, 0.10), (float("inf"), 0.05)]
+TRANSFER = [(100, 0), (10 * 1024, 0.09), (40 * 1024, 0.085), (float("inf"), 0.07)]
+
+
+def tiered(amount, tiers):
+    cost = 0
+    for width, price in tiers:
+        part = min(amount, width)
+        cost += part * price
+        amount -= part
+    return cost
+
+
+def bill(rate):
+    requests = rate * SECONDS_A_MONTH
+    millions = requests / 1e6
+    writes = sum(part * UNITS[name][0] for name, part in MIX.items())
+    reads = sum(part * UNITS[name][1] for name, part in MIX.items())
+    log_gb = requests * (LOG_BYTES + LOG_EVENT_OVERHEAD) / GB
+    access_gb = requests * (ACCESS_LOG_BYTES + LOG_EVENT_OVERHEAD) / GB
+    # One a second and one in twenty of the others.
+    traces = (min(rate, 1) + 0.05 * max(rate - 1, 0)) * SECONDS_A_MONTH
+    added = (MIX["POST, new"] - MIX["DELETE"]) * requests
+    return {
+        "API Gateway, requests": tiered(requests, GATEWAY),
+        "API Gateway, data out": tiered(requests * ANSWER_BYTES / GB, TRANSFER),
+        "Lambda, invocations": millions * PER_MILLION_INVOCATIONS,
+        "Lambda, duration": requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
+        "DynamoDB, write units": millions * writes * PER_MILLION_WRITE_UNITS,
+        "DynamoDB, read units": millions * reads * PER_MILLION_READ_UNITS,
+        "DynamoDB, what a month adds": added * stored() / GB * PER_GB_STORED,
+        "Logs of the function": tiered(log_gb, LOGS),
+        "Logs of the gateway": tiered(access_gb, LOGS),
+        "Logs, kept": (log_gb + access_gb) * LOG_COMPRESSED * RETENTION_MONTHS * PER_LOG_GB_KEPT,
+        "Traces (X-Ray)": traces / 1e6 * PER_MILLION_TRACES,
+        "Metrics, alarms, dashboard": OWN_METRICS * PER_METRIC
+        + ALARM_METRICS * PER_ALARM_METRIC
+        + PER_DASHBOARD,
+    }
+
+
+def stored():
+    return ITEM + ITEM_OVERHEAD + 2 * (INDEX_ITEM + ITEM_OVERHEAD)
+
+
+def tables():
+    rates = [1, 100, 10_000]
+    bills = [bill(rate) for rate in rates]
+    lines = ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |"]
+    lines.append("| --- |" + " ---: |" * len(rates))
+    for name in bills[0]:
+        lines.append(f"| {name} | " + " | ".join(f"{b[name]:,.2f}" for b in bills) + " |")
+    totals = [sum(b.values()) for b in bills]
+    lines.append("| **together** | " + " | ".join(f"**{total:,.0f}**" for total in totals) + " |")
+    per_million = [t / (r * SECONDS_A_MONTH / 1e6) for t, r in zip(totals, rates)]
+    lines.append("| a million requests | " + " | ".join(f"{cost:,.2f}" for cost in per_million) + " |")
+    yield "bill", lines
+
+    lines = ["| request | write units | read units |", "| --- | ---: | ---: |"]
+    lines += [f"| {name} | {writes:g} | {reads:g} |" for name, (writes, reads) in UNITS.items()]
+    yield "units", lines
+
+    mix = ", ".join(f"{part:.0%} {name}" for name, part in MIX.items())
+    yield "assumed", [
+        f"- Requests: {mix}; lists are short (3 carts).",
+        f"- The function: {BILLED_MS} ms billed at {MEMORY_MB} MB on arm64, a guess until a deployed one is measured.",
+        f"- Logs: {LOG_BYTES} bytes a request by the function, {ACCESS_LOG_BYTES} by the gateway, kept for 30 days.",
+        f"- An association takes {ITEM} bytes in the table and {INDEX_ITEM} in each index, {stored()} with all that"
+        f" DynamoDB counts for storage: {1e6 * stored() / GB:.2f} GB a million.",
+    ]
+
+
+def main():
+    page = pathlib.Path(__file__).with_name("costs.md")
+    old = text = page.read_text()
+    for name, lines in tables():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, rest = text.split(begin)
+        _, after = rest.split(end)
+        text = before + begin + "\n".join([*lines, end]) + after
+    if sys.argv[1:] == ["--check"]:
+        if text != old:
+            sys.exit("error: docs/costs.md is not what docs/costs.py computes; run python3 docs/costs.py")
+    else:
+        page.write_text(text)
+
+
+main()
