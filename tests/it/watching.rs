@@ -15,12 +15,15 @@ const NAMESPACE: &str = "CartAssociations";
 
 /// The function's own metrics, each with each of its sets of dimensions.
 const OWN: [(&str, &[&str]); 6] = [
-    ("duration_ms", &["outcome", "service"]),
-    ("duration_ms", &["service", "start"]),
-    ("key_set_age_seconds", &["key_set", "service"]),
-    ("key_set_failures", &["key_set", "service"]),
-    ("store_attempts", &["service"]),
-    ("store_ms", &["service"]),
+    ("duration_ms", &["function_name", "outcome", "service"]),
+    ("duration_ms", &["function_name", "service", "start"]),
+    (
+        "key_set_age_seconds",
+        &["function_name", "key_set", "service"],
+    ),
+    ("key_set_failures", &["function_name", "key_set", "service"]),
+    ("store_attempts", &["function_name", "service"]),
+    ("store_ms", &["function_name", "service"]),
 ];
 
 /// Those of AWS that are used, as its documentation lists them.
@@ -137,7 +140,7 @@ impl Metric {
                 "start" => ["cold", "warm"].contains(&value),
                 "outcome" | "key_set" => texts_of_code.contains(value),
                 "ApiId" => value == "Api",
-                "FunctionName" => value == "Function",
+                "function_name" | "FunctionName" => value == "Function",
                 "Resource" => value == "Function:live",
                 "ExecutedVersion" => value == "Function.Version.Version",
                 "TableName" => value == "AssociationsTable",
