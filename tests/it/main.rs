@@ -12,6 +12,7 @@ mod hostile_tokens;
 mod json_api;
 mod key_sets;
 mod lists;
+mod openapi;
 mod process;
 mod properties;
 mod races;

@@ -3,6 +3,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod call;
+pub(crate) mod description;
 pub(crate) mod function;
 pub(crate) mod key_server;
 pub(crate) mod proxy;

@@ -5,7 +5,7 @@ use lambda_http::{Context, LambdaEvent};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::{access_token, customer_token};
+use super::{access_token, customer_token, description};
 
 /// The id that the Runtime API gives the invocation.
 pub(crate) const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
@@ -120,8 +120,13 @@ impl<'w> Call<'w> {
         self
     }
 
+    /// Sends the event and reads the answer, which must be as the API is
+    /// described.
     pub(crate) async fn send(self) -> Answer {
-        Answer::read(&self.respond().await)
+        let event = self.event.to_string();
+        let answer = Answer::read(&self.respond().await);
+        description::hold(&event, &answer);
+        answer
     }
 
     /// Sends the event and returns what the gateway would get.

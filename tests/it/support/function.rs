@@ -9,6 +9,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 use super::answer::Answer;
+use super::description;
 use super::runtime_api::{Completion, RuntimeApi};
 
 /// A running function.
@@ -63,8 +64,13 @@ impl Function {
 
     /// Invokes the function with a deadline, in milliseconds since the epoch.
     pub(crate) async fn invoke_until(&self, event: &Value, deadline_millis: u64) -> Answer {
-        match self.api.invoke(&event.to_string(), deadline_millis).await {
-            Completion::Response(response) => Answer::read(&response),
+        let event = event.to_string();
+        match self.api.invoke(&event, deadline_millis).await {
+            Completion::Response(response) => {
+                let answer = Answer::read(&response);
+                description::hold(&event, &answer);
+                answer
+            }
             Completion::Error(error) => panic!("the invocation failed: {error}"),
         }
     }

@@ -1,0 +1,690 @@
+//! `docs/openapi.yaml` and `docs/errors.md` say what the code does: all of it, and
+//! nothing else. Where either moves alone, a test here fails.
+//!
+//! What the code can say is read from its source (`src/response.rs`,
+//! `src/request.rs`). That it does say it is tried for each operation, status and
+//! code of the document. That it says nothing else is checked of each answer in
+//! all integration tests, see `support/description.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use cart_associations::cursor::MAX_CURSOR_LENGTH;
+use cart_associations::ids::MAX_ID_LENGTH;
+use cart_associations::request::{MAX_BODY_BYTES, MAX_FAULTS, MAX_LIMIT, MAX_MEMBERS};
+use lambda_http::http::StatusCode;
+use serde_json::{Value, json};
+use syn::Token;
+use syn::punctuated::Punctuated;
+use syn::visit::Visit;
+
+use crate::events::sample;
+use crate::support::call::Call;
+use crate::support::description::{
+    OTHER, answers, codes, document, object, operations, resolved, strings,
+};
+use crate::support::proxy::{Fault, Plan, Proxy};
+use crate::support::{RON, World, engine, linkage};
+
+const RESPONSE: &str = include_str!("../../src/response.rs");
+const REQUEST: &str = include_str!("../../src/request.rs");
+const ERRORS: &str = include_str!("../../docs/errors.md");
+const README: &str = include_str!("../../README.md");
+
+/// What `src/response.rs` can put into an answer.
+#[derive(Default)]
+struct Source {
+    /// Every status that it names.
+    statuses: BTreeSet<u64>,
+    /// The status and the code of each problem.
+    problems: BTreeSet<(u64, String)>,
+    /// The first string of each tuple: codes and headers among them.
+    firsts: BTreeSet<String>,
+    /// The members of each document and of its parts, and whether each is always
+    /// there.
+    documents: BTreeMap<String, BTreeMap<String, bool>>,
+    /// Of the function that is read: the statuses of problems whose code comes
+    /// from a variable, and the codes that it may have.
+    pending: (BTreeSet<u64>, BTreeSet<String>),
+}
+
+impl Source {
+    fn read() -> Self {
+        let mut source = Self::default();
+        source.visit_file(&syn::parse_file(RESPONSE).unwrap());
+        source
+    }
+}
+
+impl<'ast> Visit<'ast> for Source {
+    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
+        syn::visit::visit_item_fn(self, function);
+        let (statuses, codes) = std::mem::take(&mut self.pending);
+        if !statuses.is_empty() {
+            assert_eq!(statuses.len(), 1, "{}", function.sig.ident);
+            assert!(!codes.is_empty(), "{}", function.sig.ident);
+            for status in statuses {
+                let problems = codes.iter().map(|code| (status, code.clone()));
+                self.problems.extend(problems);
+            }
+        }
+    }
+
+    fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
+        syn::visit::visit_expr_call(self, call);
+        if !matches!(&*call.func, syn::Expr::Path(function) if function.path.is_ident("problem")) {
+            return;
+        }
+        let syn::Expr::Path(status) = &call.args[0] else {
+            panic!("the status of a problem is not read here")
+        };
+        let status = status_named(&status.path).expect("a problem has a status");
+        match &call.args[1] {
+            syn::Expr::Lit(code) => {
+                self.problems.insert((status, literal(&code.lit).unwrap()));
+            }
+            syn::Expr::Path(code) if code.path.is_ident("code") => {
+                self.pending.0.insert(status);
+            }
+            _ => panic!("the code of a problem is not read here"),
+        }
+    }
+
+    fn visit_expr_tuple(&mut self, tuple: &'ast syn::ExprTuple) {
+        syn::visit::visit_expr_tuple(self, tuple);
+        let Some(syn::Expr::Lit(first)) = tuple.elems.first() else {
+            return;
+        };
+        let Some(first) = literal(&first.lit) else {
+            return;
+        };
+        if tuple.elems.len() == 3 {
+            self.pending.1.insert(first.clone());
+        }
+        self.firsts.insert(first);
+    }
+
+    /// The macros that take expressions, such as `vec!`.
+    fn visit_macro(&mut self, macro_call: &'ast syn::Macro) {
+        let expressions =
+            macro_call.parse_body_with(Punctuated::<syn::Expr, Token![,]>::parse_terminated);
+        for expression in expressions.into_iter().flatten() {
+            // Lives as long as the process, as the file would have to.
+            self.visit_expr(Box::leak(Box::new(expression)));
+        }
+    }
+
+    /// A problem is made by `problem` alone, so that none is overlooked above.
+    fn visit_expr_struct(&mut self, made: &'ast syn::ExprStruct) {
+        syn::visit::visit_expr_struct(self, made);
+        if made.path.is_ident("Problem") {
+            let code = made
+                .fields
+                .iter()
+                .find(|field| matches!(&field.member, syn::Member::Named(name) if name == "code"));
+            assert!(
+                matches!(code, Some(code) if code.colon_token.is_none()),
+                "a problem is made elsewhere"
+            );
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        syn::visit::visit_path(self, path);
+        self.statuses.extend(status_named(path));
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        if is_serialized(&item.attrs) {
+            let members = item.fields.iter().map(|field| {
+                let name = field.ident.as_ref().unwrap().to_string();
+                let name = renamed(&field.attrs).unwrap_or(name);
+                let name = name.trim_start_matches("r#").to_owned();
+                let optional =
+                    matches!(&field.ty, syn::Type::Path(path) if path.path.segments[0].ident == "Option");
+                (name, !optional)
+            });
+            let members = members.collect();
+            self.documents.insert(item.ident.to_string(), members);
+        }
+    }
+
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        if is_serialized(&item.attrs) {
+            let members = item.variants.iter();
+            let members = members.map(|variant| (variant.ident.to_string().to_lowercase(), false));
+            self.documents
+                .insert(item.ident.to_string(), members.collect());
+        }
+    }
+}
+
+/// `StatusCode::NOT_FOUND`, for instance.
+fn status_named(path: &syn::Path) -> Option<u64> {
+    let names: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
+    let [kind, name] = &names[..] else {
+        return None;
+    };
+    if kind != "StatusCode" {
+        return None;
+    }
+    let status = (100..600).find(|status| {
+        let reason = StatusCode::from_u16(*status).unwrap().canonical_reason();
+        reason.is_some_and(|reason| reason.to_uppercase().replace(' ', "_") == *name)
+    });
+    Some(
+        status
+            .unwrap_or_else(|| panic!("{name} is not known here"))
+            .into(),
+    )
+}
+
+fn literal(literal: &syn::Lit) -> Option<String> {
+    match literal {
+        syn::Lit::Str(text) => Some(text.value()),
+        _ => None,
+    }
+}
+
+fn is_serialized(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let mut serialize = false;
+        if attribute.path().is_ident("derive") {
+            attribute
+                .parse_nested_meta(|derived| {
+                    serialize |= derived.path.segments.last().unwrap().ident == "Serialize";
+                    Ok(())
+                })
+                .unwrap();
+        }
+        serialize
+    })
+}
+
+/// The name that `#[serde(rename = "…")]` gives a member.
+fn renamed(attributes: &[syn::Attribute]) -> Option<String> {
+    let mut renamed = None;
+    for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
+        attribute
+            .parse_nested_meta(|setting| {
+                if let Ok(value) = setting.value() {
+                    let value: syn::LitStr = value.parse()?;
+                    if setting.path.is_ident("rename") {
+                        renamed = Some(value.value());
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+    renamed
+}
+
+#[test]
+fn the_routes_are_the_codes() {
+    /// The strings in a method that is called `name`.
+    #[derive(Default)]
+    struct Names(BTreeSet<String>);
+
+    impl<'ast> Visit<'ast> for Names {
+        fn visit_impl_item_fn(&mut self, method: &'ast syn::ImplItemFn) {
+            if method.sig.ident == "name" {
+                syn::visit::visit_impl_item_fn(self, method);
+            }
+        }
+
+        /// A comment is an attribute with a string.
+        fn visit_attribute(&mut self, _: &'ast syn::Attribute) {}
+
+        fn visit_lit_str(&mut self, text: &'ast syn::LitStr) {
+            self.0.insert(text.value());
+        }
+    }
+
+    let mut names = Names::default();
+    for item in &syn::parse_file(REQUEST).unwrap().items {
+        if let syn::Item::Impl(methods) = item {
+            names.visit_item_impl(methods);
+        }
+    }
+    let described: BTreeSet<String> = operations().into_keys().collect();
+    assert_eq!(names.0, described);
+}
+
+#[test]
+fn the_statuses_and_the_error_codes_are_the_codes() {
+    let source = Source::read();
+    let mut statuses = BTreeSet::new();
+    let mut problems = BTreeSet::new();
+    for (_, status, answer) in answers() {
+        statuses.insert(status);
+        problems.extend(
+            codes(answer)
+                .into_iter()
+                .map(|code| (status, code.to_owned())),
+        );
+    }
+    assert_eq!(source.statuses, statuses);
+    assert_eq!(source.problems, problems);
+
+    let listed = strings(&document()["components"]["schemas"]["ErrorCode"]["enum"]);
+    let in_code: BTreeSet<&str> = problems.iter().map(|(_, code)| &**code).collect();
+    assert_eq!(listed, in_code);
+}
+
+#[test]
+fn the_headers_are_the_codes() {
+    let source = Source::read();
+    let codes: BTreeSet<&String> = source.problems.iter().map(|(_, code)| code).collect();
+    let mut in_code = source.firsts.clone();
+    in_code.retain(|first| !codes.contains(first));
+    let mut described: BTreeSet<String> = answers()
+        .into_iter()
+        .filter_map(|(_, _, answer)| answer.get("headers"))
+        .flat_map(|headers| object(headers).keys())
+        .map(|name| name.to_lowercase())
+        .collect();
+    // OpenAPI describes it by the media types of a body.
+    described.insert("content-type".to_owned());
+    assert_eq!(in_code, described);
+}
+
+#[test]
+fn the_documents_are_the_codes() {
+    /// What in the code makes the document that a schema describes.
+    const MADE_BY: [(&str, &str); 13] = [
+        ("LinkageDocument", "LinkageDocument"),
+        ("CustomerIdentifier", "Linkage"),
+        ("CustomerList", "ListDocument"),
+        ("CartList", "ListDocument"),
+        ("ListedCustomer", "ListMember"),
+        ("ListedCart", "ListMember"),
+        ("MemberMeta", "MemberMeta"),
+        ("PageLinks", "PageLinks"),
+        ("ListMeta", "ListMeta"),
+        ("PageMeta", "PageMeta"),
+        ("ErrorDocument", "ErrorDocument"),
+        ("Error", "ErrorObject"),
+        ("ErrorLinks", "Links"),
+    ];
+    let in_code = Source::read().documents;
+    let schemas = object(&document()["components"]["schemas"]);
+    let members = |schema: &Value| -> BTreeMap<String, bool> {
+        let required = schema.get("required").map(strings).unwrap_or_default();
+        let names = object(&schema["properties"]).keys();
+        names
+            .map(|name| (name.clone(), required.contains(&**name)))
+            .collect()
+    };
+    let mut made_by: BTreeMap<&str, &str> = MADE_BY.into();
+    made_by.insert("ErrorSource", "Source");
+    for (schema, maker) in &made_by {
+        assert_eq!(members(&schemas[*schema]), in_code[*maker], "{schema}");
+    }
+
+    let objects = schemas
+        .iter()
+        .filter(|(_, schema)| schema["type"] == json!("object"));
+    let mut described: BTreeSet<&str> = objects.map(|(name, _)| &**name).collect();
+    // The one that is read and not written.
+    assert!(described.remove("LinkageRequest"));
+    assert_eq!(described, made_by.keys().copied().collect());
+    let makers: BTreeSet<&str> = in_code.keys().map(String::as_str).collect();
+    assert_eq!(makers, made_by.into_values().collect());
+}
+
+#[test]
+fn the_limits_are_the_codes() {
+    let document = document();
+    let number = |pointer: &str| {
+        let number = document.pointer(pointer).and_then(Value::as_u64);
+        usize::try_from(number.expect(pointer)).unwrap()
+    };
+    let schemas = "/components/schemas";
+    for (pointer, limit) in [
+        (format!("{schemas}/Id/maxLength"), MAX_ID_LENGTH),
+        (
+            format!("{schemas}/LinkageDocument/properties/data/maxItems"),
+            MAX_MEMBERS,
+        ),
+        (
+            format!("{schemas}/CustomerList/properties/data/maxItems"),
+            MAX_LIMIT,
+        ),
+        (
+            format!("{schemas}/CartList/properties/data/maxItems"),
+            MAX_LIMIT,
+        ),
+        (
+            format!("{schemas}/PageMeta/properties/limit/maximum"),
+            MAX_LIMIT,
+        ),
+        (
+            format!("{schemas}/ErrorDocument/properties/errors/maxItems"),
+            MAX_FAULTS,
+        ),
+        (
+            "/components/parameters/PageLimit/schema/maximum".to_owned(),
+            MAX_LIMIT,
+        ),
+        (
+            "/components/parameters/PageAfter/schema/maxLength".to_owned(),
+            MAX_CURSOR_LENGTH,
+        ),
+    ] {
+        assert_eq!(number(&pointer), limit, "{pointer}");
+    }
+    let body = &document["components"]["requestBodies"]["Linkage"]["description"];
+    for limit in [
+        format!("{} KiB", MAX_BODY_BYTES / 1024),
+        format!("{MAX_MEMBERS} different"),
+    ] {
+        assert!(body.as_str().unwrap().contains(&limit), "{limit}");
+    }
+}
+
+#[test]
+fn each_answer_has_both_media_types_or_none_and_tells_its_codes_to_people() {
+    for (operation, status, answer) in answers() {
+        let context = format!("{operation} {status}");
+        if status == 204 {
+            assert!(answer.get("content").is_none(), "{context}");
+        } else {
+            let media_types: BTreeSet<&str> = object(&answer["content"])
+                .keys()
+                .map(String::as_str)
+                .collect();
+            let both = ["application/json", "application/vnd.api+json"].into();
+            assert_eq!(media_types, both, "{context}");
+        }
+        let told = answer["description"].as_str().unwrap();
+        for code in codes(answer) {
+            assert!(told.contains(&format!("`{code}`")), "{context}: {code}");
+        }
+        assert_eq!(codes(answer).is_empty(), status < 400, "{context}");
+    }
+}
+
+#[test]
+fn an_operation_says_which_tokens_it_wants() {
+    let both = json!({ "accessToken": [], "customerToken": [] });
+    let one = json!({ "accessToken": [] });
+    for (name, operation) in operations() {
+        let expected = if name == "GET /v2/carts" {
+            json!([both])
+        } else {
+            json!([one, both])
+        };
+        assert_eq!(operation["security"], expected, "{name}");
+    }
+}
+
+#[test]
+fn the_examples_are_those_of_the_samples_and_of_the_seed() {
+    let event = sample("associate-client-credentials");
+    let components = &document()["components"];
+    let body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
+    assert_eq!(components["examples"]["Linkage"]["value"], body);
+    let cart = &components["parameters"]["CartId"]["example"];
+    assert_eq!(*cart, event["pathParameters"]["cartId"]);
+    // The customer of the seed, and of the samples.
+    let customer = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+    assert_eq!(body, linkage(&[customer]));
+    assert_eq!(
+        components["parameters"]["CustomerId"]["example"],
+        json!(customer)
+    );
+}
+
+/// Where a cause of each answer lies: in the request, or in the world around the
+/// function.
+struct Worlds {
+    sound: World,
+    without_table: World,
+    throttled: World,
+    silent: World,
+    without_keys: World,
+}
+
+impl Worlds {
+    async fn new() -> Self {
+        let sound = World::new().await;
+        let behind = async |fault| {
+            let proxy = Proxy::start(engine()).await;
+            proxy.always(Plan {
+                fault,
+                after_commit: false,
+            });
+            let endpoint = proxy.endpoint.clone();
+            World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)], &sound).await
+        };
+        Self {
+            without_table: World::on(&[("TABLE_NAME", "no-such-table")], &sound).await,
+            throttled: behind(Fault::Refused("ThrottlingException")).await,
+            silent: behind(Fault::Hang).await,
+            // Nobody listens at this port of this machine.
+            without_keys: World::on(&[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")], &sound)
+                .await,
+            sound,
+        }
+    }
+
+    fn of(&self, code: &str) -> &World {
+        match code {
+            "internal_error" => &self.without_table,
+            "store_unavailable" => &self.throttled,
+            "outcome_unknown" => &self.silent,
+            "keys_unavailable" => &self.without_keys,
+            _ => &self.sound,
+        }
+    }
+}
+
+/// A request of this operation that succeeds in a sound world, of this cart (and
+/// with this query, for a list).
+fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Call<'w> {
+    let (method, path) = operation.split_once(' ').unwrap();
+    let path = path.replace("{cartId}", cart).replace("{customerId}", cart);
+    let call = Call::new(world.app(), method, &format!("{path}{query}"));
+    match (method, &*path) {
+        ("GET", "/v2/carts") => call.customer(RON),
+        ("GET", _) => call.back_end(),
+        _ => call.back_end().body(linkage(&[RON])),
+    }
+}
+
+/// A request that is answered with this code.
+fn refused<'w>(worlds: &'w Worlds, operation: &str, code: &str) -> Call<'w> {
+    let world = worlds.of(code);
+    let good = request(world, operation, RON, "");
+    let queried = |query| request(world, operation, RON, query);
+    let member = |member: Value| json!({ "data": [member] });
+    let many: Vec<String> = (0..=MAX_MEMBERS).map(|id| format!("c{id}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    match code {
+        "access_token_required" => good.without_header("authorization"),
+        "invalid_access_token" => good.bearer("x"),
+        "invalid_customer_token" => good.customer_token(""),
+        "customer_token_required" => good
+            .without_header("x-moltin-customer-token")
+            .grant("implicit"),
+        "other_customer" | "not_on_cart" => good.customer("hermione"),
+        "invalid_id" => request(world, operation, "a b", ""),
+        "invalid_page_limit" => queried("?page[limit]=0"),
+        "invalid_page_cursor" => queried("?page[after]=x"),
+        "unknown_page_parameter" => queried("?page[size]=1"),
+        "unsupported_parameter" => queried("?sort=id"),
+        "not_acceptable" => good.header("accept", "application/vnd.api+json;a=b"),
+        "unsupported_media_type" => good.header("content-type", "text/plain"),
+        "body_too_large" => good.text(&"x".repeat(MAX_BODY_BYTES + 1)),
+        "body_required" => good.text(""),
+        "invalid_encoding" => good.base64("/w=="),
+        "invalid_json" => good.text("{"),
+        "invalid_document" => good.text("[]"),
+        "data_required" => good.text("{}"),
+        "invalid_data" => good.body(json!({ "data": {} })),
+        "data_empty" => good.body(linkage(&[])),
+        "too_many_members" => good.body(linkage(&many)),
+        "invalid_member" => good.body(member(json!(7))),
+        "type_required" => good.body(member(json!({ "id": RON }))),
+        "invalid_type" => good.body(member(json!({ "type": "cart", "id": RON }))),
+        "id_required" => good.body(member(json!({ "type": "customer" }))),
+        "outcome_unknown" => good.deadline(in_a_second()),
+        "internal_error" | "store_unavailable" | "keys_unavailable" => good,
+        other => panic!("how does {operation} come to {other}?"),
+    }
+}
+
+fn in_a_second() -> u64 {
+    let then = SystemTime::now() + Duration::from_secs(1);
+    let since = then.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// Every answer that the document has, the function has: what is described is not
+/// made up.
+#[tokio::test]
+async fn each_answer_that_is_described_can_be_had() {
+    let worlds = Worlds::new().await;
+    let world = &worlds.sound;
+    // What people are told with each code.
+    let mut told: BTreeMap<String, Vec<(Value, Value)>> = BTreeMap::new();
+    for (operation, status, answer) in answers() {
+        if operation == OTHER {
+            continue;
+        }
+        for code in codes(answer) {
+            let answer = refused(&worlds, &operation, code).send().await;
+            answer.refused(status, code);
+            told.entry(code.to_owned()).or_default().push((
+                answer.errors("title")[0].clone(),
+                answer.errors("detail")[0].clone(),
+            ));
+        }
+        let plain = |cart| request(world, &operation, cart, "");
+        let prefer = |cart| plain(cart).header("prefer", "return=representation");
+        let answer = match (status, operation.split_once(' ').unwrap().0) {
+            (200, "GET" | "POST") => plain("new").send().await,
+            (200, "DELETE") => prefer("new").send().await,
+            (204, "DELETE") => plain("gone").send().await,
+            (204, "POST") => {
+                plain("again").send().await.created(&[RON]);
+                plain("again").send().await
+            }
+            (status, _) => {
+                assert!(status >= 400, "how does {operation} come to {status}?");
+                continue;
+            }
+        };
+        assert_eq!(answer.status, status, "{operation}: {answer:?}");
+    }
+
+    let member = world.associate("cart-1", &["a b"]).send().await;
+    told.entry("invalid_id".to_owned()).or_default().push((
+        member.errors("title")[0].clone(),
+        member.errors("detail")[0].clone(),
+    ));
+    for (name, example) in object(&document()["components"]["examples"]) {
+        for error in example["value"]["errors"].as_array().into_iter().flatten() {
+            let code = error["code"].as_str().unwrap();
+            let text = (error["title"].clone(), error["detail"].clone());
+            assert!(told[code].contains(&text), "{name}: {code}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_answers_that_belong_to_no_operation_can_be_had() {
+    let world = World::new().await;
+    for (path, item) in object(&document()["paths"]) {
+        let path = path.replace("{cartId}", RON).replace("{customerId}", RON);
+        let answer = Call::new(world.app(), "PATCH", &path).send().await;
+        answer.refused(405, "method_not_allowed");
+        let allowed: BTreeSet<String> = answer
+            .header("allow")
+            .unwrap()
+            .split(", ")
+            .map(str::to_lowercase)
+            .collect();
+        let mut described: BTreeSet<String> = object(item).keys().cloned().collect();
+        described.remove("parameters");
+        assert_eq!(allowed, described, "{path}");
+
+        let answer = world.get(&format!("{path}/more")).send().await;
+        answer.refused(404, "route_not_found");
+    }
+    let answer = Call::event(world.app(), Value::Null).send().await;
+    answer.refused(400, "unreadable_event");
+}
+
+#[tokio::test]
+async fn a_parameter_is_described_as_it_is_read() {
+    let world = World::new().await;
+    let list = |query: &str| request(&world, "GET /v2/carts", RON, query).send();
+    let schema = &document()["components"]["parameters"]["PageLimit"]["schema"];
+    let answer = list("").await;
+    assert_eq!(
+        answer.document()["meta"]["page"]["limit"],
+        schema["default"]
+    );
+    for (limit, status) in [
+        (schema["minimum"].as_u64().unwrap(), 200),
+        (schema["minimum"].as_u64().unwrap() - 1, 400),
+        (schema["maximum"].as_u64().unwrap(), 200),
+        (schema["maximum"].as_u64().unwrap() + 1, 400),
+    ] {
+        let answer = list(&format!("?page[limit]={limit}")).await;
+        assert_eq!(answer.status, status, "{limit}");
+    }
+
+    // A cursor of the list, as short as one can be.
+    world.associate("a", &[RON]).send().await.created(&[RON]);
+    world.associate("b", &[RON]).send().await.created(&[RON]);
+    let (_, next) = list("?page[limit]=1").await.listed("cart");
+    let next = next.unwrap();
+    let (_, cursor) = next.rsplit_once('=').unwrap();
+    let schema = resolved(&document()["components"]["parameters"]["PageAfter"])["schema"].clone();
+    assert!(jsonschema::is_valid(&schema, &json!(cursor)), "{cursor}");
+}
+
+/// Each code has a section of its own, whose anchor is the code: that is where
+/// `links.about` leads.
+#[test]
+fn each_code_is_explained_to_callers() {
+    let problems = Source::read().problems;
+    let mut explained = BTreeSet::new();
+    for chapter in ERRORS.split("\n## ").skip(1) {
+        let (title, _) = chapter.split_once('\n').unwrap();
+        for section in chapter.split("\n### ").skip(1) {
+            let (code, text) = section.split_once('\n').unwrap();
+            let status = problems.iter().find(|(_, known)| known == code);
+            let (status, _) = status.unwrap_or_else(|| panic!("{code} is no code"));
+            assert!(title.contains(&status.to_string()), "{code} under {title}");
+            let (cause, advice) = text.split_once("\n- **Do:** ").expect(code);
+            assert!(!cause.trim().is_empty(), "{code}");
+            let (_, again) = advice.split_once("\n- **Send again:** ").expect(code);
+            assert_eq!(again.starts_with("as it is"), *status >= 500, "{code}");
+            assert!(explained.insert(code), "{code} twice");
+        }
+    }
+    let codes: BTreeSet<&str> = problems.iter().map(|(_, code)| &**code).collect();
+    assert_eq!(explained, codes);
+}
+
+#[test]
+fn the_readme_lists_each_code_under_its_status() {
+    let rows = README.lines().filter_map(|line| {
+        let (statuses, codes) = line.strip_prefix("| ")?.split_once(" | ")?;
+        statuses
+            .starts_with(['4', '5'])
+            .then_some((statuses, codes))
+    });
+    let rows: Vec<(&str, &str)> = rows.collect();
+    for (status, code) in Source::read().problems {
+        let row = rows
+            .iter()
+            .find(|(statuses, _)| statuses.contains(&status.to_string()));
+        let (_, codes) = row.unwrap_or_else(|| panic!("{status} has no row"));
+        assert!(codes.contains(&format!("`{code}`")), "{code}");
+    }
+}
