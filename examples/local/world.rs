@@ -1,6 +1,6 @@
 //! What the function needs around it: a database with its table, keys, and the environment that names them.
 //!
-//! All of it is kept in the git-ignored folder `.local`, so that data and keys survive a restart.
+//! All of it is kept in a folder, the git-ignored `.local`, so that data and keys survive a restart.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -24,7 +24,15 @@ const TABLE_NAME: &str = "cart-associations";
 const REGION: &str = "local";
 
 /// The customer of the samples in `events/`.
-const SAMPLE_CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+pub(crate) const SAMPLE_CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+
+/// The folder in which all is kept.
+pub(crate) fn folder() -> Result<PathBuf> {
+    let folder = Path::new(PROJECT).join(".local");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("{} could not be made", folder.display()))?;
+    Ok(folder)
+}
 
 /// The two authorities whose tokens the function is told to trust. Neither exists but here.
 pub(crate) struct Authorities {
@@ -33,9 +41,8 @@ pub(crate) struct Authorities {
 }
 
 impl Authorities {
-    /// Those of this project; their keys are made when there are none.
-    pub(crate) fn kept() -> Result<Self> {
-        let folder = folder()?;
+    /// Those whose keys are in this folder; they are made when there are none.
+    pub(crate) fn kept_in(folder: &Path) -> Result<Self> {
         let key = |name: &str, algorithm| {
             SigningKey::kept_at(&folder.join(name).with_extension("p8"), name, algorithm)
         };
@@ -54,15 +61,17 @@ impl Authorities {
     }
 }
 
-/// The file with the function's environment, as `cargo lambda watch --env-file` wants it.
-pub(crate) fn env_file() -> Result<PathBuf> {
-    Ok(folder()?.join("env"))
-}
+/// What the function is told: `AWS_…` and its own settings.
+pub(crate) type Environment = Vec<(&'static str, String)>;
 
-/// Writes [`env_file`] for a database at `port`.
-pub(crate) fn write_env_file(authorities: &Authorities, port: u16) -> Result<()> {
+/// The function's environment, for a database at `dynamodb` and errors that are explained at `errors`.
+pub(crate) fn environment(
+    authorities: &Authorities,
+    dynamodb: u16,
+    errors: Option<String>,
+) -> Result<Environment> {
     let Authorities { access, customer } = authorities;
-    let variables = [
+    let mut variables = vec![
         ("TABLE_NAME", TABLE_NAME.to_owned()),
         ("ACCESS_TOKEN_JWKS", access.key.jwks()?),
         ("ACCESS_TOKEN_ISSUER", access.issuer.clone()),
@@ -70,22 +79,30 @@ pub(crate) fn write_env_file(authorities: &Authorities, port: u16) -> Result<()>
         ("CUSTOMER_TOKEN_JWKS", customer.key.jwks()?),
         ("CUSTOMER_TOKEN_ISSUER", customer.issuer.clone()),
         ("CUSTOMER_TOKEN_AUDIENCE", customer.audience.clone()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint(port)),
+        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint(dynamodb)),
         ("AWS_REGION", REGION.to_owned()),
         ("AWS_ACCESS_KEY_ID", "local".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
     ];
+    variables.extend(errors.map(|url| ("ERROR_DOCS_URL", url)));
+    Ok(variables)
+}
+
+/// Writes an environment to a file as `cargo lambda watch --env-file` wants it.
+pub(crate) fn write_env_file(folder: &Path, environment: &Environment) -> Result<PathBuf> {
     let mut text = String::from("# Written anew by `make run` and `make dynamodb`.\n");
-    for (name, value) in variables {
+    for (name, value) in environment {
         // cargo-lambda and every shell take what is in single quotes as it is; JSON without quotes is refused.
         writeln!(text, "{name}='{value}'")?;
     }
-    let path = env_file()?;
-    std::fs::write(&path, text).with_context(|| format!("{} could not be written", path.display()))
+    let path = folder.join("env");
+    std::fs::write(&path, text)
+        .with_context(|| format!("{} could not be written", path.display()))?;
+    Ok(path)
 }
 
-/// Writes the samples of `events/` with tokens in them to [`folder`]`/events`, for `cargo lambda invoke`.
-pub(crate) fn write_events(authorities: &Authorities) -> Result<()> {
+/// Writes the samples of `events/` with tokens in them to `events/` in this folder, for `cargo lambda invoke`.
+pub(crate) fn write_events(folder: &Path, authorities: &Authorities) -> Result<()> {
     let Authorities { access, customer } = authorities;
     let tokens = [
         (
@@ -98,7 +115,7 @@ pub(crate) fn write_events(authorities: &Authorities) -> Result<()> {
         ),
         ("CUSTOMER_TOKEN", customer.customer_token(SAMPLE_CUSTOMER)?),
     ];
-    let filled = folder()?.join("events");
+    let filled = folder.join("events");
     std::fs::create_dir_all(&filled)?;
     for sample in std::fs::read_dir(Path::new(PROJECT).join("events"))? {
         let sample = sample?;
@@ -111,18 +128,21 @@ pub(crate) fn write_events(authorities: &Authorities) -> Result<()> {
     Ok(())
 }
 
-/// Starts the embedded database at `port` of this machine alone, with the table in it. It runs until the program ends.
-pub(crate) async fn start_dynamodb(port: u16) -> Result<()> {
+/// Starts the embedded database at `port` of this machine alone, or at a free one where it is 0, with the table in it.
+/// It runs until the program ends. Returns the port.
+pub(crate) async fn start_dynamodb(folder: &Path, port: u16) -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .with_context(|| {
             format!("DynamoDB cannot have port {port} (choose another with DYNAMODB_PORT=…)")
         })?;
-    let file = folder()?.join("dynamodb.sqlite");
+    let port = listener.local_addr()?.port();
+    let file = folder.join("dynamodb.sqlite");
     let database = dynoxide::Database::new(&file.to_string_lossy())
         .map_err(|error| anyhow!("{} could not be opened: {error}", file.display()))?;
     tokio::spawn(dynoxide::server::serve_on(listener, database));
-    table::create(&client(port), TABLE_NAME).await
+    table::create(&client(port), TABLE_NAME).await?;
+    Ok(port)
 }
 
 fn client(port: u16) -> Client {
@@ -139,11 +159,4 @@ fn client(port: u16) -> Client {
 
 fn endpoint(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
-}
-
-fn folder() -> Result<PathBuf> {
-    let folder = Path::new(PROJECT).join(".local");
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("{} could not be made", folder.display()))?;
-    Ok(folder)
 }
