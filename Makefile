@@ -9,9 +9,10 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions bench-instructions-write
 .PHONY: check-template build deploy check-dependencies check-msrv sbom cargo-lambda
+.PHONY: check-api test-api test-page test-clients
 
 help:
-	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 DYNAMODB_PORT=8000'
+	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000'
 	@echo 'make dynamodb  start the database alone and write .local/env, for a cargo lambda watch of your own'
 	@echo 'make test      check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one'
 	@echo 'make test-dynamodb-local  run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)'
@@ -25,6 +26,10 @@ help:
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
 	@echo 'make sbom      write the bill of materials of the function, CycloneDX, to target/sbom.json'
+	@echo 'make check-api  lint docs/openapi.yaml'
+	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
+	@echo 'make test-page  try the page of make run in a browser (chromium, chromium-driver)'
+	@echo 'make test-clients  run the clients in README.md (curl, Node)'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
 
@@ -141,6 +146,42 @@ sbom: .need-cargo $(CARGO_CYCLONEDX)/bin/cargo-cyclonedx
 	'$(CARGO_CYCLONEDX)/bin/cargo-cyclonedx' cyclonedx --format json --spec-version 1.5 \
 	    --target aarch64-unknown-linux-gnu --override-filename sbom
 	@mv sbom.json target/sbom.json && echo target/sbom.json
+
+REDOCLY := .local/redocly-2.77.0
+
+check-api: $(REDOCLY)/node_modules/.bin/redocly
+	REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+	    '$(REDOCLY)/node_modules/.bin/redocly' lint --config docs/redocly.yaml docs/openapi.yaml
+
+$(REDOCLY)/node_modules/.bin/redocly:
+	npm install --silent --no-audit --no-fund --no-save --prefix '$(REDOCLY)' @redocly/cli@2.77.0
+
+# A world of its own for a command. The function and this program are built at once, as the tests are, so that what they
+# depend on is built once.
+WITH_WORLD = cargo build --locked --quiet --bin cart-associations --example local && target/debug/examples/local with
+SCHEMATHESIS := .local/schemathesis-4.32.5
+SELENIUM := .local/selenium-4.51.0
+
+test-api: cargo-lambda $(SCHEMATHESIS)/bin/schemathesis
+	$(WITH_WORLD) env SCHEMATHESIS='$(SCHEMATHESIS)/bin/schemathesis' tests/outside/schemathesis
+
+test-page: cargo-lambda $(SELENIUM)/bin/python
+	@command -v chromium > /dev/null && command -v chromedriver > /dev/null \
+	    || { echo 'error: Chromium is missing; on Debian, apt-get install chromium chromium-driver' >&2; exit 1; }
+	$(WITH_WORLD) '$(SELENIUM)/bin/python' tests/outside/page.py
+
+test-clients: cargo-lambda
+	$(WITH_WORLD) python3 tests/outside/clients.py
+
+$(SCHEMATHESIS)/bin/schemathesis:
+	python3 -m venv '$(SCHEMATHESIS)'
+	'$(SCHEMATHESIS)/bin/pip' install --quiet --disable-pip-version-check schemathesis==4.32.5 \
+	    || { rm -rf '$(SCHEMATHESIS)'; exit 1; }
+
+$(SELENIUM)/bin/python:
+	python3 -m venv '$(SELENIUM)'
+	'$(SELENIUM)/bin/pip' install --quiet --disable-pip-version-check selenium==4.51.0 \
+	    || { rm -rf '$(SELENIUM)'; exit 1; }
 
 # Without its dependency, a compiler of 80 MB that only `cargo lambda build` needs.
 cargo-lambda: .need-cargo

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! - `page.rs` serves the page;
-//! - `gateway.rs` does for browsers what API Gateway does;
+//! - `gateway.rs` does what API Gateway does, for browsers as `cors.rs` reads in the template;
 //! - `function.rs` builds and starts the function;
 //! - `world.rs` has what the function needs around it;
 //! - `table.rs` and `tokens.rs` make the table and the tokens, for the integration tests as well;
@@ -27,6 +27,8 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
+#[path = "local/cors.rs"]
+mod cors;
 #[path = "local/function.rs"]
 mod function;
 #[path = "local/gateway.rs"]

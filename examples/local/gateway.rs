@@ -25,9 +25,10 @@ use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::cors::Cors;
 
 /// The routes of the template. Every other path goes to the function too, as from a function URL, so that its own 404 can
 /// be seen.
@@ -39,8 +40,6 @@ const ROUTES: [&str; 3] = [
 
 /// The longest body that API Gateway takes.
 const MAX_BODY: usize = 10 * 1024 * 1024;
-
-const TEMPLATE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/template.yaml"));
 
 /// Where the API listens: this machine alone.
 pub(crate) struct Listeners(Vec<TcpListener>);
@@ -83,47 +82,6 @@ pub(crate) struct Gateway {
     origins: Vec<String>,
     cors: Cors,
     client: Client<HttpConnector, Body>,
-}
-
-/// `CorsConfiguration` of the template, but for the origins, which a deployment sets.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Cors {
-    pub(crate) allow_methods: Vec<String>,
-    pub(crate) allow_headers: Vec<String>,
-    pub(crate) expose_headers: Vec<String>,
-    pub(crate) max_age: u32,
-}
-
-impl Cors {
-    /// # Errors
-    ///
-    /// When the template declares none that this file understands.
-    pub(crate) fn declared() -> Result<Self> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Template {
-            resources: Resources,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Resources {
-            api: Api,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Api {
-            properties: Properties,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Properties {
-            cors_configuration: Cors,
-        }
-        let template: Template =
-            serde_saphyr::from_str(TEMPLATE).context("the template's CORS is not understood")?;
-        Ok(template.resources.api.properties.cors_configuration)
-    }
 }
 
 impl Gateway {

@@ -20,6 +20,7 @@ use syn::visit::Visit;
 
 use crate::events::sample;
 use crate::support::call::Call;
+use crate::support::cors::Cors;
 use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
 };
@@ -417,6 +418,46 @@ fn an_operation_says_which_tokens_it_wants() {
         };
         assert_eq!(operation["security"], expected, "{name}");
     }
+}
+
+/// A storefront in a browser can send what is described and read what it needs.
+#[test]
+fn the_template_lets_pages_send_and_read_what_is_described() {
+    let cors = Cors::declared().unwrap();
+    let set = |names: &[String]| -> BTreeSet<String> {
+        names.iter().map(|name| name.to_lowercase()).collect()
+    };
+
+    let methods = operations().into_keys();
+    let methods = methods.map(|name| name.split_once(' ').unwrap().0.to_lowercase());
+    assert_eq!(set(&cors.allow_methods), methods.collect());
+
+    let components = &document()["components"];
+    let mut sent: BTreeSet<String> = ["accept", "content-type"].map(str::to_owned).into();
+    for parameter in object(&components["parameters"]).values() {
+        if parameter["in"] == json!("header") {
+            sent.insert(parameter["name"].as_str().unwrap().to_lowercase());
+        }
+    }
+    for scheme in object(&components["securitySchemes"]).values() {
+        // The scheme `http` is that of one header.
+        let name = scheme.get("name").and_then(Value::as_str);
+        sent.insert(name.unwrap_or("authorization").to_lowercase());
+    }
+    let allowed = set(&cors.allow_headers);
+    assert!(sent.is_subset(&allowed), "{sent:?} {allowed:?}");
+
+    let mut read: BTreeSet<String> = answers()
+        .into_iter()
+        .filter(|(operation, ..)| operation != OTHER)
+        .filter_map(|(_, _, answer)| answer.get("headers"))
+        .flat_map(|headers| object(headers).keys())
+        .map(|name| name.to_lowercase())
+        .collect();
+    // For caches on the way, not for scripts.
+    read.remove("vary");
+    let exposed = set(&cors.expose_headers);
+    assert!(read.is_subset(&exposed), "{read:?} {exposed:?}");
 }
 
 #[test]

@@ -13,6 +13,12 @@ pub(crate) mod source;
 pub(crate) mod template;
 pub(crate) mod tls;
 
+#[path = "../../examples/local/cors.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the local gateway, which also tells how long it holds"
+)]
+pub(crate) mod cors;
 #[path = "../../examples/local/table.rs"]
 mod table;
 #[path = "../../examples/local/tokens.rs"]

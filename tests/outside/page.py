@@ -1,0 +1,256 @@
+"""The page at PAGE_URL in a real browser: what somebody sees who opens it and presses Execute.
+
+Chromium and its driver are taken from the PATH, so that nothing is downloaded. A screenshot stays in target/page.png.
+"""
+
+import contextlib
+import http.server
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from readme import client
+
+PAGE = os.environ["PAGE_URL"]
+API = os.environ["API_URL"]
+SCREENSHOT = "target/page.png"
+PATIENCE = 30
+
+
+def start_browser(profile):
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in (
+        "--headless=new",
+        # There is none for root, and this browser sees nobody's pages but ours.
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--window-size=1200,1600",
+        f"--user-data-dir={profile}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
+    return webdriver.Chrome(options=options, service=service)
+
+
+class Quiet(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class Blank(Quiet):
+    """A page with nothing on it."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+
+
+class Busy(Quiet):
+    """The API, but for the first POST: its answer becomes a 503. All that CORS needs is as the API says."""
+
+    def forward(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+        is_first = self.command == "POST" and not self.server.asked_at
+        if self.command == "POST":
+            self.server.asked_at.append(time.monotonic())
+        if is_first:
+            # Without its token, so that it does nothing.
+            del headers["Authorization"]
+        request = urllib.request.Request(API + self.path, body or None, headers, method=self.command)
+        try:
+            answer = urllib.request.urlopen(request, timeout=PATIENCE)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            self.send_response(503 if is_first else answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            if is_first:
+                self.send_header("retry-after", "2")
+            self.end_headers()
+            self.wfile.write(answer.read())
+
+    do_OPTIONS = do_POST = forward
+
+
+@contextlib.contextmanager
+def serving(handler):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.asked_at = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class Page(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        profile = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(profile.cleanup)
+        cls.browser = start_browser(profile.name)
+        cls.addClassCleanup(cls.browser.quit)
+        cls.browser.set_script_timeout(PATIENCE)
+
+    def setUp(self):
+        self.open(PAGE)
+        self.find(".authorize.locked")
+
+    def open(self, url):
+        # What was logged before belongs to another test.
+        self.browser.get_log("browser")
+        self.browser.get_log("performance")
+        self.browser.get(url)
+
+    def find(self, selector):
+        """The element, as soon as it is shown."""
+
+        def shown(browser):
+            return next((e for e in browser.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()), None)
+
+        return WebDriverWait(self.browser, PATIENCE).until(shown, f"{selector} is not shown")
+
+    def operation(self, name):
+        """Opens an operation, and returns the selector of its box."""
+        box = f".opblock[id$='-{name}']"
+        self.find(f"{box} .opblock-summary-control").click()
+        self.find(f"{box} .execute")
+        return box
+
+    def execute(self, box):
+        """Sends the call that is filled in, and returns the status and the text of the answer."""
+        clear = self.browser.find_elements(By.CSS_SELECTOR, f"{box} .btn-clear")
+        for button in clear:
+            button.click()
+            WebDriverWait(self.browser, PATIENCE).until(
+                lambda browser: not browser.find_elements(By.CSS_SELECTOR, f"{box} .live-responses-table")
+            )
+        self.find(f"{box} .execute").click()
+        answer = self.find(f"{box} .live-responses-table .response")
+        status = answer.find_element(By.CSS_SELECTOR, ".response-col_status").text
+        return int(status.split()[0]), answer.text
+
+    def console(self):
+        """What the console shows that is not merely told."""
+        return [line for line in self.browser.get_log("browser") if line["level"] not in ("INFO", "DEBUG")]
+
+    def urls(self):
+        """What the browser asked for since the page was opened."""
+        messages = (json.loads(line["message"])["message"] for line in self.browser.get_log("performance"))
+        return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+    def call(self, path, method="GET", headers=None):
+        """Calls the API from a script of the page, and returns the status and the headers that the script can read."""
+        return self.browser.execute_async_script(
+            """
+            const [url, method, headers, done] = arguments;
+            fetch(url, { method, headers })
+              .then((answer) => done([answer.status, Object.fromEntries(answer.headers)]))
+              .catch((error) => done(String(error)));
+            """,
+            API + path,
+            method,
+            headers or {},
+        )
+
+    def test_it_loads_without_an_error_and_from_this_machine_alone(self):
+        self.assertEqual(self.console(), [])
+        urls = self.urls()
+        self.assertIn(f"{PAGE}/openapi.yaml", urls)
+        for url in urls:
+            self.assertTrue(url.startswith((f"{PAGE}/", "data:")), url)
+
+    def test_a_call_is_200_then_204_and_one_for_another_customer_is_refused(self):
+        box = self.operation("associateCustomers")
+        status, text = self.execute(box)
+        customer = self.find("#customer").text
+        self.assertEqual(status, 200, text)
+        self.assertIn(customer, text)
+        status, text = self.execute(box)
+        self.assertEqual(status, 204, text)
+        self.assertEqual(self.console(), [])
+        self.find(f"{box} .live-responses-table").location_once_scrolled_into_view
+        self.browser.save_screenshot(SCREENSHOT)
+
+        body = self.find(f"{box} textarea.body-param__text")
+        other = body.get_attribute("value").replace(customer, "25617d3e-14a6-434c-bfab-3fda87517aaf")
+        self.browser.execute_script(
+            """
+            const [area, text] = arguments;
+            // As somebody types: the page listens for the event.
+            Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(area, text);
+            area.dispatchEvent(new Event("input", { bubbles: true }));
+            """,
+            body,
+            other,
+        )
+        status, text = self.execute(box)
+        self.assertEqual(status, 403, text)
+        self.assertIn("other_customer", text)
+
+    def test_every_operation_can_be_tried(self):
+        for name, expected in (
+            ("associateCustomers", 200),
+            ("listCartCustomers", 200),
+            ("listOwnCarts", 200),
+            ("listCustomerCarts", 200),
+            ("dissociateCustomers", 204),
+        ):
+            with self.subTest(name):
+                status, text = self.execute(self.operation(name))
+                self.assertEqual(status, expected, text)
+        self.assertEqual(self.console(), [])
+
+    def test_a_script_of_another_origin_reads_what_the_template_exposes(self):
+        status, headers = self.call("/v2/carts", headers={"x-moltin-customer-token": "x"})
+        self.assertEqual(status, 401)
+        self.assertEqual(headers["www-authenticate"], "Bearer")
+        self.assertNotIn("vary", headers)
+
+    def test_a_header_or_a_method_that_the_template_does_not_allow_is_not_sent(self):
+        self.assertIn("Failed to fetch", self.call("/v2/carts", headers={"x-other": "x"}))
+        self.assertIn("Failed to fetch", self.call("/v2/carts", method="PATCH"))
+
+    def test_an_origin_that_is_not_allowed_reads_nothing(self):
+        with serving(Blank) as server:
+            self.open(f"http://localhost:{server.server_port}/")
+            self.assertIn("Failed to fetch", self.call("/v2/carts"))
+
+    def test_the_client_of_the_readme_waits_as_it_is_told(self):
+        # The page's policy knows one API; this is another.
+        self.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        self.addCleanup(self.browser.execute_cdp_cmd, "Page.setBypassCSP", {"enabled": False})
+        self.open(PAGE)
+        with serving(Busy) as server:
+            is_new = self.browser.execute_async_script(
+                client("js")
+                + """
+                const [api, access, customer, done] = [...arguments];
+                tieCart(api, access, customer, "cart-of-a-browser", "CUSTOMER").then(done, (error) => done(String(error)));
+                """.replace("CUSTOMER", os.environ["CUSTOMER"]),
+                f"http://localhost:{server.server_port}",
+                os.environ["ACCESS_TOKEN"],
+                os.environ["CUSTOMER_TOKEN"],
+            )
+        self.assertIs(is_new, True)
+        first, second = server.asked_at
+        self.assertGreaterEqual(second - first, 2)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
