@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
+use pulldown_cmark::{Options, Parser, html};
 use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource, generate_routes};
 
@@ -56,7 +57,7 @@ pub(crate) fn router(api: &str, authorities: Authorities) -> Result<Router> {
     Ok(Router::new()
         .route("/", get(async || Html(include_str!("page.html"))))
         .route("/page.js", text("text/javascript", include_str!("page.js")))
-        .route("/errors.md", text("text/plain; charset=utf-8", ERRORS))
+        .route("/errors.md", get(async || Html(errors())))
         .route("/openapi.yaml", get(document))
         .route("/tokens.json", get(tokens))
         .with_state(Arc::new(page))
@@ -98,6 +99,28 @@ impl Page {
 
 async fn document(State(page): State<Arc<Page>>) -> Response {
     made(page.document())
+}
+
+/// `docs/errors.md` for browsers.
+fn errors() -> String {
+    let mut body = String::new();
+    html::push_html(&mut body, Parser::new_ext(ERRORS, Options::ENABLE_TABLES));
+    let mut page = String::from(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Errors</title>\n",
+    );
+    page.push_str("<link rel=\"icon\" href=\"data:,\">\n");
+    for line in body.lines() {
+        // Each code is a heading, and an anchor wherever Markdown is shown.
+        let code = line
+            .strip_prefix("<h3>")
+            .and_then(|line| line.strip_suffix("</h3>"));
+        match code {
+            Some(code) => page.push_str(&format!("<h3 id=\"{code}\">{code}</h3>")),
+            None => page.push_str(line),
+        }
+        page.push('\n');
+    }
+    page
 }
 
 /// New ones each time, so that a page that was left open is only to be loaded again.

@@ -202,6 +202,11 @@ class Page(unittest.TestCase):
         status, text = self.execute(box)
         self.assertEqual(status, 403, text)
         self.assertIn("other_customer", text)
+        about = f"{PAGE}/errors.md#other_customer"
+        self.assertIn(about, text)
+        self.open(about)
+        self.assertEqual(self.find(":target").text, "other_customer")
+        self.assertEqual(self.console(), [])
 
     def test_every_operation_can_be_tried(self):
         for name, expected in (
