@@ -62,7 +62,7 @@ bench bench-quick: .need-cargo
 	cargo build --locked --release --bin cart-associations
 	cd benches/yardsticks && cargo build --locked --release --package plain
 	cd benches/yardsticks && cargo build --locked --profile floor --package nothing
-	@cargo run --locked --profile bench --example bench -- $(if $(filter bench-quick,$@),quick)
+	@cargo run --locked --profile driver --example bench -- $(if $(filter bench-quick,$@),quick)
 
 # Counting takes no fast benchmark, so this one is built as the tests are.
 bench-instructions bench-instructions-write: .need-cargo

@@ -8,7 +8,7 @@
 //! # Layout
 //!
 //! ```text
-//! this program, as Lambda ──► one of the three, a process on a core of its own ──► embedded DynamoDB, with and without TLS
+//! this program, as Lambda ──► one of the three, a process ──► embedded DynamoDB, with and without TLS
 //! ```
 //!
 //! - `lambda/emulator.rs` has the database and its certificate;

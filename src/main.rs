@@ -6,6 +6,9 @@ use aws_config::BehaviorVersion;
 use aws_config::environment::{
     EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
 };
+use aws_config::identity::IdentityCache;
+use aws_config::meta::region::ProvideRegion as _;
+use aws_sdk_dynamodb::config::ProvideCredentials as _;
 use cart_associations::app::App;
 use cart_associations::clock::Clock;
 use cart_associations::config::{Config, ConfigError};
@@ -13,11 +16,6 @@ use cart_associations::http::Client;
 use cart_associations::store::{self, Store};
 use cart_associations::{auth, init_error, telemetry};
 use lambda_runtime::{Runtime, service_fn};
-
-/// What Lambda gives every function of region and credentials. Where it is all
-/// there, the SDK need not make ready for the other places where it would look
-/// then: that takes as long as the rest of its start.
-const SESSION: [&str; 3] = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -36,13 +34,17 @@ async fn main() -> ExitCode {
     };
     let http = Client::new(&config.trusted_roots, store::CONNECT_TIMEOUT);
     let mut sdk = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.for_sdk());
-    if SESSION
-        .iter()
-        .all(|name| lookup(name).is_some_and(|value| !value.is_empty()))
-    {
+    // What Lambda gives every function, for as long as its process lives. Where it
+    // is there, the SDK need not make ready for the other places where it would
+    // look then, which takes as long as the rest of its start.
+    if let Some(region) = EnvironmentVariableRegionProvider::new().region().await {
+        sdk = sdk.region(region);
+    }
+    let credentials = EnvironmentVariableCredentialsProvider::new();
+    if let Ok(credentials) = credentials.provide_credentials().await {
         sdk = sdk
-            .region(EnvironmentVariableRegionProvider::new())
-            .credentials_provider(EnvironmentVariableCredentialsProvider::new());
+            .credentials_provider(credentials)
+            .identity_cache(IdentityCache::no_cache());
     }
     let sdk = sdk.load().await;
     if sdk.region().is_none() {

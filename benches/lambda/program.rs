@@ -74,7 +74,7 @@ impl Program {
 }
 
 impl Running {
-    /// Starts a command with this environment, as Lambda does, on the core that programs have to themselves.
+    /// Starts a command with this environment, as Lambda does.
     pub(crate) async fn start(
         mut command: Command,
         environment: &[(&'static str, String)],
@@ -90,7 +90,9 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let began = Instant::now();
-        let mut process = spawn_pinned(command)?;
+        let mut process = command
+            .spawn()
+            .context("the program could not be started")?;
         let mut log = process.stdout.take().context("the log is piped")?;
         // Lambda reads what a function writes; nobody here wants to know.
         std::thread::spawn(move || {
@@ -164,37 +166,14 @@ impl Drop for Running {
     }
 }
 
-/// Keeps this program, and all threads that it will have, off the core of the programs, where there is another.
-pub(crate) fn leave_one_core() -> Result<()> {
-    let all = sched_getaffinity(None)?;
-    let others = cores(&all).skip(1);
-    let mut own = CpuSet::new();
-    others.for_each(|core| own.set(core));
-    if own.count() > 0 {
-        sched_setaffinity(None, &own)?;
-    }
-    FIRST_CORE.get_or_init(|| cores(&all).next().unwrap_or_default());
-    Ok(())
-}
-
-static FIRST_CORE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-
-fn cores(set: &CpuSet) -> impl Iterator<Item = usize> + '_ {
-    (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core))
-}
-
-/// Starts a process from a thread that runs on the one core, so that the process does too.
-fn spawn_pinned(mut command: Command) -> Result<Child> {
-    let spawning = std::thread::spawn(move || {
-        if let Some(core) = FIRST_CORE.get() {
-            let mut one = CpuSet::new();
-            one.set(*core);
-            sched_setaffinity(None, &one)?;
-        }
-        command.spawn()
-    });
-    let child = spawning.join().expect("spawning does not panic");
-    child.context("the program could not be started")
+/// Has this program, with all its threads, and all programs that it starts run on one core: what is measured is work,
+/// and not how fast the machine wakes another core.
+pub(crate) fn share_one_core() -> Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let first = (0..CpuSet::MAX_CPU).find(|core| allowed.is_set(*core));
+    let mut one = CpuSet::new();
+    one.set(first.context("there is no core")?);
+    Ok(sched_setaffinity(None, &one)?)
 }
 
 fn is_success(answer: &Bytes) -> bool {

@@ -46,7 +46,7 @@ const WARM_UP: usize = 200;
 
 /// Prints the table, and writes it down if `extent` says so.
 pub(crate) async fn measure(extent: Extent) -> Result<()> {
-    program::leave_one_core()?;
+    program::share_one_core()?;
     let emulator = Emulator::start().await?;
     let callers = Callers::new()?;
     let mut report = Report::begin();

@@ -8,6 +8,7 @@ mod credentials;
 mod dissociate;
 mod events;
 mod faults;
+mod figures;
 mod hostile_tokens;
 mod json_api;
 mod key_sets;
