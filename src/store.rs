@@ -16,9 +16,9 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -148,7 +148,7 @@ impl Store {
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(INITIAL_BACKOFF)
             .with_max_backoff(MAX_BACKOFF);
-        let config = aws_sdk_dynamodb::config::Builder::from(config)
+        let config = Builder::from(config)
             .timeout_config(timeouts)
             // An attempt that stalls ends with its time.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -169,8 +169,10 @@ impl Store {
             .get_item()
             .table_name(&self.table)
             .key("id", text(NO_KEY))
-            .send();
-        match tokio::time::timeout(REACH_LIMIT, get).await {
+            .customize()
+            // A store in trouble is not asked twice for nothing.
+            .config_override(Builder::new().retry_config(RetryConfig::disabled()));
+        match tokio::time::timeout(REACH_LIMIT, get.send()).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(StoreError::Unavailable(budget::cause(&error))),
             Err(late) => Err(StoreError::Unavailable(late.to_string())),

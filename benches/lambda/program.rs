@@ -15,7 +15,7 @@ use crate::runtime_api::RuntimeApi;
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// The floor: `lambda_http`, and nothing else.
+    /// The floor: `lambda_http` with its defaults, and nothing else.
     Nothing,
     /// The same job done the usual way.
     Plain,
@@ -58,7 +58,7 @@ impl Program {
         Ok(path)
     }
 
-    /// The size that a deployed zip has, which is that of its one file, deflated.
+    /// About the size that a zip of it has: that of its one file, deflated.
     pub(crate) fn zipped_bytes(self) -> Result<u64> {
         let mut gzip = Command::new("gzip")
             .args(["-9", "--stdout"])

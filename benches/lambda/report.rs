@@ -44,7 +44,7 @@ impl Report {
             table: String::new(),
             all_met: true,
         };
-        report.line("| median | does nothing | plain | function | function / plain | goal |");
+        report.line("| figure | does nothing | plain | function | function / plain | goal |");
         report.line("| --- | --- | --- | --- | --- | --- |");
         report
     }

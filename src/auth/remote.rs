@@ -138,8 +138,10 @@ impl RemoteKeySet {
 
     /// Asks for the keys if there are none yet.
     pub(super) async fn load(self: &Arc<Self>) {
-        // What fails is told there, and tried again by the first request.
-        let _ = self.current().await;
+        if self.current().await.is_err() {
+            // It is told there. The first request comes at once, and tries again.
+            self.state().failed_at = None;
+        }
     }
 
     /// The keys to use now, and how often the server had been asked by then.

@@ -4,8 +4,8 @@
 //! What is kept is a digest, never the token. That it is kept says that its
 //! signature, issuer and audience are right, by one key: whoever looks it up
 //! still asks whether that key is good and the token's time has come and is not
-//! over. A token that is refused is not kept, so nobody without good tokens
-//! can fill this.
+//! over. One whose signature is refused is not kept, so nobody without
+//! tokens of the issuer can fill this.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// How many tokens of one kind are kept at the most: two generations of half as
-/// many. What is kept of one takes some hundred bytes, and 4 KiB at the most.
+/// many. What is kept of one takes some hundred bytes, and 4 KiB at the most, beside
+/// the key that verified it, which others share.
 const MAX_SEEN: usize = 512;
 
 /// What is known of the tokens that were verified last.

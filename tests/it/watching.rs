@@ -282,6 +282,12 @@ fn a_new_version_goes_back_on_alarms_that_there_are() {
             .unwrap()
             .contains("${Release}")
     );
+    let replaced = &template.of_type("AWS::Serverless::Function");
+    assert_eq!(replaced.len(), 1);
+    assert_eq!(
+        template.section("Resources")["Function"]["UpdateReplacePolicy"],
+        "Retain"
+    );
     let preference = &function["DeploymentPreference"];
     assert_eq!(preference["Type"], "Deployment");
     let default = &template.section("Parameters")["Deployment"]["Default"];

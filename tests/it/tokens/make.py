@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes the tokens of `hostile_tokens.rs`, with implementations that are not the one under test.
 
-    python3 -m venv /tmp/v && /tmp/v/bin/pip install pyjwt cryptography
-    /tmp/v/bin/python tests/it/tokens/make.py
+    python3 -m venv venv && venv/bin/pip install pyjwt cryptography
+    venv/bin/python tests/it/tokens/make.py
 
 It needs Python 3.11, PyJWT 2.10, cryptography 45 (for deterministic ECDSA) and the command `openssl` 3.0 or later. It
 writes beside itself:
