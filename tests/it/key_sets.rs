@@ -81,6 +81,17 @@ async fn a_key_set_is_fetched_at_the_start_and_kept_for_ten_minutes() {
 }
 
 #[tokio::test]
+async fn the_first_request_asks_again_for_keys_that_could_not_be_had_at_the_start() {
+    let server = KeyServer::start(&keys()).await;
+    server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, keys()));
+    let world = world(&server).await;
+    assert_eq!(server.asked(), 1);
+    server.serves(&keys());
+    is_served(&world, &token(&authorities().access.key)).await;
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
 async fn both_key_sets_may_come_from_a_url() {
     let access = KeyServer::start(&keys()).await;
     let customer = KeyServer::start(&authorities().customer.key.jwks().unwrap()).await;

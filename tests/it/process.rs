@@ -164,8 +164,10 @@ async fn a_store_that_fails_at_the_start_does_not_keep_the_function_from_startin
             fault,
             after_commit: false,
         });
+        let before = proxy.calls();
         let mut function = Function::start(world.env()).await;
         function.ready().await;
+        assert_eq!(proxy.calls() - before, 1, "{fault:?}");
         proxy.heal().await;
         let event = sample("associate-client-credentials");
         assert_eq!(function.invoke(&event).await.status, 200, "{fault:?}");
