@@ -70,10 +70,29 @@ impl Timestamp {
         Self::from_millis(self.0.saturating_add(millis))
     }
 
+    /// The moment in the basic format of ISO 8601, in UTC, to the second.
+    pub(crate) fn basic_format(self) -> String {
+        let utc = self.utc();
+        format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+            utc.year(),
+            u8::from(utc.month()),
+            utc.day(),
+            utc.hour(),
+            utc.minute(),
+            utc.second()
+        )
+    }
+
     /// How long it is until `later`; `None` if that is now or past.
     pub fn until(self, later: Self) -> Option<Duration> {
         let millis = later.0.checked_sub(self.0).filter(|millis| *millis > 0)?;
         Some(Duration::from_millis(millis))
+    }
+
+    fn utc(self) -> UtcDateTime {
+        let seconds = i64::try_from(self.seconds()).unwrap_or_default();
+        UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH)
     }
 }
 
@@ -92,18 +111,16 @@ impl Serialize for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = i64::try_from(self.seconds()).unwrap_or_default();
-        let utc = UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH);
-        let (date, time) = (utc.date(), utc.time());
+        let utc = self.utc();
         write!(
             f,
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            date.year(),
-            u8::from(date.month()),
-            date.day(),
-            time.hour(),
-            time.minute(),
-            time.second(),
+            utc.year(),
+            u8::from(utc.month()),
+            utc.day(),
+            utc.hour(),
+            utc.minute(),
+            utc.second(),
             self.0 % 1000,
         )
     }

@@ -10,15 +10,19 @@
 mod budget;
 mod lists;
 mod retry;
+mod sigv4;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::BeforeSerializationInterceptorContextRef;
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::config::{Builder, ConfigBag, Intercept, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -26,9 +30,11 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ConditionCheck, Delete, Put as PutAction,
     ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
+use aws_smithy_runtime_api::client::interceptors::disable_interceptor;
 use uuid::Uuid;
 
 pub use self::budget::Budget;
+use self::sigv4::SigV4;
 use crate::clock::Timestamp;
 use crate::ids::{CartId, CustomerId};
 
@@ -148,13 +154,18 @@ impl Store {
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(INITIAL_BACKOFF)
             .with_max_backoff(MAX_BACKOFF);
-        let config = Builder::from(config)
+        let mut builder = Builder::from(config);
+        if let Some(region) = config.region() {
+            builder = builder.push_auth_scheme(SigV4::new(region.clone()));
+        }
+        let config = builder
             .timeout_config(timeouts)
             // An attempt that stalls ends with its time.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
             .retry_classifier(retry::MoreRetries)
             .retry_partition(retry_partition())
+            .interceptor(NoUserAgent)
             .build();
         let client = Client::from_conf(config);
         Self { client, table }
@@ -437,6 +448,27 @@ impl Store {
             ),
         };
         action.build()
+    }
+}
+
+/// Has the SDK leave out who calls: the HTTP client says it in one header that is
+/// always the same, where the SDK would make two anew for each request.
+#[derive(Debug)]
+struct NoUserAgent;
+
+impl Intercept for NoUserAgent {
+    fn name(&self) -> &'static str {
+        "NoUserAgent"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let disabled = disable_interceptor::<UserAgentInterceptor>("the HTTP client names itself");
+        config.interceptor_state().store_put(disabled);
+        Ok(())
     }
 }
 

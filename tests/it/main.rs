@@ -18,6 +18,7 @@ mod process;
 mod properties;
 mod races;
 mod seen_tokens;
+mod signatures;
 mod support;
 mod template;
 mod watching;

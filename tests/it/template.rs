@@ -245,8 +245,9 @@ async fn recorded(lifetime: Option<&str>) -> Vec<Recorded> {
 
 /// What a transaction is made of: the kind of each action, and its parts.
 fn actions(call: &Recorded) -> Vec<(String, Value)> {
-    let Some(items) = call.body["TransactItems"].as_array() else {
-        return vec![(call.operation.clone(), call.body.clone())];
+    let body = call.body();
+    let Some(items) = body["TransactItems"].as_array() else {
+        return vec![(call.operation.clone(), body)];
     };
     items
         .iter()

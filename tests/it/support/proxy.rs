@@ -1,11 +1,13 @@
 //! A proxy between the function and the engine that does to calls what networks
 //! and DynamoDB do to them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -44,6 +46,8 @@ pub(crate) enum Fault {
     Html,
     /// The answer comes after the attempt was given up.
     Late,
+    /// DynamoDB refuses the signature, for its clock is this far ahead.
+    ClockAhead(Duration),
 }
 
 /// A fault, and whether the engine did before what it was asked.
@@ -57,7 +61,15 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
     pub(crate) operation: String,
-    pub(crate) body: Value,
+    /// By their names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Recorded {
+    pub(crate) fn body(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap()
+    }
 }
 
 /// A running proxy.
@@ -194,13 +206,14 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
         if shared.draining.load(Ordering::SeqCst) {
             return None;
         }
-        let (target, body) = tokio::select! {
+        let (headers, body) = tokio::select! {
             biased;
             _ = generation.changed() => return None,
             call = read_call(&mut stream) => call?,
         };
         shared.calls.fetch_add(1, Ordering::SeqCst);
-        shared.record(&target, &body);
+        let target = headers.get("x-amz-target")?.clone();
+        shared.record(&target, headers, &body);
         let plan = {
             let mut plans = shared.plans.lock().unwrap();
             plans.next.pop_front().or(plans.always)
@@ -223,11 +236,12 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
 }
 
 impl Shared {
-    fn record(&self, target: &str, body: &[u8]) {
+    fn record(&self, target: &str, headers: BTreeMap<String, String>, body: &[u8]) {
         let (_, operation) = target.split_once('.').unwrap();
         self.recorded.lock().unwrap().push(Recorded {
             operation: operation.to_owned(),
-            body: serde_json::from_slice(body).unwrap(),
+            headers,
+            bytes: body.to_owned(),
         });
     }
 
@@ -293,6 +307,17 @@ impl Fault {
                 tokio::time::sleep(Duration::from_millis(1500)).await;
                 send(&mut stream, status, &answer).await
             }
+            Self::ClockAhead(by) => {
+                let date = DateTime::from(SystemTime::now() + by);
+                let date = date.fmt(Format::HttpDate).unwrap();
+                let refusal = refusal("InvalidSignatureException");
+                let head = format!(
+                    "HTTP/1.1 400 Bad Request\r\ndate: {date}\r\ncontent-length: {}\r\n\r\n",
+                    refusal.len()
+                );
+                stream.write_all(head.as_bytes()).await.ok()?;
+                stream.write_all(&refusal).await.ok()
+            }
         }
     }
 }
@@ -317,23 +342,22 @@ fn transaction_conflict() -> Vec<u8> {
     answer.to_string().into_bytes()
 }
 
-/// Reads one call: the operation and its body.
-async fn read_call(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+/// Reads one call: its headers and its body.
+async fn read_call(stream: &mut TcpStream) -> Option<(BTreeMap<String, String>, Vec<u8>)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).unwrap();
-    let header = |name: &str| {
-        head.lines()
-            .filter_map(|line| line.split_once(": "))
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.to_owned())
-    };
-    let length = header("content-length")?.parse().unwrap();
+    let headers: BTreeMap<String, String> = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length = headers.get("content-length")?.parse().unwrap();
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    Some((header("x-amz-target")?, body))
+    Some((headers, body))
 }
 
 async fn send(stream: &mut TcpStream, status: u16, body: &[u8]) -> Option<()> {
