@@ -15,11 +15,18 @@ use crate::program::{Program, Running};
 /// The figures that are checked in.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.json");
 
-/// By how much a count may differ from that of the file.
+/// By how much the count of a request may differ from that of the file.
 const TOLERANCE: f64 = 0.02;
 
+/// By how much that of a start may: it is of one run, with its own seeds of hash maps and its own order of packets, and
+/// alone differs by some three per cent.
+const START_TOLERANCE: f64 = 0.05;
+
+/// The starts of which the median counts.
+const STARTS: usize = 5;
+
 /// The most that a request may take whose tokens were seen before, whatever the file says.
-const MOST: u64 = 750_000;
+const MOST: u64 = 700_000;
 
 /// Requests before counting, and those counted.
 const WARM_UP: u64 = 50;
@@ -52,7 +59,11 @@ pub(crate) async fn compare() -> Result<ExitCode> {
             "{name}: {count} instructions, {was} checked in ({:+.2} %)",
             change * 100.0
         );
-        if comparable && change.abs() <= TOLERANCE {
+        let tolerance = match name.as_str() {
+            START => START_TOLERANCE,
+            _ => TOLERANCE,
+        };
+        if comparable && change.abs() <= tolerance {
             passed += 1;
         } else if comparable {
             failed += 1;
@@ -106,7 +117,12 @@ async fn count() -> Result<Counts> {
     let environment = callers.environment(&emulator, &emulator.plain_endpoint)?;
     let mut instructions = BTreeMap::new();
     let count = async |requests, tokens| count_run(requests, tokens, &environment, &callers).await;
-    instructions.insert("start".to_owned(), count(0, Tokens::Seen).await?);
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        starts.push(count(0, Tokens::Seen).await?);
+    }
+    starts.sort_unstable();
+    instructions.insert(START.to_owned(), starts[STARTS / 2]);
     for tokens in [Tokens::Seen, Tokens::NewAccess] {
         let few = count(WARM_UP, tokens).await?;
         let many = count(WARM_UP + COUNTED, tokens).await?;
@@ -119,6 +135,9 @@ async fn count() -> Result<Counts> {
         instructions,
     })
 }
+
+/// The name of what comes before all requests.
+const START: &str = "start";
 
 fn name(tokens: Tokens) -> &'static str {
     match tokens {

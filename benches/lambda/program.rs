@@ -1,8 +1,8 @@
 //! The three programs as processes, and what the kernel knows of them.
 
-use std::io::Read as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -26,6 +26,7 @@ pub(crate) enum Program {
 /// A program that runs. Dropping it ends it.
 pub(crate) struct Running {
     process: Child,
+    log: ChildStdout,
     api: RuntimeApi,
     /// From the call that started it until it asked for an event.
     pub(crate) start: Duration,
@@ -93,15 +94,12 @@ impl Running {
         let mut process = command
             .spawn()
             .context("the program could not be started")?;
-        let mut log = process.stdout.take().context("the log is piped")?;
-        // Lambda reads what a function writes; nobody here wants to know.
-        std::thread::spawn(move || {
-            let mut part = [0; 4096];
-            while log.read(&mut part).is_ok_and(|bytes| bytes > 0) {}
-        });
+        let log = process.stdout.take().context("the log is piped")?;
+        rustix::io::ioctl_fionbio(&log, true)?;
         let ready = api.ready().await;
         let mut running = Self {
             process,
+            log,
             api,
             start: Duration::ZERO,
         };
@@ -117,7 +115,16 @@ impl Running {
             "refused: {}",
             String::from_utf8_lossy(&answer)
         );
+        self.discard_log()?;
         Ok(took)
+    }
+
+    /// Makes room for more lines: between invocations, so that who reads them does not take the time of who writes them.
+    fn discard_log(&mut self) -> Result<()> {
+        match std::io::copy(&mut self.log, &mut std::io::sink()) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// What it has used so far.
