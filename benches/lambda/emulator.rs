@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use aws_sdk_dynamodb::Client;
@@ -12,6 +13,7 @@ use cart_associations::store::CONNECT_TIMEOUT;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::program::processor_of;
 use crate::table;
 use crate::tls::Authority;
 
@@ -23,6 +25,8 @@ pub(crate) struct Emulator {
     pub(crate) plain_endpoint: String,
     pub(crate) tls_endpoint: String,
     authority: Authority,
+    /// Its thread in `/proc`.
+    task: PathBuf,
 }
 
 impl Emulator {
@@ -39,7 +43,10 @@ impl Emulator {
         let own = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
+            let id = rustix::thread::gettid().as_raw_nonzero();
+            let _ = tell.send(PathBuf::from(format!("/proc/self/task/{id}")));
             own.block_on(async {
                 let listener = TcpListener::from_std(listener).expect("it listens already");
                 dynoxide::server::serve_on(listener, database).await;
@@ -64,12 +71,18 @@ impl Emulator {
             plain_endpoint,
             tls_endpoint: format!("https://localhost:{tls_port}"),
             authority,
+            task: told.recv()?,
         })
     }
 
     /// The bundle with the certificate of the authority that made the emulator's.
     pub(crate) fn roots(&self) -> PathBuf {
         self.authority.pem_file.path().to_owned()
+    }
+
+    /// How long it was on a processor so far.
+    pub(crate) fn processor(&self) -> Result<Duration> {
+        processor_of(&self.task)
     }
 
     /// How many items are in the table.

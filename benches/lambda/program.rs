@@ -12,6 +12,9 @@ use serde::Deserialize;
 
 use crate::runtime_api::RuntimeApi;
 
+/// Where the programs are that times are taken of.
+const UNPACKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
+
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
@@ -57,6 +60,30 @@ impl Program {
             path.display()
         );
         Ok(path)
+    }
+
+    /// Copies all built programs: Lambda runs what it wrote to its disk from end to end, and the pages of such a file come
+    /// together, where those that a linker wrote here and there come one by one.
+    pub(crate) fn unpack() -> Result<()> {
+        std::fs::create_dir_all(UNPACKED)?;
+        for program in Self::ALL {
+            let unpacked = program.unpacked();
+            // Another file each time, also if the last is in use.
+            if unpacked.exists() {
+                std::fs::remove_file(&unpacked)?;
+            }
+            std::fs::copy(program.executable()?, &unpacked)?;
+        }
+        Ok(())
+    }
+
+    /// The copy of the built program.
+    pub(crate) fn unpacked(self) -> PathBuf {
+        Path::new(UNPACKED).join(match self {
+            Self::Nothing => "nothing",
+            Self::Plain => "plain",
+            Self::Function => "function",
+        })
     }
 
     /// About the size that a zip of it has: that of its one file, deflated.
@@ -135,23 +162,16 @@ impl Running {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.trim_end_matches("kB").trim().parse().ok()
         };
-        // The first field of a task's `schedstat` is its time on a processor in nanoseconds ("Scheduler Statistics",
-        // Linux).
-        let mut nanos = 0;
+        let mut processor = Duration::ZERO;
         for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
-            let path = task?.path().join("schedstat");
-            let text = std::fs::read_to_string(path)?;
-            let first = text.split(' ').next();
-            nanos += first
-                .and_then(|first| first.parse::<u64>().ok())
-                .context("schedstat has no number")?;
+            processor += processor_of(&task?.path())?;
         }
         let memory = || Some((kib("VmRSS:")?, kib("VmHWM:")?));
         let (resident_kib, peak_kib) = memory().context("status has no sizes")?;
         Ok(Usage {
             resident_kib,
             peak_kib,
-            processor: Duration::from_nanos(nanos),
+            processor,
         })
     }
 
@@ -171,6 +191,16 @@ impl Drop for Running {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The time on a processor of a task in `/proc`: in nanoseconds, the first field of its `schedstat` ("Scheduler
+/// Statistics", Linux).
+pub(crate) fn processor_of(task: &Path) -> Result<Duration> {
+    let text = std::fs::read_to_string(task.join("schedstat"))?;
+    let first = text.split(' ').next().and_then(|first| first.parse().ok());
+    Ok(Duration::from_nanos(
+        first.context("schedstat has no number")?,
+    ))
 }
 
 /// Has this program, with all its threads, and all programs that it starts run on one core: what is measured is work,

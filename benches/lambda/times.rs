@@ -47,6 +47,7 @@ const WARM_UP: usize = 200;
 /// Prints the table, and writes it down if `extent` says so.
 pub(crate) async fn measure(extent: Extent) -> Result<()> {
     program::share_one_core()?;
+    Program::unpack()?;
     let emulator = Emulator::start().await?;
     let callers = Callers::new()?;
     let mut report = Report::begin();
@@ -76,7 +77,7 @@ impl Starts {
         callers: &Callers,
     ) -> Result<()> {
         let event = callers.event(Tokens::Seen)?;
-        let mut running = Running::start(Command::new(program.executable()?), environment).await?;
+        let mut running = Running::start(Command::new(program.unpacked()), environment).await?;
         let first = running.invoke(event).await?;
         self.start.push(running.start);
         self.first.push(first);
@@ -93,10 +94,16 @@ async fn starts(
 ) -> Result<()> {
     let http = callers.environment(emulator, &emulator.plain_endpoint)?;
     let tls = callers.environment(emulator, &emulator.tls_endpoint)?;
+    let mut usual_roots = http.clone();
+    usual_roots.retain(|(name, _)| *name != "SSL_CERT_FILE");
     let (mut over_http, mut over_tls) = (<[Starts; 3]>::default(), <[Starts; 3]>::default());
+    let mut with_usual_roots = <[Starts; 3]>::default();
     for _ in 0..extent.starts {
         for (program, starts) in Program::ALL.into_iter().zip(&mut over_http) {
             starts.one(program, &http, callers).await?;
+        }
+        for (program, starts) in Program::ALL.into_iter().zip(&mut with_usual_roots) {
+            starts.one(program, &usual_roots, callers).await?;
         }
         for (program, starts) in Program::ALL.into_iter().zip(&mut over_tls).skip(1) {
             starts.one(program, &tls, callers).await?;
@@ -104,6 +111,7 @@ async fn starts(
     }
     let http = over_http.map(Medians::of);
     let tls = over_tls.map(Medians::of);
+    let usual_roots = with_usual_roots.map(Medians::of);
     let row = |of: fn(&Medians) -> f64, medians: &[Medians; 3]| medians.each_ref().map(of);
     report
         .row(
@@ -127,6 +135,13 @@ async fn starts(
         )
         .of_plain(0.6)
         .of_nothing(1.8)
+        .done();
+    report
+        .row(
+            "http, each with its own roots: start + first answer, median",
+            Unit::Millis,
+            row(|m| m.both, &usual_roots),
+        )
         .done();
     report
         .row(
@@ -176,6 +191,8 @@ struct Warm {
     tokens: Tokens,
     times: Vec<Duration>,
     processor: Duration,
+    /// The emulator's, meanwhile.
+    emulator: Duration,
 }
 
 impl Warm {
@@ -185,7 +202,7 @@ impl Warm {
         environment: &[(&'static str, String)],
         callers: &Callers,
     ) -> Result<Self> {
-        let command = Command::new(program.executable()?);
+        let command = Command::new(program.unpacked());
         let mut running = Running::start(command, environment).await?;
         for _ in 0..WARM_UP {
             running.invoke(callers.event(tokens)?).await?;
@@ -195,24 +212,27 @@ impl Warm {
             tokens,
             times: Vec::new(),
             processor: Duration::ZERO,
+            emulator: Duration::ZERO,
         })
     }
 
-    async fn turn(&mut self, callers: &Callers) -> Result<()> {
+    async fn turn(&mut self, callers: &Callers, emulator: &Emulator) -> Result<()> {
         let events: Result<Vec<String>> = std::iter::repeat_with(|| callers.event(self.tokens))
             .take(TURN)
             .collect();
-        let before = self.running.usage()?;
+        let (before, emulator_before) = (self.running.usage()?, emulator.processor()?);
         for event in events? {
             self.times.push(self.running.invoke(event).await?);
         }
         self.processor += self.running.usage()?.processor - before.processor;
+        self.emulator += emulator.processor()? - emulator_before;
         Ok(())
     }
 
-    fn processor(&self) -> f64 {
+    /// The mean of what is a sum over all requests.
+    fn mean(&self, sum: Duration) -> f64 {
         let requests = u32::try_from(self.times.len()).unwrap_or(u32::MAX);
-        (self.processor / requests).as_secs_f64()
+        (sum / requests).as_secs_f64()
     }
 }
 
@@ -236,7 +256,7 @@ async fn warm(
     let before = emulator.items().await?;
     for _ in 0..extent.turns {
         for warm in &mut all {
-            warm.turn(callers).await?;
+            warm.turn(callers, emulator).await?;
         }
     }
     // All but those of the program that does nothing.
@@ -246,7 +266,8 @@ async fn warm(
         u64::try_from(expected)? == made,
         "{made} items were made by {expected} requests"
     );
-    let processor: Vec<f64> = all.iter().map(Warm::processor).collect();
+    let processor: Vec<f64> = all.iter().map(|warm| warm.mean(warm.processor)).collect();
+    let in_emulator: Vec<f64> = all.iter().map(|warm| warm.mean(warm.emulator)).collect();
     let times: Vec<f64> = all.into_iter().map(|warm| median(warm.times)).collect();
     let of = |figures: &[f64], function: usize| [figures[0], figures[1], figures[function]];
     for (name, function, goal) in [
@@ -268,6 +289,13 @@ async fn warm(
             .of_plain(goal)
             .done();
     }
+    report
+        .row(
+            "warm: processor of the embedded DynamoDB, mean",
+            Unit::Micros,
+            of(&in_emulator, 2),
+        )
+        .done();
     Ok(())
 }
 
@@ -280,7 +308,7 @@ async fn memory(
     let environment = callers.environment(emulator, &emulator.tls_endpoint)?;
     let mut usages = [[None; 2]; 3];
     for (program, usages) in Program::ALL.into_iter().zip(&mut usages).skip(1) {
-        let command = Command::new(program.executable()?);
+        let command = Command::new(program.unpacked());
         let mut running = Running::start(command, &environment).await?;
         // Tokens that are all new fill whatever remembers them; the plain program looks at none.
         let tokens = match program {
