@@ -186,7 +186,8 @@ impl SdkConnector for Client {
             }
         };
         let user_agent = HeaderValue::from_static(USER_AGENT);
-        request.headers_mut().insert(header::USER_AGENT, user_agent);
+        let headers = request.headers_mut();
+        headers.entry(header::USER_AGENT).or_insert(user_agent);
         let connection = capture_connection(&mut request);
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
             capture.set_connection_retriever(move || metadata(&connection));

@@ -154,17 +154,14 @@ impl Store {
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(INITIAL_BACKOFF)
             .with_max_backoff(MAX_BACKOFF);
-        let mut builder = Builder::from(config);
-        if let Some(region) = config.region() {
-            builder = builder.push_auth_scheme(SigV4::new(region.clone()));
-        }
-        let config = builder
+        let config = Builder::from(config)
             .timeout_config(timeouts)
             // An attempt that stalls ends with its time.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
             .retry_classifier(retry::MoreRetries)
             .retry_partition(retry_partition())
+            .push_auth_scheme(SigV4::default())
             .interceptor(NoUserAgent)
             .build();
         let client = Client::from_conf(config);
@@ -452,7 +449,9 @@ impl Store {
 }
 
 /// Has the SDK leave out who calls: the HTTP client says it in one header that is
-/// always the same, where the SDK would make two anew for each request.
+/// always the same, where the SDK would make two anew for each request. So
+/// CloudTrail shows this program, and nothing of the SDK's or the application's
+/// name (`AWS_SDK_UA_APP_ID`).
 #[derive(Debug)]
 struct NoUserAgent;
 

@@ -1,16 +1,19 @@
 //! Signature Version 4 with the signing key kept.
 //!
 //! The SDK makes the signing key anew for each request, by four rounds of HMAC,
-//! and a map of the headers to sort them: a quarter of what a warm request
-//! does. But the key changes once a day, and all requests to DynamoDB are alike.
-//! So what is as ever is signed here, and all else is left to the SDK, above all
-//! the attempts after a first: it learns from a refusal that the clock is wrong,
-//! and corrects it.
+//! and a map of the headers to sort them: a fifth of the instructions of a warm
+//! request. But the key changes with the day, the region and the credentials
+//! alone, and all requests to DynamoDB are alike. So what is as ever is signed
+//! here: host, content type and the `x-amz-` headers of a first attempt. All else
+//! is left to the SDK, and so is everything once its signer has shown that the
+//! clock is wrong: it learns from the answers by how much.
 //!
 //! Source: "Create a signed AWS API request", AWS Identity and Access Management.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
@@ -30,12 +33,18 @@ use crate::clock::Timestamp;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SERVICE: &str = "dynamodb";
+const DATE: &str = "x-amz-date";
+const SECURITY_TOKEN: &str = "x-amz-security-token";
+
+/// By how much the SDK's idea of the time may differ from the clock's, which is
+/// then right: DynamoDB itself allows for more.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Takes the place of the SDK's scheme of the same name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct SigV4 {
-    region: Region,
     kept: Mutex<Option<Kept>>,
+    clock_is_wrong: AtomicBool,
     sdk: SigV4Signer,
 }
 
@@ -63,15 +72,6 @@ struct Signature {
 }
 
 impl SigV4 {
-    /// A scheme for a client of this region.
-    pub(super) fn new(region: Region) -> Self {
-        Self {
-            region,
-            kept: Mutex::default(),
-            sdk: SigV4Signer::new(),
-        }
-    }
-
     /// `None` if there is something about the request that is not as ever.
     fn signature(
         &self,
@@ -81,6 +81,9 @@ impl SigV4 {
         now: Timestamp,
     ) -> Option<Signature> {
         let body = request.body().bytes()?;
+        if request.method() != "POST" {
+            return None;
+        }
         let date = now.basic_format();
         let day = &date[..8];
         let secret = credentials.secret_access_key();
@@ -101,13 +104,13 @@ impl SigV4 {
         };
 
         let mut headers = Vec::with_capacity(8);
-        headers.extend([("host", kept.host.as_str()), ("x-amz-date", &date)]);
+        headers.extend([("host", kept.host.as_str()), (DATE, &date)]);
         if let Some(token) = credentials.session_token() {
-            headers.push(("x-amz-security-token", token));
+            headers.push((SECURITY_TOKEN, token));
         }
         for (name, value) in request.headers() {
             match name {
-                "host" | "x-amz-date" | "x-amz-security-token" => return None,
+                "host" | DATE | SECURITY_TOKEN => return None,
                 "content-type" => {}
                 _ if name.starts_with("x-amz-") => {}
                 _ => continue,
@@ -117,8 +120,7 @@ impl SigV4 {
         headers.sort_unstable();
         let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
         let are_plain = headers.iter().all(|(_, value)| is_plain(value));
-        if request.method() != "POST" || !are_plain || names.windows(2).any(|two| two[0] == two[1])
-        {
+        if !are_plain || names.windows(2).any(|two| two[0] == two[1]) {
             return None;
         }
 
@@ -128,16 +130,16 @@ impl SigV4 {
         for (name, value) in headers {
             canonical.extend([name, ":", value, "\n"]);
         }
-        canonical.extend(["\n", &names, "\n", &hex(digest(&SHA256, body).as_ref())]);
+        canonical.extend(["\n", &names, "\n", &digits(digest(&SHA256, body).as_ref())]);
 
         let scope = format!("{day}/{region}/{SERVICE}/aws4_request");
         let canonical = digest(&SHA256, canonical.as_bytes());
-        let to_sign = [ALGORITHM, &date, &scope, &hex(canonical.as_ref())].join("\n");
+        let to_sign = [ALGORITHM, &date, &scope, &digits(canonical.as_ref())].join("\n");
         let signature = hmac::sign(&kept.key.key, to_sign.as_bytes());
         let authorization = format!(
             "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={}",
             credentials.access_key_id(),
-            hex(signature.as_ref())
+            digits(signature.as_ref())
         );
         Some(Signature {
             date,
@@ -172,20 +174,27 @@ impl Sign for SigV4 {
         components: &RuntimeComponents,
         config: &ConfigBag,
     ) -> Result<(), BoxError> {
+        let now = components.time_source().unwrap_or_default().now().into();
         let is_first = config
             .load::<RequestAttempts>()
             .is_some_and(|attempts| attempts.attempts() == 1);
-        let credentials = identity.data::<Credentials>().filter(|_| is_first);
+        let is_usual = is_first && !self.clock_is_wrong.load(Ordering::Relaxed);
+        let credentials = identity.data::<Credentials>().filter(|_| is_usual);
         let signed = credentials.and_then(|credentials| {
-            let region = endpoint.get("signingRegion");
-            let region = region.map_or(Some(self.region.as_ref()), |region| region.as_string())?;
-            let now = components.time_source().unwrap_or_default().now().into();
+            let region = match endpoint.get("signingRegion") {
+                Some(region) => region.as_string()?,
+                None => config.load::<Region>()?.as_ref(),
+            };
             let signature = self.signature(request, credentials, region, now)?;
             Some((signature, credentials))
         });
         let Some((signature, credentials)) = signed else {
             let sdk = &self.sdk;
-            return sdk.sign_http_request(request, identity, endpoint, components, config);
+            sdk.sign_http_request(request, identity, endpoint, components, config)?;
+            let date = request.headers().get(DATE).unwrap_or_default();
+            let is_wrong = !is_about(now, date);
+            self.clock_is_wrong.store(is_wrong, Ordering::Relaxed);
+            return Ok(());
         };
         let secret = |text: &str| {
             let mut value = HeaderValue::try_from(text)?;
@@ -193,9 +202,9 @@ impl Sign for SigV4 {
             Ok::<_, BoxError>(value)
         };
         let headers = request.headers_mut();
-        headers.insert("x-amz-date", signature.date);
+        headers.insert(DATE, signature.date);
         if let Some(token) = credentials.session_token() {
-            headers.insert("x-amz-security-token", secret(token)?);
+            headers.insert(SECURITY_TOKEN, secret(token)?);
         }
         headers.insert(header::AUTHORIZATION, secret(&signature.authorization)?);
         Ok(())
@@ -247,22 +256,31 @@ fn host(uri: &str) -> Option<String> {
     Some(if is_usual { host } else { authority }.to_owned())
 }
 
+/// Whether a date of `x-amz-date` is that of the clock.
+fn is_about(now: Timestamp, date: &str) -> bool {
+    let tolerance = u64::try_from(CLOCK_TOLERANCE.as_millis()).unwrap_or_default();
+    let earliest = Timestamp::from_millis(now.millis().saturating_sub(tolerance));
+    let latest = now.plus(CLOCK_TOLERANCE);
+    // The order of the text is the order of time.
+    (earliest.basic_format().as_str()..=latest.basic_format().as_str()).contains(&date)
+}
+
 /// Whether a header's value is its own canonical form: without spaces that are
 /// trimmed or folded.
 fn is_plain(value: &str) -> bool {
     value.trim() == value && !value.contains("  ")
 }
 
-/// 256 bits as a canonical request has them.
-fn hex(bytes: &[u8]) -> String {
-    let mut text = vec![0; 64];
-    hex::encode_to_slice(bytes, &mut text).expect("there are 32 bytes");
+/// SHA-256, or an HMAC of it, as signatures have it.
+fn digits(digest: &[u8]) -> String {
+    let mut text = vec![0; 2 * digest.len()];
+    hex::encode_to_slice(digest, &mut text).expect("there are two digits a byte");
     String::from_utf8(text).expect("digits are ASCII")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
     use aws_sigv4::sign::v4::SigningParams;
@@ -340,7 +358,7 @@ mod tests {
 
     #[test]
     fn what_is_as_ever_is_signed_as_aws_signs_it() {
-        let scheme = SigV4::new(Region::new("us-east-1"));
+        let scheme = SigV4::default();
         let (first, second) = (credentials("first", None), credentials("second", None));
         let temporary = credentials("first", Some("session/token=="));
         let uri = "https://dynamodb.us-east-1.amazonaws.com/";
@@ -368,7 +386,7 @@ mod tests {
 
     #[test]
     fn what_is_not_as_ever_is_left_to_the_sdk() {
-        let scheme = SigV4::new(Region::new("us-east-1"));
+        let scheme = SigV4::default();
         let credentials = credentials("secret", Some("token"));
         let endpoint = "https://dynamodb.us-east-1.amazonaws.com/";
         let with = |name, value| request("POST", endpoint, &[(name, value)]);
@@ -397,8 +415,18 @@ mod tests {
     }
 
     #[test]
+    fn the_sdk_knows_better_what_time_it_is_if_it_is_minutes_off() {
+        for (seconds, is_right) in [(0, true), (59, true), (62, false), (3600, false)] {
+            let other = NOW.plus(Duration::from_secs(seconds));
+            assert_eq!(is_about(NOW, &other.basic_format()), is_right, "{seconds}");
+            assert_eq!(is_about(other, &NOW.basic_format()), is_right, "{seconds}");
+        }
+        assert!(!is_about(NOW, ""));
+    }
+
+    #[test]
     fn secrets_are_not_shown() {
-        let scheme = SigV4::new(Region::new("us-east-1"));
+        let scheme = SigV4::default();
         let credentials = credentials("sesame", None);
         let request = request("POST", "http://localhost/", &HEADERS);
         assert!(

@@ -3,13 +3,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_dynamodb::config::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
 use time::{Date, Month, Time, UtcDateTime};
 
 use crate::support::proxy::{Fault, Plan, Proxy, Recorded};
-use crate::support::{RON, World, engine};
+use crate::support::{RON, World, credentials, engine};
 
 async fn world_behind_a_proxy() -> (World, Proxy) {
     let proxy = Proxy::start(engine()).await;
@@ -39,7 +38,7 @@ impl Recorded {
 
     /// Whether AWS's own signer comes to the same signature.
     fn has_good_signature(&self) -> bool {
-        let identity = Credentials::new("test", "test", None, None, "test").into();
+        let identity = credentials().into();
         let params = SigningParams::builder()
             .identity(&identity)
             .region("us-east-1")
@@ -53,7 +52,7 @@ impl Recorded {
         let given = self.signed_headers();
         let given = given
             .iter()
-            .filter(|name| !["host", "x-amz-date"].contains(name))
+            .filter(|name| !["host", "x-amz-date", "x-amz-security-token"].contains(name))
             .map(|name| (*name, self.headers[*name].as_str()));
         let body = SignableBody::Bytes(&self.bytes);
         let request = SignableRequest::new("POST", uri, given, body).unwrap();
@@ -102,8 +101,11 @@ async fn every_call_has_a_good_signature_of_all_that_matters() {
         assert_eq!(by_sdk, !is_first, "{call:?}");
         let ago = SystemTime::now().duration_since(call.signed_at()).unwrap();
         assert!(ago < Duration::from_secs(60), "{call:?}");
-        let program = call.headers["user-agent"].split_once('/').unwrap().0;
-        assert_eq!(program, env!("CARGO_PKG_NAME"));
+        let token = call.headers.get("x-amz-security-token");
+        assert_eq!(token.map(String::as_str), credentials().session_token());
+        let program = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+        assert_eq!(call.headers["user-agent"], program);
+        assert!(!call.headers.contains_key("x-amz-user-agent"), "{call:?}");
     }
 }
 
@@ -116,7 +118,7 @@ fn clock_ahead(by: Duration) -> Plan {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_is_put_right_by_the_second_attempt() {
+async fn a_wrong_clock_costs_one_attempt_and_no_more() {
     let (world, proxy) = world_behind_a_proxy().await;
     proxy.take_recorded();
     let hour = Duration::from_secs(60 * 60);
@@ -130,6 +132,20 @@ async fn a_wrong_clock_is_put_right_by_the_second_attempt() {
     let corrected = second.signed_at().duration_since(first.signed_at());
     let off = corrected.unwrap().abs_diff(hour);
     assert!(off < Duration::from_secs(60), "{off:?}");
+
+    // The next call is right at once, and its answer says that the clock is, too.
+    proxy.next(clock_ahead(Duration::ZERO), 1);
+    world.associate("other", &[RON]).send().await;
+    let calls = proxy.take_recorded();
+    let ahead = calls[0].signed_at().duration_since(SystemTime::now());
+    assert!(ahead.unwrap().abs_diff(hour) < Duration::from_secs(60));
+    for is_by_sdk in [true, false] {
+        world.associate("other", &[RON]).send().await;
+        let calls = proxy.take_recorded();
+        let signed = calls[0].signed_headers();
+        assert_eq!(signed.contains(&"content-length"), is_by_sdk);
+        assert!(calls[0].signed_at() <= SystemTime::now());
+    }
 }
 
 #[tokio::test]

@@ -152,7 +152,7 @@ impl World {
         let http = |connect_timeout| http::Client::new(&config.trusted_roots, connect_timeout);
         let keys = http(KEYS_CONNECT_TIMEOUT);
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .credentials_provider(credentials())
             .region(Region::new("us-east-1"))
             .endpoint_url(&env["AWS_ENDPOINT_URL_DYNAMODB"])
             .http_client(http(CONNECT_TIMEOUT).for_sdk())
@@ -246,6 +246,12 @@ impl World {
             .send();
         pages.try_collect().await.unwrap()
     }
+}
+
+/// Credentials as Lambda gives them: those of a role, with a session token.
+pub(crate) fn credentials() -> Credentials {
+    let token = "IQoJb3JpZ2luX2VjEA/+4=".to_owned();
+    Credentials::new("test", "test", Some(token), None, "test")
 }
 
 /// A clock that is `ahead` of `now`, or of the machine's.

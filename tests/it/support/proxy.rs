@@ -349,11 +349,11 @@ async fn read_call(stream: &mut TcpStream) -> Option<(BTreeMap<String, String>, 
         head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).unwrap();
-    let headers: BTreeMap<String, String> = head
-        .lines()
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-        .collect();
+    let mut headers = BTreeMap::new();
+    for (name, value) in head.lines().filter_map(|line| line.split_once(": ")) {
+        let other = headers.insert(name.to_lowercase(), value.to_owned());
+        assert_eq!(other, None, "{name} is there twice");
+    }
     let length = headers.get("content-length")?.parse().unwrap();
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
