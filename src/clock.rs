@@ -72,27 +72,16 @@ impl Timestamp {
 
     /// The moment in the basic format of ISO 8601, in UTC, to the second.
     pub(crate) fn basic_format(self) -> String {
-        let utc = self.utc();
-        format!(
-            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
-            utc.year(),
-            u8::from(utc.month()),
-            utc.day(),
-            utc.hour(),
-            utc.minute(),
-            utc.second()
-        )
+        let mut text = self.to_string().replace(['-', ':'], "");
+        text.truncate("19700101T000000".len());
+        text.push('Z');
+        text
     }
 
     /// How long it is until `later`; `None` if that is now or past.
     pub fn until(self, later: Self) -> Option<Duration> {
         let millis = later.0.checked_sub(self.0).filter(|millis| *millis > 0)?;
         Some(Duration::from_millis(millis))
-    }
-
-    fn utc(self) -> UtcDateTime {
-        let seconds = i64::try_from(self.seconds()).unwrap_or_default();
-        UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH)
     }
 }
 
@@ -111,16 +100,18 @@ impl Serialize for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let utc = self.utc();
+        let seconds = i64::try_from(self.seconds()).unwrap_or_default();
+        let utc = UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH);
+        let (date, time) = (utc.date(), utc.time());
         write!(
             f,
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            utc.year(),
-            u8::from(utc.month()),
-            utc.day(),
-            utc.hour(),
-            utc.minute(),
-            utc.second(),
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
             self.0 % 1000,
         )
     }

@@ -29,14 +29,11 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client as HyperClient, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use lambda_http::http::{HeaderValue, Request, StatusCode, Uri, header};
+use lambda_http::http::{Request, StatusCode, Uri, header};
 use lambda_http::tower::Service;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
-
-/// The program and its version.
-const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -158,7 +155,10 @@ impl Client {
     ) -> Result<Vec<u8>, GetError> {
         let request = Request::get(uri)
             .header(header::ACCEPT, "application/jwk-set+json, application/json")
-            .header(header::USER_AGENT, USER_AGENT)
+            .header(
+                header::USER_AGENT,
+                concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")),
+            )
             .body(SdkBody::empty())
             .map_err(|error| GetError::NoAnswer(error.into()))?;
         let response = tokio::time::timeout(limit, self.pool.request(request))
@@ -185,9 +185,6 @@ impl SdkConnector for Client {
                 return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
             }
         };
-        let user_agent = HeaderValue::from_static(USER_AGENT);
-        let headers = request.headers_mut();
-        headers.entry(header::USER_AGENT).or_insert(user_agent);
         let connection = capture_connection(&mut request);
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
             capture.set_connection_retriever(move || metadata(&connection));

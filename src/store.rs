@@ -11,18 +11,16 @@ mod budget;
 mod lists;
 mod retry;
 mod sigv4;
+mod user_agent;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::interceptors::BeforeSerializationInterceptorContextRef;
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{Builder, ConfigBag, Intercept, StalledStreamProtectionConfig};
-use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -30,11 +28,11 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ConditionCheck, Delete, Put as PutAction,
     ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
-use aws_smithy_runtime_api::client::interceptors::disable_interceptor;
 use uuid::Uuid;
 
 pub use self::budget::Budget;
 use self::sigv4::SigV4;
+use self::user_agent::UserAgent;
 use crate::clock::Timestamp;
 use crate::ids::{CartId, CustomerId};
 
@@ -162,7 +160,7 @@ impl Store {
             .retry_classifier(retry::MoreRetries)
             .retry_partition(retry_partition())
             .push_auth_scheme(SigV4::default())
-            .interceptor(NoUserAgent)
+            .interceptor(UserAgent::default())
             .build();
         let client = Client::from_conf(config);
         Self { client, table }
@@ -445,29 +443,6 @@ impl Store {
             ),
         };
         action.build()
-    }
-}
-
-/// Has the SDK leave out who calls: the HTTP client says it in one header that is
-/// always the same, where the SDK would make two anew for each request. So
-/// CloudTrail shows this program, and nothing of the SDK's or the application's
-/// name (`AWS_SDK_UA_APP_ID`).
-#[derive(Debug)]
-struct NoUserAgent;
-
-impl Intercept for NoUserAgent {
-    fn name(&self) -> &'static str {
-        "NoUserAgent"
-    }
-
-    fn read_before_execution(
-        &self,
-        _: &BeforeSerializationInterceptorContextRef<'_>,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let disabled = disable_interceptor::<UserAgentInterceptor>("the HTTP client names itself");
-        config.interceptor_state().store_put(disabled);
-        Ok(())
     }
 }
 

@@ -103,9 +103,22 @@ async fn every_call_has_a_good_signature_of_all_that_matters() {
         assert!(ago < Duration::from_secs(60), "{call:?}");
         let token = call.headers.get("x-amz-security-token");
         assert_eq!(token.map(String::as_str), credentials().session_token());
-        let program = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-        assert_eq!(call.headers["user-agent"], program);
-        assert!(!call.headers.contains_key("x-amz-user-agent"), "{call:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_call_names_the_caller_as_the_sdk_does_and_the_first_alone_twice() {
+    let (world, proxy) = world_behind_a_proxy().await;
+    world.associate("cart", &[RON]).send().await.created(&[RON]);
+    world.associate("cart", &[RON]).send().await.unchanged();
+    let calls = proxy.take_recorded();
+    assert_eq!(calls.len(), 3);
+    for (index, call) in calls.iter().enumerate() {
+        let name = &call.headers["user-agent"];
+        assert!(name.starts_with("aws-sdk-rust/"), "{name}");
+        assert_eq!(*name, calls[0].headers["user-agent"]);
+        let is_twice = call.headers.contains_key("x-amz-user-agent");
+        assert_eq!(is_twice, index == 0, "{call:?}");
     }
 }
 
