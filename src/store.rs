@@ -31,6 +31,7 @@ use aws_sdk_dynamodb::types::{
 use uuid::Uuid;
 
 pub use self::budget::Budget;
+use self::budget::CountAttempts;
 use self::sigv4::SigV4;
 use self::user_agent::UserAgent;
 use crate::clock::Timestamp;
@@ -161,6 +162,7 @@ impl Store {
             .retry_partition(retry_partition())
             .push_auth_scheme(SigV4::default())
             .interceptor(UserAgent::default())
+            .interceptor(CountAttempts)
             .build();
         let client = Client::from_conf(config);
         Self { client, table }
@@ -217,9 +219,7 @@ impl Store {
                 .client
                 .delete_item()
                 .table_name(&self.table)
-                .key("id", key(cart, customer))
-                .customize()
-                .interceptor(budget.attempts());
+                .key("id", key(cart, customer));
             let deleted = budget.spend(delete.send()).await?;
             return deleted.map(drop).map_err(|error| budget.failed(&error));
         }
@@ -234,9 +234,7 @@ impl Store {
         let transaction = self
             .client
             .transact_write_items()
-            .set_transact_items(Some(actions.collect()))
-            .customize()
-            .interceptor(budget.attempts());
+            .set_transact_items(Some(actions.collect()));
         let deleted = budget.spend(transaction.send()).await?;
         deleted.map(drop).map_err(|error| budget.failed(&error))
     }
@@ -255,9 +253,7 @@ impl Store {
             .table_name(&self.table)
             .key("id", key(cart, customer))
             .projection_expression("id, expires_at")
-            .consistent_read(true)
-            .customize()
-            .interceptor(budget.attempts());
+            .consistent_read(true);
         let got = budget
             .spend(get.send())
             .await
@@ -283,9 +279,7 @@ impl Store {
                 .expression_attribute_values(":now", seconds(stamp.associated_at))
                 .return_values_on_condition_check_failure(
                     ReturnValuesOnConditionCheckFailure::AllOld,
-                )
-                .customize()
-                .interceptor(budget.attempts());
+                );
             match budget.spend(put.send()).await? {
                 Ok(_) => return Ok(Put::Done),
                 Err(error) => match error.as_service_error() {
@@ -325,9 +319,7 @@ impl Store {
             .update_expression("SET expires_at = :expires_at")
             .condition_expression(PRESENT)
             .expression_attribute_values(":now", seconds(stamp.associated_at))
-            .expression_attribute_values(":expires_at", seconds(expires_at))
-            .customize()
-            .interceptor(budget.attempts());
+            .expression_attribute_values(":expires_at", seconds(expires_at));
         match budget.spend(update.send()).await? {
             Ok(_) => Ok(Seen::Present),
             Err(error) => match error.as_service_error() {
@@ -358,9 +350,7 @@ impl Store {
             let transaction = self
                 .client
                 .transact_write_items()
-                .set_transact_items(Some(actions))
-                .customize()
-                .interceptor(budget.attempts());
+                .set_transact_items(Some(actions));
             let Err(error) = budget.spend(transaction.send()).await? else {
                 return Ok(outcome(&seen));
             };

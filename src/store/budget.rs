@@ -57,9 +57,14 @@ pub struct Budget {
     attempts: Arc<Attempts>,
 }
 
-/// Counts the attempts of the calls that it intercepts.
+tokio::task_local! {
+    /// Those of the budget that the call under way is spent from.
+    static ATTEMPTS: Arc<Attempts>;
+}
+
+/// The attempts of all calls that were spent from one budget.
 #[derive(Debug, Default)]
-pub(super) struct Attempts {
+struct Attempts {
     count: AtomicU32,
     /// An attempt has been sent, and has not ended.
     under_way: AtomicBool,
@@ -88,26 +93,28 @@ impl Budget {
         Duration::from_micros(self.spent_micros.load(Ordering::Relaxed))
     }
 
-    /// What counts the attempts of a call.
-    pub(super) fn attempts(&self) -> CountAttempts {
-        CountAttempts(Arc::clone(&self.attempts))
-    }
-
     /// Waits for a call until the budget ends.
-    pub(super) async fn spend<T>(&self, call: impl Future<Output = T>) -> Result<T, StoreError> {
-        let began = Instant::now();
-        let ends = *self.ends.get_or_init(|| {
-            let latest = self.deadline.checked_sub(RESERVE).unwrap_or(began);
-            latest.min(began + MOST)
-        });
-        // Asked even so, a call would be sent before it is told that it is late.
-        if began >= ends {
-            return Err(self.given_up("no time is left for the store".to_owned()));
+    pub(super) fn spend<T>(
+        &self,
+        call: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        // Some kilobytes, which else would be moved with each future around it.
+        let call = ATTEMPTS.scope(Arc::clone(&self.attempts), Box::pin(call));
+        async move {
+            let began = Instant::now();
+            let ends = *self.ends.get_or_init(|| {
+                let latest = self.deadline.checked_sub(RESERVE).unwrap_or(began);
+                latest.min(began + MOST)
+            });
+            // Asked even so, a call would be sent before it is told that it is late.
+            if began >= ends {
+                return Err(self.given_up("no time is left for the store".to_owned()));
+            }
+            let result = tokio::time::timeout_at(ends, call).await;
+            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.spent_micros.fetch_add(took, Ordering::Relaxed);
+            result.map_err(|_| self.given_up("the store did not answer in time".to_owned()))
         }
-        let result = tokio::time::timeout_at(ends, call).await;
-        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.spent_micros.fetch_add(took, Ordering::Relaxed);
-        result.map_err(|_| self.given_up("the store did not answer in time".to_owned()))
     }
 
     /// What it means for the caller that there will be no other try.
@@ -158,9 +165,9 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// An [`Attempts`] as the SDK takes it.
+/// Counts the attempts of the calls that a [`Budget`] is spent on, and no others.
 #[derive(Debug)]
-pub(super) struct CountAttempts(Arc<Attempts>);
+pub(super) struct CountAttempts;
 
 impl Intercept for CountAttempts {
     fn name(&self) -> &'static str {
@@ -173,8 +180,10 @@ impl Intercept for CountAttempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.count.fetch_add(1, Ordering::Relaxed);
-        self.0.under_way.store(true, Ordering::Relaxed);
+        let _ = ATTEMPTS.try_with(|attempts| {
+            attempts.count.fetch_add(1, Ordering::Relaxed);
+            attempts.under_way.store(true, Ordering::Relaxed);
+        });
         Ok(())
     }
 
@@ -184,20 +193,22 @@ impl Intercept for CountAttempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let was_sent = self.0.under_way.swap(false, Ordering::Relaxed);
-        let Some(Err(error)) = context.output_or_error() else {
-            return Ok(());
-        };
-        let refused = error.is_operation_error()
-            && context
-                .response()
-                .is_some_and(|response| response.status().is_client_error());
-        let not_connected = error
-            .as_connector_error()
-            .is_some_and(|error| http::is_connect_error(error));
-        if was_sent && !refused && !not_connected {
-            self.0.unresolved.store(true, Ordering::Relaxed);
-        }
+        let _ = ATTEMPTS.try_with(|attempts| {
+            let was_sent = attempts.under_way.swap(false, Ordering::Relaxed);
+            let Some(Err(error)) = context.output_or_error() else {
+                return;
+            };
+            let refused = error.is_operation_error()
+                && context
+                    .response()
+                    .is_some_and(|response| response.status().is_client_error());
+            let not_connected = error
+                .as_connector_error()
+                .is_some_and(|error| http::is_connect_error(error));
+            if was_sent && !refused && !not_connected {
+                attempts.unresolved.store(true, Ordering::Relaxed);
+            }
+        });
         Ok(())
     }
 }

@@ -170,9 +170,7 @@ impl Pages {
             .query
             .clone()
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(self.from.take())
-            .customize()
-            .interceptor(budget.attempts());
+            .set_exclusive_start_key(self.from.take());
         let answer = budget
             .spend(query.send())
             .await
