@@ -10,6 +10,7 @@ use crate::cursor::{self, InvalidCursor, List};
 use crate::ids::{CartId, CustomerId};
 use crate::request::{Linkage, Page};
 use crate::store::{Budget, Put, Stamp, Store, StoreError};
+use crate::telemetry;
 
 /// The associations of all carts with all customers.
 #[derive(Debug)]
@@ -90,10 +91,7 @@ impl Associations {
     /// that cannot be reached is told of by the requests that need it.
     pub async fn reach_store(&self) {
         if let Err(error) = self.store.reach().await {
-            tracing::debug!(
-                cause = error.to_string(),
-                "the store was not reached ahead of the requests"
-            );
+            telemetry::store_not_reached(&error.to_string());
         }
     }
 

@@ -2,7 +2,8 @@
 //! usual, one line a request.
 //!
 //! Never a token, a body, a cart or a customer. What other crates log goes
-//! the same way, from WARN on: below that they show what they send.
+//! the same way, from WARN on: below that they show what they send, and a release
+//! build leaves it out of them (`release_max_level_warn` of `tracing`).
 //!
 //! Metrics are members of the line that tells of the same thing, declared as
 //! such in CloudWatch's Embedded Metric Format: no call, no agent, no second
@@ -256,6 +257,26 @@ pub(crate) fn keys_not_refreshed(key_set: &'static str, cause: &str, age: Option
         &metrics,
         directives,
     );
+}
+
+/// Tells those who look closely that the store was not reached ahead of the
+/// requests. Those that do not reach it either are told of themselves.
+pub(crate) fn store_not_reached(cause: &str) {
+    #[derive(Serialize)]
+    struct Whole<'a> {
+        #[serde(flatten)]
+        line: Line<'a>,
+        cause: &'a str,
+    }
+    let level = Level::DEBUG;
+    let Some(output) = OUTPUT.get().filter(|output| output.level >= level) else {
+        return;
+    };
+    let message = "the store was not reached ahead of the requests";
+    write(&Whole {
+        line: output.line(output.clock.now(), level, Some(message)),
+        cause,
+    });
 }
 
 /// Metrics that share their dimensions, which are members of the line too.

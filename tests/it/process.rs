@@ -352,6 +352,29 @@ async fn a_wrong_log_level_is_told_once_and_info_is_used() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_not_reached_at_the_start_is_told_of_at_debug_alone() {
+    let mut env = World::new().await.env().clone();
+    env.insert(
+        "AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
+        "http://127.0.0.1:1".to_owned(),
+    );
+    for (level, is_told) in [("DEBUG", true), ("INFO", false)] {
+        env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.to_owned());
+        let mut function = Function::start(&env).await;
+        function.invoke(&json!({})).await;
+        let (_, line) = function.line().await;
+        if is_told {
+            assert_eq!(line["level"], json!("DEBUG"), "{line}");
+            let message = line["message"].as_str().unwrap();
+            assert!(message.contains("not reached"), "{line}");
+            assert!(line["cause"].is_string(), "{line}");
+        } else {
+            assert_eq!(line["outcome"], json!("route_not_found"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
     let mut env = World::new().await.env().clone();
     env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "warn".to_owned());
