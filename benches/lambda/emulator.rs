@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use aws_sdk_dynamodb::Client;
@@ -13,7 +12,6 @@ use cart_associations::store::CONNECT_TIMEOUT;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::program::processor_of;
 use crate::table;
 use crate::tls::Authority;
 
@@ -26,7 +24,7 @@ pub(crate) struct Emulator {
     pub(crate) tls_endpoint: String,
     authority: Authority,
     /// Its thread in `/proc`.
-    task: PathBuf,
+    pub(crate) task: PathBuf,
 }
 
 impl Emulator {
@@ -78,11 +76,6 @@ impl Emulator {
     /// The bundle with the certificate of the authority that made the emulator's.
     pub(crate) fn roots(&self) -> PathBuf {
         self.authority.pem_file.path().to_owned()
-    }
-
-    /// How long it was on a processor so far.
-    pub(crate) fn processor(&self) -> Result<Duration> {
-        processor_of(&self.task)
     }
 
     /// How many items are in the table.

@@ -88,14 +88,13 @@ pub(crate) async fn write() -> Result<()> {
 pub(crate) async fn profile(requests: u64) -> Result<()> {
     let emulator = Emulator::start().await?;
     let callers = Callers::new()?;
-    let environment = callers.environment(&emulator, &emulator.plain_endpoint)?;
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/target/callgrind.out");
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "--log-file=/dev/null"])
         .arg(format!("--callgrind-out-file={file}"))
         .arg(Program::Function.executable()?);
-    run(command, requests, Tokens::Seen, &environment, &callers).await?;
+    run(command, requests, Tokens::Seen, &emulator, &callers).await?;
     println!("{file}");
     Ok(())
 }
@@ -103,9 +102,8 @@ pub(crate) async fn profile(requests: u64) -> Result<()> {
 async fn count() -> Result<Counts> {
     let emulator = Emulator::start().await?;
     let callers = Callers::new()?;
-    let environment = callers.environment(&emulator, &emulator.plain_endpoint)?;
     let mut instructions = BTreeMap::new();
-    let count = async |requests, tokens| count_run(requests, tokens, &environment, &callers).await;
+    let count = async |requests, tokens| count_run(requests, tokens, &emulator, &callers).await;
     // A start alone would end now before and now after what the program does while it waits for its first event.
     let first = count(1, Tokens::Seen).await?;
     instructions.insert("start and first request".to_owned(), first);
@@ -134,7 +132,7 @@ fn name(tokens: Tokens) -> &'static str {
 async fn count_run(
     requests: u64,
     tokens: Tokens,
-    environment: &[(&'static str, String)],
+    emulator: &Emulator,
     callers: &Callers,
 ) -> Result<u64> {
     let log = NamedTempFile::new()?;
@@ -144,7 +142,7 @@ async fn count_run(
         .arg("--cachegrind-out-file=/dev/null")
         .arg(format!("--log-file={}", log.path().display()))
         .arg(Program::Function.executable()?);
-    run(command, requests, tokens, environment, callers).await?;
+    run(command, requests, tokens, emulator, callers).await?;
     let log = std::fs::read_to_string(log.path())?;
     let count = log.lines().find_map(|line| line.split_once(" refs:"));
     let (_, count) = count.with_context(|| format!("valgrind did not count: {log}"))?;
@@ -156,10 +154,11 @@ async fn run(
     valgrind: Command,
     requests: u64,
     tokens: Tokens,
-    environment: &[(&'static str, String)],
+    emulator: &Emulator,
     callers: &Callers,
 ) -> Result<()> {
-    let mut running = Running::start(valgrind, environment)
+    let environment = callers.environment(emulator, &emulator.plain_endpoint)?;
+    let mut running = Running::start(valgrind, &environment, emulator)
         .await
         .context("valgrind is needed; on Debian, apt-get install valgrind")?;
     for _ in 0..requests {

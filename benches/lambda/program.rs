@@ -3,14 +3,15 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Deserialize;
 
-use crate::runtime_api::RuntimeApi;
+use crate::emulator::Emulator;
+use crate::runtime_api::{Moment, RuntimeApi, Took};
 
 /// Where the programs are that times are taken of.
 const UNPACKED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
@@ -32,7 +33,7 @@ pub(crate) struct Running {
     log: ChildStdout,
     api: RuntimeApi,
     /// From the call that started it until it asked for an event.
-    pub(crate) start: Duration,
+    pub(crate) start: Took,
 }
 
 /// What the kernel knows of a process.
@@ -106,8 +107,9 @@ impl Running {
     pub(crate) async fn start(
         mut command: Command,
         environment: &[(&'static str, String)],
+        emulator: &Emulator,
     ) -> Result<Self> {
-        let mut api = RuntimeApi::start().await?;
+        let mut api = RuntimeApi::start(emulator.task.clone()).await?;
         command
             .env_clear()
             .env("AWS_LAMBDA_RUNTIME_API", &api.address)
@@ -117,7 +119,7 @@ impl Running {
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        let began = Instant::now();
+        let began = Moment::now(&emulator.task)?;
         let mut process = command
             .spawn()
             .context("the program could not be started")?;
@@ -128,22 +130,22 @@ impl Running {
             process,
             log,
             api,
-            start: Duration::ZERO,
+            start: Took::default(),
         };
-        running.start = ready? - began;
+        running.start = began.until(ready?, &emulator.task)?;
         Ok(running)
     }
 
     /// Sends an event, checks that it was served, and tells how long that took.
-    pub(crate) async fn invoke(&mut self, event: String) -> Result<Duration> {
-        let (took, answer) = self.api.invoke(event).await?;
+    pub(crate) async fn invoke(&mut self, event: String) -> Result<Took> {
+        let answer = self.api.invoke(event).await?;
         ensure!(
-            is_success(&answer),
+            is_success(&answer.body),
             "refused: {}",
-            String::from_utf8_lossy(&answer)
+            String::from_utf8_lossy(&answer.body)
         );
         self.discard_log()?;
-        Ok(took)
+        Ok(answer.took)
     }
 
     /// Makes room for more lines: between invocations, so that who reads them does not take the time of who writes them.

@@ -1,6 +1,8 @@
-//! The Lambda Runtime API for one process, with the time at each end of an invocation.
+//! The Lambda Runtime API for one process, with the time at each end of an invocation, and that of DynamoDB's in between.
 
 use std::net::Ipv4Addr;
+use std::ops::Add;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,6 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::program::processor_of;
+
 /// How long an invocation may take, as the template has it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -23,32 +27,51 @@ pub(crate) struct RuntimeApi {
     pub(crate) address: String,
     ready: mpsc::UnboundedReceiver<Instant>,
     events: mpsc::UnboundedSender<String>,
-    answers: mpsc::UnboundedReceiver<Answer>,
+    answers: mpsc::UnboundedReceiver<Result<Answer>>,
     server: JoinHandle<()>,
 }
 
-struct Answer {
-    /// From when the event left to when the answer was there.
-    took: Duration,
-    body: Result<Bytes>,
+/// What an invocation came to.
+pub(crate) struct Answer {
+    pub(crate) took: Took,
+    pub(crate) body: Bytes,
+}
+
+/// How long something took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Took {
+    pub(crate) whole: Duration,
+    /// How much of it the emulator was on the processor, which it shares with the program.
+    pub(crate) emulator: Duration,
+}
+
+/// A moment, from which on something takes time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    at: Instant,
+    emulator: Duration,
 }
 
 struct Shared {
     tell_ready: mpsc::UnboundedSender<Instant>,
     events: AsyncMutex<mpsc::UnboundedReceiver<String>>,
-    sent: Mutex<Instant>,
-    tell_answer: mpsc::UnboundedSender<Answer>,
+    /// The emulator's thread in `/proc`.
+    emulator: PathBuf,
+    sent: Mutex<Option<Moment>>,
+    tell_answer: mpsc::UnboundedSender<Result<Answer>>,
 }
 
 impl RuntimeApi {
-    pub(crate) async fn start() -> Result<Self> {
+    /// `emulator` is the thread of the emulator in `/proc`.
+    pub(crate) async fn start(emulator: PathBuf) -> Result<Self> {
         let (tell_ready, ready) = mpsc::unbounded_channel();
         let (events, to_send) = mpsc::unbounded_channel();
         let (tell_answer, answers) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             tell_ready,
             events: AsyncMutex::new(to_send),
-            sent: Mutex::new(Instant::now()),
+            emulator,
+            sent: Mutex::default(),
             tell_answer,
         });
         let invocation = "/2018-06-01/runtime/invocation";
@@ -78,7 +101,7 @@ impl RuntimeApi {
         let ready = tokio::select! {
             ready = self.ready.recv() => ready,
             answer = self.answers.recv() => {
-                answer.context("the server ended")?.body?;
+                answer.context("the server ended")??;
                 bail!("an answer came to no question")
             }
             () = tokio::time::sleep(TIMEOUT) => bail!("the function did not get ready in time"),
@@ -86,17 +109,15 @@ impl RuntimeApi {
         ready.context("the server ended")
     }
 
-    /// Sends an event to a process that is ready, tells how long the answer took and what it was, and waits until the
-    /// process is ready again.
-    pub(crate) async fn invoke(&mut self, event: String) -> Result<(Duration, Bytes)> {
+    /// Sends an event to a process that is ready, and waits for its answer, and until the process is ready again.
+    pub(crate) async fn invoke(&mut self, event: String) -> Result<Answer> {
         self.events.send(event)?;
         let answer = tokio::time::timeout(TIMEOUT, self.answers.recv()).await;
         let answer = answer
             .context("no answer in time")?
-            .context("the server ended")?;
-        let body = answer.body?;
+            .context("the server ended")??;
         self.ready().await?;
-        Ok((answer.took, body))
+        Ok(answer)
     }
 }
 
@@ -133,7 +154,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> ([(HeaderName, String); 4], 
         ),
     ];
     let headers = headers.map(|(name, value)| (HeaderName::from_static(name), value));
-    *shared.sent() = Instant::now();
+    *shared.sent() = Moment::now(&shared.emulator).ok();
     (headers, event)
 }
 
@@ -148,12 +169,53 @@ async fn error(State(shared): State<Arc<Shared>>, body: Bytes) -> StatusCode {
 
 impl Shared {
     fn answered(&self, body: Result<Bytes>) -> StatusCode {
-        let took = self.sent().elapsed();
-        let _ = self.tell_answer.send(Answer { took, body });
+        let now = Instant::now();
+        let answer = || {
+            let body = body?;
+            let sent = self
+                .sent()
+                .context("it is not known when the event was sent")?;
+            let took = sent.until(now, &self.emulator)?;
+            Ok(Answer { took, body })
+        };
+        let _ = self.tell_answer.send(answer());
         StatusCode::ACCEPTED
     }
 
-    fn sent(&self) -> MutexGuard<'_, Instant> {
+    fn sent(&self) -> MutexGuard<'_, Option<Moment>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Moment {
+    pub(crate) fn now(emulator: &Path) -> Result<Self> {
+        let emulator = processor_of(emulator)?;
+        let at = Instant::now();
+        Ok(Self { at, emulator })
+    }
+
+    /// What has been taken, of which `now` is the end.
+    pub(crate) fn until(&self, now: Instant, emulator: &Path) -> Result<Took> {
+        Ok(Took {
+            whole: now - self.at,
+            emulator: processor_of(emulator)? - self.emulator,
+        })
+    }
+}
+
+impl Took {
+    pub(crate) fn without_emulator(self) -> Duration {
+        self.whole.saturating_sub(self.emulator)
+    }
+}
+
+impl Add for Took {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            whole: self.whole + other.whole,
+            emulator: self.emulator + other.emulator,
+        }
     }
 }
