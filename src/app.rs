@@ -1,4 +1,4 @@
-//! The way of a request, on one screen.
+//! The path of a request, on one screen.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -16,18 +16,18 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::error::Error;
 use crate::http::Client;
-use crate::request::{Manner, Operation, Request};
-use crate::response::{self, ErrorDocuments, List, Outcome, Response};
+use crate::request::{Operation, Request, ResponseOptions};
+use crate::response::{self, ErrorDocuments, Outcome, Response};
 use crate::store::{Budget, Store, StoreError};
-use crate::telemetry::{self, Cause};
+use crate::telemetry::{self, Cause, RequestLine};
 
-/// The time for an invocation of which no deadline is known.
+/// The time for an invocation without a known deadline.
 const DEFAULT_TIME: Duration = Duration::from_secs(10);
 
-/// What is kept back of the time for sending the answer.
-const ANSWER_RESERVE: Duration = Duration::from_millis(200);
+/// The time before the deadline that is kept for the response.
+const RESPONSE_RESERVE: Duration = Duration::from_millis(500);
 
-/// The function: everything that lives from one request to the next.
+/// The function: the state that all requests share.
 #[derive(Debug)]
 pub struct App {
     authenticator: Authenticator,
@@ -36,17 +36,16 @@ pub struct App {
     clock: Clock,
 }
 
-/// What is known of a request while it is on its way, for the log.
-#[derive(Debug)]
-struct Trail {
+/// What is known of a request so far, for its response and its log line.
+struct Progress {
     route: &'static str,
     grant: &'static str,
-    manner: Manner,
+    options: ResponseOptions,
     budget: Budget,
 }
 
 impl App {
-    /// Puts the function together.
+    /// Creates the function.
     pub fn new(config: Config, store: Store, http: &Client, clock: Clock) -> Self {
         Self {
             authenticator: Authenticator::new(
@@ -62,18 +61,14 @@ impl App {
         }
     }
 
-    /// Gets ready for the first request what can be got ready: the keys, and a
-    /// connection to the store. What cannot be had is tried again by the
-    /// requests.
+    /// Fetches the keys and connects to the store before the first request.
+    /// Requests retry what fails here.
     pub async fn warm_up(&self) {
-        tokio::join!(
-            self.authenticator.load_keys(),
-            self.associations.reach_store()
-        );
+        tokio::join!(self.authenticator.load_keys(), self.associations.warm_up());
     }
 
-    /// Answers an event before its deadline, whatever it is. Every error
-    /// becomes a response, and is logged once, here.
+    /// Answers any event before its deadline. Every error becomes a response and is
+    /// logged once.
     pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Infallible> {
         let (payload, context) = event.into_parts();
         Ok(telemetry::within(&context, self.respond(payload.get(), &context)).await)
@@ -81,136 +76,120 @@ impl App {
 
     async fn respond(&self, event: &str, context: &Context) -> Response {
         let began = Instant::now();
-        let deadline = began + self.time_until(context.deadline);
-        let mut trail = Trail {
+        let time = self.time_until(context.deadline);
+        let deadline = began + time.saturating_sub(RESPONSE_RESERVE);
+        let mut progress = Progress {
             route: "none",
             grant: "none",
-            manner: Manner::default(),
+            options: ResponseOptions::default(),
             budget: Budget::until(deadline),
         };
-        let answer = AssertUnwindSafe(self.answer(event, &mut trail)).catch_unwind();
-        let result = tokio::time::timeout_at(deadline - ANSWER_RESERVE, answer)
+        let answer = AssertUnwindSafe(self.answer(event, &mut progress, deadline)).catch_unwind();
+        let result = answer
             .await
-            .unwrap_or_else(|_| Ok(Err(out_of_time(&trail.budget))))
             .unwrap_or_else(|_| Err(Error::Panic(telemetry::take_panic().unwrap_or_default())));
 
         let response = match &result {
-            Ok(outcome) => response::success(outcome, trail.manner),
-            Err(error) => self
-                .error_documents
-                .failure(error, trail.manner, &context.request_id),
+            Ok(outcome) => response::success(outcome, progress.options),
+            Err(error) => {
+                self.error_documents
+                    .failure(error, progress.options, &context.request_id)
+            }
         };
-        log(&trail, &response, &result, began.elapsed());
+        log(&progress, &response, result.as_ref().err(), began.elapsed());
         response
     }
 
-    /// The way: event -> request -> auth -> association -> store.
-    async fn answer(&self, event: &str, trail: &mut Trail) -> Result<Outcome, Error> {
+    /// The path: event -> request -> auth -> association -> store.
+    async fn answer(
+        &self,
+        event: &str,
+        progress: &mut Progress,
+        deadline: Instant,
+    ) -> Result<Outcome, Error> {
         let request = Request::parse(event)?;
-        trail.manner = request.manner();
+        progress.options = request.response_options();
         let request = request.route()?;
-        trail.route = request.name();
+        progress.route = request.route().key;
         let grant = self
             .authenticator
-            .authenticate(&request.credentials(), self.clock.now())
+            .authenticate(&request.credentials(), self.clock.now(), deadline)
             .await?;
-        trail.grant = grant.name();
-        let (associations, budget) = (&self.associations, &trail.budget);
-        let list = |member_type, listed, page| {
-            let path = request.path().into_owned();
-            Outcome::Listed(List {
-                member_type,
-                listed,
-                page,
-                path,
-            })
+        progress.grant = grant.name();
+        let (associations, budget) = (&self.associations, &progress.budget);
+        let listed = |member_type, members, page| Outcome::Listed {
+            member_type,
+            members,
+            page,
+            path: request.path().into_owned(),
         };
         Ok(match request.operation()? {
-            Operation::Associate(linkage) => {
-                let associated = associations.associate(&grant, &linkage, budget).await?;
-                Outcome::Associated(associated, linkage.customers)
+            Operation::Associate(body) => {
+                let put = associations.associate(&grant, &body, budget).await?;
+                Outcome::Associated(put, body.customers)
             }
-            Operation::Dissociate(linkage) => {
-                associations.dissociate(&grant, &linkage, budget).await?;
-                Outcome::Dissociated(linkage.customers)
+            Operation::Dissociate(body) => {
+                associations.dissociate(&grant, &body, budget).await?;
+                Outcome::Dissociated(body.customers)
             }
             Operation::ListCustomers { cart, page } => {
-                let listed = associations
+                let customers = associations
                     .list_customers(&grant, &cart, &page, budget)
                     .await?;
-                list("customer", listed, page)
+                listed("customer", customers, page)
             }
             Operation::ListOwnCarts { page } => {
-                let listed = associations.list_own_carts(&grant, &page, budget).await?;
-                list("cart", listed, page)
+                let carts = associations.list_own_carts(&grant, &page, budget).await?;
+                listed("cart", carts, page)
             }
             Operation::ListCarts { customer, page } => {
-                let listed = associations
+                let carts = associations
                     .list_carts(&grant, &customer, &page, budget)
                     .await?;
-                list("cart", listed, page)
+                listed("cart", carts, page)
             }
         })
     }
 
-    /// How much time is left. A deadline in the past means that none is known:
-    /// the one that `cargo lambda watch` sends lies in 1970.
+    /// Returns the time left. A deadline in the past means that none is known:
+    /// `cargo lambda watch` sends one in 1970.
     fn time_until(&self, deadline_millis: u64) -> Duration {
         let deadline = Timestamp::from_millis(deadline_millis);
         self.clock.now().until(deadline).unwrap_or(DEFAULT_TIME)
     }
 }
 
-/// What it means that the deadline came near: nothing was changed if the store
-/// was never asked.
-fn out_of_time(budget: &Budget) -> Error {
-    if budget.attempts_made() > 0 {
-        return Error::OutOfTime;
-    }
-    let cause = "the deadline came near before the store was asked".to_owned();
-    Error::Store(StoreError::Unavailable(cause))
-}
-
-/// The one line of a request: what it was, what it came to, how long it took.
-fn log(trail: &Trail, response: &Response, result: &Result<Outcome, Error>, took: Duration) {
-    let tell = |level, outcome, cause| {
-        let (store_time, store_attempts) =
-            (trail.budget.time_spent(), trail.budget.attempts_made());
-        telemetry::request(
-            level,
-            &telemetry::Request {
-                route: trail.route,
-                status: response.status(),
-                grant: trail.grant,
-                cause,
-                outcome,
-                duration: took,
-                store_time,
-                store_attempts,
-            },
-        );
+/// Logs the one line of a request.
+fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration: Duration) {
+    let (level, cause) = match error {
+        None
+        | Some(Error::Request(_) | Error::Forbidden(_) | Error::Auth(AuthError::NoAccessToken)) => {
+            (Level::INFO, None)
+        }
+        Some(Error::Auth(AuthError::InvalidToken { fault, .. })) => {
+            (Level::INFO, Some(Cause::Cause(fault.name())))
+        }
+        Some(Error::Auth(AuthError::NoKeys { kind, .. })) => {
+            (Level::WARN, Some(Cause::KeySet(kind.name())))
+        }
+        Some(Error::Store(StoreError::Unavailable(cause) | StoreError::OutcomeUnknown(cause))) => {
+            (Level::WARN, Some(Cause::Cause(cause)))
+        }
+        Some(Error::Store(StoreError::Fault(cause)) | Error::Panic(cause)) => {
+            (Level::ERROR, Some(Cause::Cause(cause)))
+        }
     };
-    let error = match result {
-        Ok(outcome) => return tell(Level::INFO, outcome.name(), None),
-        Err(error) => error,
-    };
-    let code = response::code(error);
-    let cause = |cause| Some(Cause::Cause(cause));
-    match error {
-        Error::Request(_) | Error::Forbidden(_) | Error::Auth(AuthError::NoAccessToken) => {
-            tell(Level::INFO, code, None);
-        }
-        Error::Auth(AuthError::InvalidToken { fault, .. }) => {
-            tell(Level::INFO, code, cause(fault.name()));
-        }
-        Error::Auth(AuthError::NoKeys { kind, .. }) => {
-            tell(Level::WARN, code, Some(Cause::KeySet(kind.name())));
-        }
-        Error::Store(StoreError::Unavailable(why) | StoreError::OutcomeUnknown(why)) => {
-            tell(Level::WARN, code, cause(why));
-        }
-        Error::Store(StoreError::Fault(why)) => tell(Level::ERROR, code, cause(why)),
-        Error::OutOfTime => tell(Level::ERROR, code, cause("the deadline came near")),
-        Error::Panic(message) => tell(Level::ERROR, code, cause(message)),
-    }
+    telemetry::request(
+        level,
+        &RequestLine {
+            route: progress.route,
+            status: response.status(),
+            outcome: response.outcome(),
+            grant: progress.grant,
+            cause,
+            duration,
+            store_time: progress.budget.time_spent(),
+            store_attempts: progress.budget.attempts_made(),
+        },
+    );
 }

@@ -1,4 +1,4 @@
-//! What to do: the associations of carts with customers. Outcomes, not statuses.
+//! Associations of carts with customers: what a grant permits, and what it does.
 
 use std::time::Duration;
 
@@ -6,11 +6,10 @@ use uuid::Uuid;
 
 use crate::auth::{Forbidden, Grant};
 use crate::clock::{Clock, Timestamp};
-use crate::cursor::{self, InvalidCursor, List};
+use crate::cursor::{self, InvalidCursor, ListId};
 use crate::ids::{CartId, CustomerId};
-use crate::request::{Linkage, Page};
-use crate::store::{Budget, Put, Stamp, Store, StoreError};
-use crate::telemetry;
+use crate::request::{CartCustomers, Page};
+use crate::store::{Budget, Member, PutOutcome, Store, StoreError, WriteMetadata};
 
 /// The associations of all carts with all customers.
 #[derive(Debug)]
@@ -20,41 +19,23 @@ pub struct Associations {
     lifetime: Option<Duration>,
 }
 
-/// What came of associating.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Associated {
-    /// At least one association is new, and made by this very call.
-    Created,
-    /// All of them were there already.
-    Unchanged,
-}
-
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The members, in the order of the list.
+pub struct MemberPage {
+    /// The members, in the list's order.
     pub members: Vec<Member>,
-    /// The cursor of the part that follows, if one does.
+    /// The cursor of the next page, if there is one.
     pub next: Option<String>,
 }
 
-/// A cart of a customer, or a customer of a cart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// The identifier of the one or the other.
-    pub id: String,
-    /// Since when, in RFC 3339.
-    pub associated_at: String,
-}
-
-/// Why nothing came of it.
+/// Why an operation fails.
 #[derive(Debug)]
 pub enum AssociationError {
-    /// The grant does not permit it; nothing was written.
+    /// The grant does not permit it. Nothing was written.
     Forbidden(Forbidden),
-    /// The page begins behind a cursor that is not one of this list.
+    /// The page's cursor is not one of this list.
     InvalidCursor,
-    /// The store did not do it, or did not say.
+    /// The store failed.
     Store(StoreError),
 }
 
@@ -77,8 +58,8 @@ impl From<StoreError> for AssociationError {
 }
 
 impl Associations {
-    /// `lifetime` is how long an association lives after it was last asked for;
-    /// for ever if `None`.
+    /// `lifetime` is how long an association lives after it was last requested;
+    /// `None` is for ever.
     pub fn new(store: Store, clock: Clock, lifetime: Option<Duration>) -> Self {
         Self {
             store,
@@ -87,65 +68,62 @@ impl Associations {
         }
     }
 
-    /// Opens the way to the store, so that the first request need not. A store
-    /// that cannot be reached is told of by the requests that need it.
-    pub async fn reach_store(&self) {
-        if let Err(error) = self.store.reach().await {
-            telemetry::store_not_reached(&error.to_string());
+    /// Connects to the store. Logs a failure at DEBUG: requests log their own
+    /// failures.
+    pub async fn warm_up(&self) {
+        if let Err(error) = self.store.warm_up().await {
+            tracing::debug!(cause = error.to_string(), "the warm-up of the store failed");
         }
     }
 
-    /// Ties a cart to customers: to all of them or, on an error, to none.
+    /// Associates a cart with customers, all or none.
     pub async fn associate(
         &self,
         grant: &Grant,
-        linkage: &Linkage,
+        CartCustomers { cart, customers }: &CartCustomers,
         budget: &Budget,
-    ) -> Result<Associated, AssociationError> {
-        let Linkage { cart, customers } = linkage;
+    ) -> Result<PutOutcome, AssociationError> {
         grant.permit(customers)?;
         let now = self.clock.now();
-        let stamp = Stamp {
+        let metadata = WriteMetadata {
             associated_at: now,
             associated_by: grant.client().to_owned(),
             write_id: Uuid::new_v4(),
             expires_at: self.lifetime.map(|lifetime| now.plus(lifetime)),
         };
-        match self.store.put(cart, customers, &stamp, budget).await? {
-            Put::Done => Ok(Associated::Created),
-            Put::AlreadyThere => Ok(Associated::Unchanged),
-        }
+        Ok(self.store.put(cart, customers, &metadata, budget).await?)
     }
 
-    /// Takes a cart and customers apart: all of them or, on an error, none. Those
-    /// who were not on the cart count as taken off it.
+    /// Removes the associations of a cart with customers, all or none. Those that
+    /// do not exist count as removed.
     pub async fn dissociate(
         &self,
         grant: &Grant,
-        linkage: &Linkage,
+        CartCustomers { cart, customers }: &CartCustomers,
         budget: &Budget,
     ) -> Result<(), AssociationError> {
-        let Linkage { cart, customers } = linkage;
         grant.permit(customers)?;
         Ok(self.store.delete(cart, customers, budget).await?)
     }
 
-    /// Lists the customers of a cart, by their ids. A customer must be on it:
-    /// whether they are is read consistently, so that it holds from the moment
-    /// at which they were told so.
+    /// Lists the customers of a cart, ordered by id. A customer must be one of them:
+    /// that is read consistently, so it holds as soon as a POST was answered.
     pub async fn list_customers(
         &self,
         grant: &Grant,
         cart: &CartId,
         page: &Page,
         budget: &Budget,
-    ) -> Result<Listed, AssociationError> {
-        let list = List::CustomersOf(cart);
+    ) -> Result<MemberPage, AssociationError> {
+        let list = ListId::CustomersOf(cart);
         let now = self.clock.now();
         let after: Option<CustomerId> =
             position(list, page, now, |position| position.parse().ok())?;
         if let Some(customer) = grant.only_customer()?
-            && !self.store.is_there(cart, customer, now, budget).await?
+            && !self
+                .store
+                .is_associated(cart, customer, now, budget)
+                .await?
         {
             return Err(Forbidden::NotOnCart.into());
         }
@@ -154,7 +132,9 @@ impl Associations {
             .store
             .customers_of(cart, after, page.limit + 1, now, budget)
             .await?;
-        Ok(listed(list, members, page, now, |last| last.id.clone()))
+        Ok(member_page(list, members, page, now, |last| {
+            last.id.clone()
+        }))
     }
 
     /// Lists the carts of the customer whose token was sent.
@@ -163,22 +143,22 @@ impl Associations {
         grant: &Grant,
         page: &Page,
         budget: &Budget,
-    ) -> Result<Listed, AssociationError> {
+    ) -> Result<MemberPage, AssociationError> {
         let customer = grant.customer()?;
-        let list = List::OwnCartsOf(customer);
+        let list = ListId::OwnCartsOf(customer);
         let after = cart_position(list, page, self.clock.now())?;
         self.carts(list, customer, after, page, budget).await
     }
 
-    /// Lists the carts of a customer for whom the caller may act.
+    /// Lists the carts of a customer that the caller may act for.
     pub async fn list_carts(
         &self,
         grant: &Grant,
         customer: &CustomerId,
         page: &Page,
         budget: &Budget,
-    ) -> Result<Listed, AssociationError> {
-        let list = List::CartsOf(customer);
+    ) -> Result<MemberPage, AssociationError> {
+        let list = ListId::CartsOf(customer);
         let after = cart_position(list, page, self.clock.now())?;
         if grant.only_customer()?.is_some_and(|own| own != customer) {
             return Err(Forbidden::OtherCustomersCarts.into());
@@ -186,29 +166,29 @@ impl Associations {
         self.carts(list, customer, after, page, budget).await
     }
 
-    /// The newest association first, those of one moment by the cart's id.
+    /// Lists the newest association first, those of one moment by the cart's id.
     async fn carts(
         &self,
-        list: List<'_>,
+        list: ListId<'_>,
         customer: &CustomerId,
         after: Option<Member>,
         page: &Page,
         budget: &Budget,
-    ) -> Result<Listed, AssociationError> {
+    ) -> Result<MemberPage, AssociationError> {
         let now = self.clock.now();
         let members = self
             .store
             .carts_of(customer, after.as_ref(), page.limit + 1, now, budget)
             .await?;
-        Ok(listed(list, members, page, now, |last| {
+        Ok(member_page(list, members, page, now, |last| {
             format!("{} {}", last.associated_at, last.id)
         }))
     }
 }
 
-/// The position behind which a page begins, as `read` takes it from its cursor.
+/// Returns the position after which a page begins. `read` parses it.
 fn position<P>(
-    list: List<'_>,
+    list: ListId<'_>,
     page: &Page,
     now: Timestamp,
     read: impl Fn(&str) -> Option<P>,
@@ -220,9 +200,9 @@ fn position<P>(
     read(&position).map(Some).ok_or(InvalidCursor)
 }
 
-/// The last cart that was listed, and its moment.
+/// Returns the position of a list of carts: the last cart of the page before.
 fn cart_position(
-    list: List<'_>,
+    list: ListId<'_>,
     page: &Page,
     now: Timestamp,
 ) -> Result<Option<Member>, InvalidCursor> {
@@ -234,17 +214,18 @@ fn cart_position(
     })
 }
 
-/// A page of members, of which there is one more if another page follows.
-fn listed(
-    list: List<'_>,
+/// Makes a page of members that were read with one more than the limit: that one
+/// exists if there is a next page.
+fn member_page(
+    list: ListId<'_>,
     mut members: Vec<Member>,
     page: &Page,
     now: Timestamp,
     position: impl Fn(&Member) -> String,
-) -> Listed {
+) -> MemberPage {
     let more = members.len() > page.limit;
     members.truncate(page.limit);
     let last = members.last().filter(|_| more);
     let next = last.map(|last| cursor::encode(list, &position(last), now));
-    Listed { members, next }
+    MemberPage { members, next }
 }

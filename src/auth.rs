@@ -1,71 +1,68 @@
-//! Who a caller is and for whom they may act. Never HTTP.
+//! Authentication: who calls, and which customers they may act for.
 //!
-//! A [`Grant`] can be made only here, out of tokens that were verified, so a
-//! function that takes one cannot be called without.
+//! A [`Grant`] can only be made here, from verified tokens: a function that takes
+//! one cannot be called without.
 
 mod keys;
 mod remote;
-mod seen;
 mod token;
+mod verified;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_http::http::Uri;
+use tokio::time::Instant;
 
-use crate::clock::{Clock, Timestamp};
-use crate::http::Client;
-use crate::ids::CustomerId;
-use crate::request::{Credentials, Presented};
-use crate::telemetry;
-
-use self::keys::{Algorithm, Found, Key};
+use self::keys::{Algorithm, Key, KeyLookup};
 pub use self::keys::{KeyFault, KeySet, KeySetError, SkippedKey};
 pub use self::remote::CONNECT_TIMEOUT as KEYS_CONNECT_TIMEOUT;
 use self::remote::{NoKeys, RemoteKeySet};
-use self::seen::{Seen, TokenDigest};
 use self::token::{Claims, UnverifiedToken};
-pub use self::token::{Expected, LEEWAY, LONGEST_LIFETIME, MAX_TOKEN_BYTES, TokenFault};
+pub use self::token::{Expected, MAX_LIFETIME, MAX_TOKEN_BYTES, TokenFault};
+use self::verified::{TokenDigest, VerifiedTokens};
+use crate::clock::{Clock, Timestamp};
+use crate::http::Client;
+use crate::ids::CustomerId;
+use crate::request::{Credential, Credentials};
 
-/// What one kind of token is checked against.
+/// How one kind of token is verified.
 #[derive(Debug, Clone)]
 pub struct TokenPolicy {
-    /// The keys that may have signed it.
+    /// The keys that sign it.
     pub keys: KeySource,
-    /// Who must have issued it and for whom.
+    /// Its issuer and audience.
     pub expected: Expected,
 }
 
-/// Where keys come from.
+/// Where a key set comes from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// The configuration itself.
     Inline(KeySet),
-    /// Their issuer publishes them at this URL.
+    /// The URL at which the issuer publishes it.
     Url(Uri),
 }
 
-/// Checks tokens and says what they permit.
+/// Verifies the tokens of a request and says what they permit.
 #[derive(Debug)]
 pub struct Authenticator {
     access_tokens: Verifier,
     customer_tokens: Verifier,
 }
 
-/// Checks one kind of token.
+/// Verifies one kind of token.
 #[derive(Debug)]
 struct Verifier {
     kind: TokenKind,
     keys: Keys,
     expected: Expected,
-    /// The claim that names the grant, in tokens that have one.
+    /// The claim that names the grant, for tokens that have one.
     grant_claim: Option<String>,
-    seen: Seen<SeenToken>,
+    verified: VerifiedTokens<VerifiedToken>,
 }
 
-/// A token that was verified.
-struct SeenToken {
-    /// The key that it names, if it names one.
+struct VerifiedToken {
     kid: Option<String>,
     /// The key that verified it.
     key: Arc<Key>,
@@ -78,52 +75,52 @@ enum Keys {
     Remote(Arc<RemoteKeySet>),
 }
 
-/// Which token is meant.
+/// The kinds of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// The OAuth 2.0 access token of the calling client.
     Access,
-    /// The customer token of the shopper that the client acts for.
+    /// The token of the customer that the client acts for.
     Customer,
 }
 
-/// Why a caller is not believed.
+/// Why a caller is not authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthError {
     /// No access token was sent.
     NoAccessToken,
-    /// A token was sent, and it is refused.
+    /// A token was sent and is refused.
     InvalidToken {
-        /// Which of the two.
+        /// Its kind.
         kind: TokenKind,
-        /// Why, for the log alone.
+        /// The reason, for the log only.
         fault: TokenFault,
     },
-    /// The keys of a kind of token cannot be had, so that no token of that kind
-    /// can be told right or wrong.
+    /// The key set of a kind of token is not available, so that no token of that
+    /// kind can be verified.
     NoKeys {
-        /// Which of the two.
+        /// The kind of token.
         kind: TokenKind,
-        /// When it is worth another try.
+        /// When a retry may succeed.
         retry_after: Duration,
     },
 }
 
-/// Why a caller may not do what they ask for.
+/// Why an authenticated caller may not do what they ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forbidden {
-    /// The access token is not of the client_credentials grant, so it permits
-    /// nothing without a customer token.
+    /// The access token's grant is not client_credentials, so it permits nothing
+    /// without a customer token.
     CustomerTokenRequired,
-    /// The request names a customer other than the token's.
+    /// The body names a customer other than the token's.
     OtherCustomer,
-    /// The carts of a customer other than the token's are asked for.
+    /// The path names a customer other than the token's.
     OtherCustomersCarts,
-    /// The customer is not on the cart, of which nothing is told to them.
+    /// The customer asks for a cart that they are not associated with.
     NotOnCart,
 }
 
-/// What verified tokens permit.
+/// What the verified tokens of a request permit.
 #[derive(Debug)]
 pub struct Grant {
     client: String,
@@ -136,13 +133,13 @@ enum Scope {
     EveryCustomer,
     /// A customer token, whatever the grant.
     Customer(CustomerId),
-    /// Another grant without a customer token.
+    /// Another grant, without a customer token.
     Nobody,
 }
 
 impl Authenticator {
-    /// `grant_claim` is the claim of an access token that names its grant;
-    /// `http` gets the key sets that are published at a URL.
+    /// Creates an authenticator. `grant_claim` is the claim of access tokens that
+    /// names the grant; `http` fetches key sets from URLs.
     pub fn new(
         access_tokens: TokenPolicy,
         customer_tokens: TokenPolicy,
@@ -158,8 +155,8 @@ impl Authenticator {
         }
     }
 
-    /// Gets the key sets that are published at a URL, both at once. Where one
-    /// cannot be had, that is logged, and the requests try again.
+    /// Fetches the key sets that have a URL, all at once. A failure is logged, and
+    /// requests retry.
     pub async fn load_keys(&self) {
         tokio::join!(
             self.access_tokens.load_keys(),
@@ -167,25 +164,27 @@ impl Authenticator {
         );
     }
 
-    /// Verifies what was presented. A customer token that is presented must be
-    /// right: it is never treated as absent.
+    /// Verifies the tokens of a request, the access token first. A customer token
+    /// that is not valid is an error, never the same as none. Waits for key sets no
+    /// longer than until `deadline`.
     ///
     /// # Errors
     ///
-    /// [`AuthError`], about the access token first.
+    /// [`AuthError`]
     pub async fn authenticate(
         &self,
         credentials: &Credentials<'_>,
         now: Timestamp,
+        deadline: Instant,
     ) -> Result<Grant, AuthError> {
         let access = self
             .access_tokens
-            .verify(&credentials.access_token, now)
-            .await?;
-        let access = access.ok_or(AuthError::NoAccessToken)?;
+            .verify(&credentials.access_token, now, deadline)
+            .await?
+            .ok_or(AuthError::NoAccessToken)?;
         let customer = self
             .customer_tokens
-            .verify(&credentials.customer_token, now)
+            .verify(&credentials.customer_token, now, deadline)
             .await?;
 
         let scope = match customer {
@@ -217,7 +216,7 @@ impl Verifier {
     ) -> Self {
         let keys = match policy.keys {
             KeySource::Inline(keys) => {
-                telemetry::keys_skipped(kind.name(), keys.skipped());
+                keys.log_skipped(kind.name());
                 Keys::Inline(keys)
             }
             KeySource::Url(url) => Keys::Remote(Arc::new(RemoteKeySet::new(
@@ -232,7 +231,7 @@ impl Verifier {
             keys,
             expected: policy.expected,
             grant_claim,
-            seen: Seen::default(),
+            verified: VerifiedTokens::default(),
         }
     }
 
@@ -242,72 +241,79 @@ impl Verifier {
         }
     }
 
-    /// The claims of a token that was presented, if one was.
+    /// Verifies a token and returns its claims; `None` if none was sent.
     async fn verify(
         &self,
-        presented: &Presented<'_>,
+        credential: &Credential<'_>,
         now: Timestamp,
+        deadline: Instant,
     ) -> Result<Option<Arc<Claims>>, AuthError> {
-        let token = match presented {
-            Presented::Absent => return Ok(None),
-            Presented::Malformed => return Err(self.refused(TokenFault::NotOneToken)),
-            Presented::Token(token) => token,
+        let token = match credential {
+            Credential::Absent => return Ok(None),
+            Credential::Malformed => return Err(self.refused(TokenFault::NotOneToken)),
+            Credential::Token(token) => token,
         };
         if token.len() > MAX_TOKEN_BYTES {
             return Err(self.refused(TokenFault::TooLong));
         }
         let digest = TokenDigest::of(token);
-        if let Some(seen) = self.seen.get(&digest)
-            && self.is_still_good(&seen).await?
+        if let Some(verified) = self.verified.get(&digest)
+            && self.is_key_current(&verified, deadline).await?
         {
-            seen.claims
+            verified
+                .claims
                 .check_times(now)
                 .map_err(|fault| self.refused(fault))?;
-            return Ok(Some(Arc::clone(&seen.claims)));
+            return Ok(Some(Arc::clone(&verified.claims)));
         }
         let token = UnverifiedToken::parse(token).map_err(|fault| self.refused(fault))?;
         let key = self
-            .find_key(token.kid(), token.alg())
+            .find_key(token.kid(), token.alg(), deadline)
             .await?
             .ok_or_else(|| self.refused(TokenFault::UnknownKey))?;
         let claims = token
             .verify(&key, &self.expected, self.grant_claim.as_deref(), now)
             .map_err(|fault| self.refused(fault))?;
         let claims = Arc::new(claims);
-        let seen = SeenToken {
+        let verified = VerifiedToken {
             kid: token.kid().map(str::to_owned),
             key,
             claims: Arc::clone(&claims),
         };
-        self.seen.keep(digest, seen);
+        self.verified.insert(digest, verified);
         Ok(Some(claims))
     }
 
-    /// Whether the key that verified a token is still the one that it names.
-    async fn is_still_good(&self, seen: &SeenToken) -> Result<bool, AuthError> {
+    /// Returns whether the key that verified a token is still the one that the
+    /// token names.
+    async fn is_key_current(
+        &self,
+        token: &VerifiedToken,
+        deadline: Instant,
+    ) -> Result<bool, AuthError> {
         let key = self
-            .find_key(seen.kid.as_deref(), seen.key.algorithm)
+            .find_key(token.kid.as_deref(), token.key.algorithm, deadline)
             .await?;
-        Ok(key.is_some_and(|key| Arc::ptr_eq(&key, &seen.key)))
+        Ok(key.is_some_and(|key| Arc::ptr_eq(&key, &token.key)))
     }
 
     async fn find_key(
         &self,
         kid: Option<&str>,
         alg: Algorithm,
+        deadline: Instant,
     ) -> Result<Option<Arc<Key>>, AuthError> {
         match &self.keys {
             Keys::Inline(keys) => Ok(match keys.find(kid, alg) {
-                Found::Key(key) => Some(key),
-                Found::OtherAlgorithm | Found::Nothing => None,
+                KeyLookup::Key(key) => Some(key),
+                KeyLookup::OtherAlgorithm | KeyLookup::Unknown => None,
             }),
             Keys::Remote(keys) => {
-                keys.find(kid, alg)
-                    .await
-                    .map_err(|NoKeys { retry_after }| AuthError::NoKeys {
-                        kind: self.kind,
-                        retry_after,
-                    })
+                let key = keys.find(kid, alg, deadline).await;
+                key.map_err(|NoKeys { retry_after }| AuthError::NoKeys {
+                    kind: self.kind,
+                    retry_after,
+                })
             }
         }
     }
@@ -331,12 +337,12 @@ impl TokenKind {
 }
 
 impl Grant {
-    /// The client that calls: the access token's `sub`.
+    /// The calling client: the access token's `sub`.
     pub fn client(&self) -> &str {
         &self.client
     }
 
-    /// The grant's name in logs and metrics: one of few.
+    /// The grant's name in logs and metrics.
     pub fn name(&self) -> &'static str {
         match self.scope {
             Scope::EveryCustomer => "client_credentials",
@@ -345,11 +351,11 @@ impl Grant {
         }
     }
 
-    /// The customer whose token was sent.
+    /// Returns the customer whose token was sent.
     ///
     /// # Errors
     ///
-    /// [`Forbidden::CustomerTokenRequired`], if none was.
+    /// [`Forbidden::CustomerTokenRequired`], if none was sent.
     pub fn customer(&self) -> Result<&CustomerId, Forbidden> {
         match &self.scope {
             Scope::Customer(customer) => Ok(customer),
@@ -357,12 +363,12 @@ impl Grant {
         }
     }
 
-    /// The one customer for whom the caller may act; `None` for one who may act
-    /// for every customer.
+    /// Returns the only customer that the caller may act for; `None` if they may
+    /// act for every customer.
     ///
     /// # Errors
     ///
-    /// [`Forbidden::CustomerTokenRequired`], for one who may act for nobody.
+    /// [`Forbidden::CustomerTokenRequired`], if they may act for nobody.
     pub fn only_customer(&self) -> Result<Option<&CustomerId>, Forbidden> {
         match &self.scope {
             Scope::EveryCustomer => Ok(None),
@@ -371,11 +377,11 @@ impl Grant {
         }
     }
 
-    /// Whether the caller may act for all of these customers.
+    /// Checks that the caller may act for all of these customers.
     ///
     /// # Errors
     ///
-    /// [`Forbidden`], if there is one for whom they may not.
+    /// [`Forbidden`], if there is one that they may not act for.
     pub fn permit(&self, customers: &[CustomerId]) -> Result<(), Forbidden> {
         match &self.scope {
             Scope::EveryCustomer => Ok(()),

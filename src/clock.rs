@@ -1,4 +1,5 @@
-//! The one clock, handed in: expiry and timestamps are tested without waiting.
+//! The one clock. It is passed in, so that tests of expiry and timestamps need not
+//! wait.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,22 +8,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Serialize, Serializer};
 use time::UtcDateTime;
 
-/// Tells the time of day.
+/// How far two clocks may differ: those of an issuer and the function, or of two
+/// hosts that run it. RFC 7519 sections 4.1.4 and 4.1.5 allow "a few minutes".
+pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
+
+/// The source of the current time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The clock of the machine.
+    /// The system clock.
     pub fn system() -> Self {
         Self::from_fn(|| Timestamp::from(SystemTime::now()))
     }
 
-    /// A clock that shows what `now` returns.
+    /// A clock whose time is what `now` returns.
     pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The present moment.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }
@@ -34,18 +39,19 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A moment: milliseconds since 1970-01-01T00:00:00Z, from then to the end of
-/// the year 9999.
+/// A moment: milliseconds since 1970-01-01T00:00:00Z, up to the end of the year
+/// 9999.
 ///
 /// Displays as RFC 3339 in UTC with milliseconds, always 24 characters long, so
-/// that the order of the text is the order of time.
+/// that text order is time order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
     const MAX: Self = Self(253_402_300_799_999);
 
-    /// The moment so many milliseconds after the epoch.
+    /// Creates a timestamp from milliseconds since the epoch. A moment after the
+    /// year 9999 becomes the last one of that year.
     pub const fn from_millis(millis: u64) -> Self {
         if millis < Self::MAX.0 {
             Self(millis)
@@ -59,26 +65,18 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the epoch, as DynamoDB's TTL counts them.
+    /// Whole seconds since the epoch, the unit of DynamoDB's TTL.
     pub fn seconds(self) -> u64 {
         self.0 / 1000
     }
 
-    /// This moment and a while.
+    /// Returns the moment that is `duration` later.
     pub fn plus(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// The moment in the basic format of ISO 8601, in UTC, to the second.
-    pub(crate) fn basic_format(self) -> String {
-        let mut text = self.to_string().replace(['-', ':'], "");
-        text.truncate("19700101T000000".len());
-        text.push('Z');
-        text
-    }
-
-    /// How long it is until `later`; `None` if that is now or past.
+    /// Returns the time left until `later`; `None` if that is now or past.
     pub fn until(self, later: Self) -> Option<Duration> {
         let millis = later.0.checked_sub(self.0).filter(|millis| *millis > 0)?;
         Some(Duration::from_millis(millis))

@@ -1,5 +1,5 @@
-//! What the environment says. Configuration is a function of a lookup; all
-//! faults come back together.
+//! The configuration: a function of a lookup of environment variables. All faults
+//! are reported together.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,11 +13,13 @@ use crate::http::TrustedRoots;
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
-/// Everything that is set from outside, checked.
+/// The checked configuration.
 #[derive(Debug)]
 pub struct Config {
     /// `TABLE_NAME`
     pub table_name: String,
+    /// `AWS_REGION`
+    pub region: String,
     /// `ACCESS_TOKEN_JWKS`, `ACCESS_TOKEN_ISSUER`, `ACCESS_TOKEN_AUDIENCE`
     pub access_tokens: TokenPolicy,
     /// `CUSTOMER_TOKEN_JWKS`, `CUSTOMER_TOKEN_ISSUER`, `CUSTOMER_TOKEN_AUDIENCE`
@@ -32,19 +34,11 @@ pub struct Config {
     pub error_docs_url: Option<String>,
 }
 
-/// Every fault of a configuration; displays as one line a fault.
+/// All faults of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The faults, at least one. Each begins with the variable's name.
     pub faults: Vec<String>,
-}
-
-impl ConfigError {
-    /// One fault alone.
-    pub fn one(fault: &str) -> Self {
-        let faults = vec![fault.to_owned()];
-        Self { faults }
-    }
 }
 
 impl fmt::Display for ConfigError {
@@ -56,7 +50,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads the configuration. An empty value counts as none.
+    /// Reads the configuration. An empty value counts as absent.
     ///
     /// # Errors
     ///
@@ -67,6 +61,7 @@ impl Config {
             faults: Vec::new(),
         };
         let table_name = reader.required("TABLE_NAME");
+        let region = reader.required("AWS_REGION");
         let access_tokens = reader.token_policy("ACCESS_TOKEN");
         let customer_tokens = reader.token_policy("CUSTOMER_TOKEN");
         let grant_claim = reader.optional("ACCESS_TOKEN_GRANT_CLAIM");
@@ -74,7 +69,7 @@ impl Config {
         let trusted_roots = reader.trusted_roots("SSL_CERT_FILE");
         let error_docs_url = reader.url("ERROR_DOCS_URL");
 
-        // Read by the SDK, which tells of a bad one only when it is used.
+        // The SDK reads these, and reports a bad one only when it is used.
         for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"] {
             reader.url(name);
         }
@@ -88,12 +83,13 @@ impl Config {
                     .to_owned(),
             );
         }
-        match (table_name, access_tokens, customer_tokens) {
-            (Some(table_name), Some(access_tokens), Some(customer_tokens))
+        match (table_name, region, access_tokens, customer_tokens) {
+            (Some(table_name), Some(region), Some(access_tokens), Some(customer_tokens))
                 if reader.faults.is_empty() =>
             {
                 Ok(Self {
                     table_name,
+                    region,
                     access_tokens,
                     customer_tokens,
                     grant_claim: grant_claim.unwrap_or_else(|| "grant_type".to_owned()),
@@ -109,7 +105,7 @@ impl Config {
     }
 }
 
-/// Looks variables up and gathers what is wrong with them.
+/// Looks variables up and collects their faults.
 struct Reader<L> {
     lookup: L,
     faults: Vec<String>,
@@ -191,8 +187,8 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 }
 
-/// A URL from which keys may be had: of `https`, or of `http` where nobody can
-/// come between, on this very machine.
+/// Parses the URL of a key set. It must be `https`, so that nobody can change the
+/// keys on the way, or `http` on this machine.
 fn key_set_url(value: &str) -> Result<Uri, String> {
     const FAULT: &str = "must be a JWK Set (JSON that begins with {) or the https:// URL of one \
                          (http:// for loopback hosts only)";
@@ -221,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_by_https_or_from_this_machine() {
+    fn a_key_set_has_an_https_or_a_loopback_url() {
         for url in [
             "https://auth.example.com/.well-known/jwks.json",
             "https://auth.example.com:8443/keys?a=b",
@@ -239,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_do_not_come_any_other_way() {
+    fn a_key_set_has_no_other_url() {
         for url in [
             "keys.json",
             "/keys.json",

@@ -1,9 +1,7 @@
-//! The HTTPS client for all that the function calls: DynamoDB and the issuers'
-//! key sets.
+//! The HTTPS client for DynamoDB and for key sets.
 //!
-//! TLS is rustls with roots that are compiled in. The SDK's own client reads the
-//! platform's roots at every start, also for an endpoint without TLS, which
-//! takes longer than all the rest of the start together; and it can be given
+//! TLS is rustls with compiled-in roots. The SDK's own client reads the platform's
+//! roots at every start, which takes longer than the rest of the start, and takes
 //! other roots as PEM only.
 
 use std::error::Error;
@@ -24,35 +22,37 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
-use http_body_util::{BodyExt as _, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client as HyperClient, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use lambda_http::http::{Request, StatusCode, Uri, header};
+use lambda_http::http::request::Builder;
+use lambda_http::http::{Response, Uri};
 use lambda_http::tower::Service;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-type BoxError = Box<dyn Error + Send + Sync>;
+/// Any error.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The certificates by which servers are believed.
+/// The root certificates that are trusted.
 #[derive(Debug, Clone)]
 pub struct TrustedRoots(Arc<RootCertStore>);
 
 impl TrustedRoots {
-    /// Mozilla's, as of the build.
+    /// Mozilla's root certificates, as of the build.
     pub fn built_in() -> Self {
         let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
         Self(Arc::new(roots))
     }
 
-    /// Those of a PEM bundle alone.
+    /// The certificates of a PEM bundle, and no others.
     ///
     /// # Errors
     ///
-    /// A sentence, if the file cannot be read or has no certificate in it.
+    /// A sentence for the operator, if the file cannot be read or has no usable
+    /// certificate.
     pub fn from_pem_file(path: &Path) -> Result<Self, String> {
         let certificates = CertificateDer::pem_file_iter(path)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -79,31 +79,9 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Why nothing was got.
-#[derive(Debug)]
-pub enum GetError {
-    /// No answer, or none in time.
-    NoAnswer(BoxError),
-    /// An answer of another status than 200. No redirect is followed.
-    Status(StatusCode),
-    /// The body was too long, did not end in time, or broke off.
-    Body(BoxError),
-}
-
-impl fmt::Display for GetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoAnswer(error) => write!(f, "no answer: {}", cause(&**error)),
-            Self::Status(status) => write!(f, "status {}", status.as_u16()),
-            Self::Body(error) => write!(f, "no body: {}", cause(&**error)),
-        }
-    }
-}
-
-impl Error for GetError {}
-
 impl Client {
-    /// A client that opens a connection, TLS included, within `connect_limit`.
+    /// Creates a client. `connect_limit` is the time limit for opening a
+    /// connection, TLS included.
     pub fn new(roots: &TrustedRoots, connect_limit: Duration) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
@@ -125,7 +103,8 @@ impl Client {
         })
     }
 
-    /// A client with connections of its own, which trusts the same servers.
+    /// Creates a client with a connection pool of its own that trusts the same
+    /// roots.
     pub fn with_connect_limit(&self, limit: Duration) -> Self {
         let https = self.connector.https.clone();
         Self::with_connector(Connector { https, limit })
@@ -138,42 +117,21 @@ impl Client {
         Self { connector, pool }
     }
 
-    /// The client as the SDK takes it. Time limits of the SDK's on connecting
-    /// do not count: the client has its own.
+    /// Returns the client for the SDK's configuration. It ignores the SDK's connect
+    /// timeout and uses its own.
     pub fn for_sdk(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self.clone());
         http_client_fn(move |_, _| connector.clone())
     }
 
-    /// Gets what is at `uri`: so many bytes at the most, with `limit` for the
-    /// answer to begin and again for it to end.
-    pub async fn get(
-        &self,
-        uri: &Uri,
-        max_bytes: usize,
-        limit: Duration,
-    ) -> Result<Vec<u8>, GetError> {
-        let request = Request::get(uri)
-            .header(header::ACCEPT, "application/jwk-set+json, application/json")
-            .header(
-                header::USER_AGENT,
-                concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")),
-            )
-            .body(SdkBody::empty())
-            .map_err(|error| GetError::NoAnswer(error.into()))?;
-        let response = tokio::time::timeout(limit, self.pool.request(request))
-            .await
-            .map_err(|error| GetError::NoAnswer(error.into()))?
-            .map_err(|error| GetError::NoAnswer(error.into()))?;
-        if response.status() != StatusCode::OK {
-            return Err(GetError::Status(response.status()));
-        }
-        let body = Limited::new(response.into_body(), max_bytes).collect();
-        let body = tokio::time::timeout(limit, body)
-            .await
-            .map_err(|error| GetError::Body(error.into()))?
-            .map_err(GetError::Body)?;
-        Ok(body.to_bytes().into())
+    /// Sends a request without a body.
+    pub(crate) async fn send(&self, request: Builder) -> Result<Response<SdkBody>, BoxError> {
+        let request = request.body(SdkBody::empty())?;
+        Ok(self
+            .pool
+            .request(request)
+            .await?
+            .map(SdkBody::from_body_1_x))
     }
 }
 
@@ -191,7 +149,7 @@ impl SdkConnector for Client {
         }
         let response = self.pool.request(request);
         HttpConnectorFuture::new(async move {
-            // Whatever goes wrong with a connection may go right with another.
+            // An I/O error: the SDK retries it on another connection.
             let response = response
                 .await
                 .map_err(|error| ConnectorError::io(error.into()))?;
@@ -201,8 +159,8 @@ impl SdkConnector for Client {
     }
 }
 
-/// What the SDK is told of the connection that a request went by: how to close
-/// it, which it does after an answer that another connection may not give.
+/// Describes a request's connection to the SDK, so that it can close the
+/// connection after a transient error.
 fn metadata(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     connection.connection_metadata().as_ref()?;
     let connection = connection.clone();
@@ -219,23 +177,28 @@ fn metadata(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     )
 }
 
-/// Whether an error says that there was no connection, so that nothing was sent.
+/// Returns whether an error means that there was no connection, so that nothing
+/// was sent.
 pub(crate) fn is_connect_error(error: &(dyn Error + 'static)) -> bool {
     chain(error)
         .filter_map(|error| error.downcast_ref::<ClientError>())
         .any(ClientError::is_connect)
 }
 
-/// An error and what caused it, in one line.
-fn cause(error: &(dyn Error + 'static)) -> String {
-    let texts: Vec<String> = chain(error).map(ToString::to_string).collect();
+/// Formats an error and its sources in one line.
+///
+/// Sources that print a structure are left out: some of the SDK's errors show the
+/// request, which names carts and customers.
+pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
+    let texts: Vec<String> = chain(error)
+        .map(ToString::to_string)
+        .filter(|text| !text.contains('{'))
+        .collect();
     texts.join(": ")
 }
 
-/// An error, what caused it, what caused that, and so on.
-pub(crate) fn chain<'e>(
-    error: &'e (dyn Error + 'static),
-) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+/// Iterates over an error and its sources.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let error = next?;
@@ -244,7 +207,7 @@ pub(crate) fn chain<'e>(
     })
 }
 
-/// Opens connections within a time limit.
+/// Opens connections, with a time limit.
 #[derive(Clone)]
 struct Connector {
     https: HttpsConnector<HttpConnector>,

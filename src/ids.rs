@@ -1,17 +1,15 @@
-//! The two identifiers that everything here is about. A value of either type is
-//! proof that it is well formed: nobody checks again.
-//!
-//! Imports nothing of this crate.
+//! The identifiers of carts and customers. A value of either type is proof that it
+//! is well formed.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest identifier, in characters (all of them ASCII, so in bytes too).
+/// The longest identifier, in bytes. All characters are ASCII.
 pub const MAX_ID_LENGTH: usize = 128;
 
 /// The string is not `[A-Za-z0-9_-]{1,128}`.
 ///
-/// The alphabet is that of the API's "Safe Characters"; it excludes `#`, which
+/// The alphabet is that of Elastic Path's "Safe Characters". It excludes `#`, which
 /// joins the two identifiers in the table's partition key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidId;
@@ -42,7 +40,7 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// The identifier as it was given.
+            /// The identifier.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -60,13 +58,13 @@ macro_rules! id {
 }
 
 id! {
-    /// Names a cart. Whoever knows it may act on the cart, so it is kept out of
-    /// the logs.
+    /// Identifies a cart. Who knows it can act on the cart, so the log does not show
+    /// it.
     CartId
 }
 
 id! {
-    /// Names a customer: the `sub` of a customer token.
+    /// Identifies a customer: the `sub` of a customer token.
     CustomerId
 }
 
@@ -75,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn safe_characters_up_to_the_longest_are_an_id() {
+    fn up_to_128_safe_characters_are_an_id() {
         let longest = "x".repeat(MAX_ID_LENGTH);
         for id in [
             "a",
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn anything_else_is_not_an_id() {
         let too_long = "x".repeat(MAX_ID_LENGTH + 1);
         for id in [
             "", " ", "a b", "a#b", "a/b", "a%20", "a.b", "a\n", "a\0", "é", "ａ", &too_long,

@@ -1,5 +1,5 @@
-//! Telling Lambda why the function does not start, so that whoever deploys it
-//! reads the reason in the console, and not only that it exited.
+//! Reports to Lambda why the function does not start, so that the console shows
+//! the reason.
 //!
 //! Source: "Using the Lambda runtime API: Initialization error", AWS.
 
@@ -10,11 +10,15 @@ use lambda_runtime_api_client::body::Body;
 use lambda_runtime_api_client::{BoxError, PooledClient};
 use serde_json::json;
 
-/// Reports the error that ends the initialization.
+/// Reports an init error.
+///
+/// # Errors
+///
+/// The Runtime API did not answer.
 ///
 /// # Panics
 ///
-/// Outside of Lambda: where `AWS_LAMBDA_RUNTIME_API` is not set.
+/// If `AWS_LAMBDA_RUNTIME_API` is not set, as outside of Lambda.
 pub async fn report(error: &impl Display) -> Result<(), BoxError> {
     const TYPE: &str = "Runtime.InvalidConfiguration";
     let body = json!({

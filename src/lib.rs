@@ -2,14 +2,15 @@
 //! Gateway that ties shopping carts to customers in DynamoDB, so that a customer
 //! finds their carts on any device.
 //!
-//! # The way of a request
+//! # The path of a request
 //!
 //! ```text
 //! event -> request (parse) -> auth (who may) -> association (what to do) -> store -> response
 //! ```
 //!
-//! It goes in one direction, and [`App::handle`](app::App::handle) shows it on one screen. Each
-//! layer has errors of its own, and they become HTTP once, in [`response`].
+//! [`App::handle`](app::App::handle) shows it on one screen. Each layer has its own
+//! errors; they become HTTP once, in [`response`]. Layers import those before them,
+//! and `association` imports `store`; nothing imports `response` or `app`.
 //!
 //! # Layout, in reading order
 
@@ -34,6 +35,8 @@ pub mod config;
 pub mod init_error;
 
 pub mod ids;
+
+mod json;
 
 pub mod clock;
 

@@ -1,14 +1,11 @@
-//! The Lambda's executable: telemetry, configuration, AWS client, application.
+//! The function's executable: telemetry, configuration, AWS client, application.
 
 use std::process::ExitCode;
 
 use aws_config::BehaviorVersion;
-use aws_config::environment::{
-    EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider,
-};
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::identity::IdentityCache;
-use aws_config::meta::region::ProvideRegion as _;
-use aws_sdk_dynamodb::config::ProvideCredentials as _;
+use aws_sdk_dynamodb::config::{ProvideCredentials as _, Region};
 use cart_associations::app::App;
 use cart_associations::clock::Clock;
 use cart_associations::config::{Config, ConfigError};
@@ -33,13 +30,12 @@ async fn main() -> ExitCode {
         Err(error) => return refuse_to_start(&error).await,
     };
     let http = Client::new(&config.trusted_roots, store::CONNECT_TIMEOUT);
-    let mut sdk = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.for_sdk());
-    // What Lambda gives every function, for as long as its process lives. Where it
-    // is there, the SDK need not make ready for the other places where it would
-    // look then, which takes as long as the rest of its start.
-    if let Some(region) = EnvironmentVariableRegionProvider::new().region().await {
-        sdk = sdk.region(region);
-    }
+    let mut sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http.for_sdk())
+        .region(Region::new(config.region.clone()));
+    // Lambda sets credentials for the life of the process. Taking them from the
+    // environment spares the SDK the preparation of its other providers, which takes
+    // as long as the rest of its start.
     let credentials = EnvironmentVariableCredentialsProvider::new();
     if let Ok(credentials) = credentials.provide_credentials().await {
         sdk = sdk
@@ -47,9 +43,6 @@ async fn main() -> ExitCode {
             .identity_cache(IdentityCache::no_cache());
     }
     let sdk = sdk.load().await;
-    if sdk.region().is_none() {
-        return refuse_to_start(&ConfigError::one("AWS_REGION is required")).await;
-    }
     let keys = http.with_connect_limit(auth::KEYS_CONNECT_TIMEOUT);
     let store = Store::new(&sdk, config.table_name.clone());
     let app = App::new(config, store, &keys, clock);
@@ -65,12 +58,11 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Tells the operator, in the log and through Lambda, why there is nothing to
-/// invoke.
+/// Logs why the function does not start, and reports it to Lambda.
 async fn refuse_to_start(error: &ConfigError) -> ExitCode {
-    tracing::error!(cause = error.to_string(), "the configuration is not usable");
+    tracing::error!(cause = error.to_string(), "the configuration has faults");
     if let Err(error) = init_error::report(error).await {
-        tracing::warn!(cause = error.to_string(), "Lambda was not told");
+        tracing::warn!(cause = error.to_string(), "the init error was not reported");
     }
     ExitCode::FAILURE
 }

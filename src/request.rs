@@ -1,87 +1,154 @@
-//! event -> [`Operation`] + [`Credentials`]: what the caller asks for and what
-//! they show for it, in the order in which the contract checks a request.
+//! Parsing: event -> [`Operation`] + [`Credentials`], checked in the contract's
+//! order.
 //!
-//! Imports [`ids`](crate::ids) only: nothing is known here of what a token is
-//! worth.
+//! Imports [`ids`](crate::ids) and `json` only: tokens are not verified here.
 
 mod body;
 mod event;
-mod json;
 mod media_type;
-mod paging;
+mod query;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use self::body::BodyError;
-pub use self::body::{BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_FAULTS, MAX_MEMBERS};
+pub use self::body::{BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_MEMBERS};
+use self::event::Event;
 pub use self::event::PayloadFormat;
-use self::event::{Event, Header};
 pub use self::media_type::AnswerType;
-pub use self::paging::{MAX_LIMIT, Page, QueryFault};
+pub use self::query::{MAX_LIMIT, Page, QueryFault};
 use crate::ids::{CartId, CustomerId};
 
-/// What a request asks for, well formed in every part.
+/// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Tie a cart to customers.
-    Associate(Linkage),
-    /// Take a cart and customers apart.
-    Dissociate(Linkage),
+    /// Associate a cart with customers.
+    Associate(CartCustomers),
+    /// Remove the associations of a cart with customers.
+    Dissociate(CartCustomers),
     /// List the customers of a cart.
     ListCustomers {
         /// The cart.
         cart: CartId,
-        /// Which of them.
+        /// The page of the list.
         page: Page,
     },
-    /// List the carts of the customer whose token is sent.
+    /// List the carts of the customer whose token was sent.
     ListOwnCarts {
-        /// Which of them.
+        /// The page of the list.
         page: Page,
     },
     /// List the carts of a customer.
     ListCarts {
         /// The customer.
         customer: CustomerId,
-        /// Which of them.
+        /// The page of the list.
         page: Page,
     },
 }
 
-/// A cart and customers that it is to be tied to, or to be taken apart from.
+/// A cart and the customers that a request names for it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Linkage {
+pub struct CartCustomers {
     /// The cart.
     pub cart: CartId,
-    /// At least one customer, at most [`MAX_MEMBERS`], none twice.
+    /// 1 to [`MAX_MEMBERS`] customers without duplicates.
     pub customers: Vec<CustomerId>,
+}
+
+/// A route of the API.
+pub struct Route {
+    /// Method and path template, as in API Gateway's route keys. Logs and metrics
+    /// name the route by it.
+    pub key: &'static str,
+    /// Reads what a request of this route asks for.
+    operation: fn(&RoutedRequest<'_>) -> Result<Operation, RequestError>,
+}
+
+/// All routes. The methods of one path appear in `Allow` in this order.
+pub const ROUTES: [Route; 5] = [
+    Route {
+        key: "GET /v2/carts/{cartId}/relationships/customers",
+        operation: |request| {
+            Ok(Operation::ListCustomers {
+                cart: request.id("cartId")?,
+                page: request.page()?,
+            })
+        },
+    },
+    Route {
+        key: "POST /v2/carts/{cartId}/relationships/customers",
+        operation: |request| Ok(Operation::Associate(request.cart_customers()?)),
+    },
+    Route {
+        key: "DELETE /v2/carts/{cartId}/relationships/customers",
+        operation: |request| Ok(Operation::Dissociate(request.cart_customers()?)),
+    },
+    Route {
+        key: "GET /v2/carts",
+        operation: |request| {
+            Ok(Operation::ListOwnCarts {
+                page: request.page()?,
+            })
+        },
+    },
+    Route {
+        key: "GET /v2/customers/{customerId}/relationships/carts",
+        operation: |request| {
+            Ok(Operation::ListCarts {
+                customer: request.id("customerId")?,
+                page: request.page()?,
+            })
+        },
+    },
+];
+
+impl Route {
+    /// The HTTP method.
+    pub fn method(&self) -> &'static str {
+        self.split().0
+    }
+
+    /// The path template, with parameters in braces.
+    pub fn template(&self) -> &'static str {
+        self.split().1
+    }
+
+    fn split(&self) -> (&'static str, &'static str) {
+        self.key.split_once(' ').expect("a key is method and path")
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key)
+    }
 }
 
 /// Why a request is not understood.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// The event is no JSON object.
+    /// The event is not a JSON object.
     UnreadableEvent,
-    /// No resource has this path.
+    /// No route has this path.
     NoSuchRoute,
-    /// The resource lacks this method.
+    /// A route has this path, but none this method.
     MethodNotAllowed {
-        /// The methods that it has, as `Allow` lists them.
-        allow: &'static str,
+        /// The value of `Allow`.
+        allow: String,
     },
-    /// The part of the path that this parameter names is no identifier.
+    /// The path parameter of this name is not an identifier.
     InvalidPathParameter(&'static str),
-    /// `Accept` names JSON:API only with parameters that are not ours.
+    /// `Accept` names JSON:API only with unsupported parameters.
     NotAcceptable,
-    /// `Content-Type` is none that can be read.
+    /// `Content-Type` is not supported.
     UnsupportedMediaType,
-    /// The body is longer than [`MAX_BODY_BYTES`].
+    /// The body is larger than [`MAX_BODY_BYTES`].
     BodyTooLarge,
     /// The query has faults, at least one.
     Query(Vec<QueryFault>),
-    /// The body has faults: at least one, at most [`MAX_FAULTS`].
+    /// The body has faults, at least one.
     Body(Vec<BodyFault>),
 }
 
@@ -94,26 +161,26 @@ impl From<BodyError> for RequestError {
     }
 }
 
-/// What a caller presents to prove who they are: nothing here is verified.
+/// The credentials of a request. None of them is verified.
 #[derive(Debug)]
 pub struct Credentials<'a> {
-    /// From `Authorization: Bearer …`.
-    pub access_token: Presented<'a>,
-    /// From `x-moltin-customer-token: …`.
-    pub customer_token: Presented<'a>,
+    /// `Authorization: Bearer …`
+    pub access_token: Credential<'a>,
+    /// `x-moltin-customer-token: …`
+    pub customer_token: Credential<'a>,
 }
 
-/// A credential as it was presented.
-pub enum Presented<'a> {
-    /// The header was not sent, or is of another authentication scheme.
+/// An unverified credential.
+pub enum Credential<'a> {
+    /// The header was not sent, or has another authentication scheme.
     Absent,
-    /// The header was sent, and there is no one token in it.
+    /// The header was sent more than once, or has no token in it.
     Malformed,
-    /// What stands where a token is expected.
+    /// The text in the place of the token.
     Token(Cow<'a, str>),
 }
 
-impl fmt::Debug for Presented<'_> {
+impl fmt::Debug for Credential<'_> {
     /// Never shows a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -124,19 +191,19 @@ impl fmt::Debug for Presented<'_> {
     }
 }
 
-/// How an answer is to be given.
+/// How the caller wants the response.
 #[derive(Debug, Clone, Copy)]
-pub struct Manner {
-    /// In which shape for the gateway.
+pub struct ResponseOptions {
+    /// The gateway's format.
     pub payload_format: PayloadFormat,
-    /// In which media type.
+    /// The media type.
     pub answer_type: AnswerType,
-    /// With the members rather than empty.
+    /// `Prefer: return=representation` was sent.
     pub representation: bool,
 }
 
-impl Default for Manner {
-    /// How an event is answered of which nothing is known.
+impl Default for ResponseOptions {
+    /// The options for an event that cannot be read.
     fn default() -> Self {
         Self {
             payload_format: PayloadFormat::V1,
@@ -146,66 +213,48 @@ impl Default for Manner {
     }
 }
 
-/// An event that can be answered.
+/// A request whose event was read.
 #[derive(Debug)]
 pub struct Request<'a> {
     event: Event<'a>,
 }
 
-/// A request of which resource and method are known.
+/// A request whose route was found.
 #[derive(Debug)]
-pub struct Routed<'a> {
+pub struct RoutedRequest<'a> {
     event: Event<'a>,
-    route: Route,
+    route: &'static Route,
+    parameters: Parameters<'a>,
 }
 
-/// What has a path, with what stands in the path, unchecked.
-#[derive(Debug)]
-enum Resource {
-    CartCustomers { cart_id: String },
-    Carts,
-    CustomerCarts { customer_id: String },
-}
-
-/// A method of a resource.
-#[derive(Debug)]
-enum Route {
-    Associate { cart_id: String },
-    Dissociate { cart_id: String },
-    ListCustomers { cart_id: String },
-    ListOwnCarts,
-    ListCarts { customer_id: String },
-}
-
-const CART_CUSTOMERS: &str = "/v2/carts/{cartId}/relationships/customers";
-const CARTS: &str = "/v2/carts";
-const CUSTOMER_CARTS: &str = "/v2/customers/{customerId}/relationships/carts";
+/// The path parameters of a route, by name, unchecked.
+type Parameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
 impl<'a> Request<'a> {
     /// Reads an event from its JSON text.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::UnreadableEvent`]
     pub fn parse(json: &'a str) -> Result<Self, RequestError> {
         let event = Event::parse(json).map_err(|_| RequestError::UnreadableEvent)?;
         Ok(Self { event })
     }
 
-    /// How the answer is to be given, whatever it says.
-    pub fn manner(&self) -> Manner {
-        Manner {
+    /// How the caller wants the response, errors included.
+    pub fn response_options(&self) -> ResponseOptions {
+        ResponseOptions {
             payload_format: self.event.payload_format(),
             answer_type: media_type::accepted(&self.event.header("accept")).answer_type,
             representation: self.prefers_representation(),
         }
     }
 
-    /// `Prefer: return=representation`, RFC 7240 section 4.2.
+    /// `Prefer: return=representation`, RFC 7240 section 4.2. The first of two
+    /// equal preferences counts (section 2).
     fn prefers_representation(&self) -> bool {
-        let lists = match self.event.header("prefer") {
-            Header::Absent => return false,
-            Header::One(list) => vec![list],
-            Header::Several(lists) => lists,
-        };
-        // Of a preference that is stated twice the first counts (section 2).
-        lists
+        self.event
+            .header("prefer")
             .iter()
             .flat_map(|list| list.split(','))
             .filter_map(|preference| preference.split(';').next()?.split_once('='))
@@ -218,41 +267,34 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// [`RequestError::NoSuchRoute`], [`RequestError::MethodNotAllowed`]
-    pub fn route(self) -> Result<Routed<'a>, RequestError> {
-        let resource = resource(&self.event).ok_or(RequestError::NoSuchRoute)?;
+    pub fn route(self) -> Result<RoutedRequest<'a>, RequestError> {
+        let (template, parameters) = match_path(&self.event).ok_or(RequestError::NoSuchRoute)?;
         let method = self.event.method();
-        let not_allowed = |allow| Err(RequestError::MethodNotAllowed { allow });
-        let route = match (resource, method.as_ref()) {
-            (Resource::CartCustomers { cart_id }, "POST") => Route::Associate { cart_id },
-            (Resource::CartCustomers { cart_id }, "DELETE") => Route::Dissociate { cart_id },
-            (Resource::CartCustomers { cart_id }, "GET") => Route::ListCustomers { cart_id },
-            (Resource::CartCustomers { .. }, _) => return not_allowed("GET, POST, DELETE"),
-            (Resource::Carts, "GET") => Route::ListOwnCarts,
-            (Resource::CustomerCarts { customer_id }, "GET") => Route::ListCarts { customer_id },
-            (Resource::Carts | Resource::CustomerCarts { .. }, _) => return not_allowed("GET"),
+        let routes = || ROUTES.iter().filter(|route| route.template() == template);
+        let Some(route) = routes().find(|route| route.method() == method) else {
+            let methods: Vec<&str> = routes().map(Route::method).collect();
+            let allow = methods.join(", ");
+            return Err(RequestError::MethodNotAllowed { allow });
         };
-        let event = self.event;
-        Ok(Routed { event, route })
+        Ok(RoutedRequest {
+            event: self.event,
+            route,
+            parameters,
+        })
     }
 }
 
-impl<'a> Routed<'a> {
-    /// The route's name in logs and metrics: one of few.
-    pub fn name(&self) -> &'static str {
-        match self.route {
-            Route::Associate { .. } => "POST /v2/carts/{cartId}/relationships/customers",
-            Route::Dissociate { .. } => "DELETE /v2/carts/{cartId}/relationships/customers",
-            Route::ListCustomers { .. } => "GET /v2/carts/{cartId}/relationships/customers",
-            Route::ListOwnCarts => "GET /v2/carts",
-            Route::ListCarts { .. } => "GET /v2/customers/{customerId}/relationships/carts",
-        }
+impl<'a> RoutedRequest<'a> {
+    /// The route.
+    pub fn route(&self) -> &'static Route {
+        self.route
     }
 
-    /// What the caller presents.
+    /// The credentials, unverified.
     pub fn credentials(&self) -> Credentials<'a> {
         Credentials {
             access_token: bearer_token(self.event.header("authorization")),
-            customer_token: customer_token(self.event.header("x-moltin-customer-token")),
+            customer_token: token(self.event.header("x-moltin-customer-token")),
         }
     }
 
@@ -260,39 +302,35 @@ impl<'a> Routed<'a> {
     ///
     /// # Errors
     ///
-    /// All of [`RequestError`] that concerns the path, the media types and the
-    /// body, in this order.
+    /// [`RequestError`], about path, media types, query and body in this order.
     pub fn operation(&self) -> Result<Operation, RequestError> {
-        match &self.route {
-            Route::Associate { cart_id } => Ok(Operation::Associate(self.linkage(cart_id)?)),
-            Route::Dissociate { cart_id } => Ok(Operation::Dissociate(self.linkage(cart_id)?)),
-            Route::ListCustomers { cart_id } => Ok(Operation::ListCustomers {
-                cart: id(cart_id, "cartId")?,
-                page: self.page()?,
-            }),
-            Route::ListOwnCarts => Ok(Operation::ListOwnCarts { page: self.page()? }),
-            Route::ListCarts { customer_id } => Ok(Operation::ListCarts {
-                customer: id(customer_id, "customerId")?,
-                page: self.page()?,
-            }),
-        }
+        (self.route.operation)(self)
     }
 
-    /// The path as the caller wrote it.
+    /// The path as the caller sent it.
     pub fn path(&self) -> Cow<'a, str> {
         self.event.public_path()
     }
 
-    fn linkage(&self, cart_id: &str) -> Result<Linkage, RequestError> {
-        let cart = id(cart_id, "cartId")?;
+    fn id<I: FromStr>(&self, name: &'static str) -> Result<I, RequestError> {
+        let mut parameters = self.parameters.iter();
+        parameters
+            .find(|(parameter, _)| *parameter == name)
+            .and_then(|(_, value)| value.parse().ok())
+            .ok_or(RequestError::InvalidPathParameter(name))
+    }
+
+    fn cart_customers(&self) -> Result<CartCustomers, RequestError> {
+        let cart = self.id("cartId")?;
         self.check_accept()?;
-        if !media_type::is_readable(&self.event.header("content-type")) {
+        query::check(&self.event.query()).map_err(RequestError::Query)?;
+        if !media_type::is_supported(&self.event.header("content-type")) {
             return Err(RequestError::UnsupportedMediaType);
         }
         let (body, base64) = self.event.body();
         let body = body::decode(body, base64)?;
         let customers = body::customers(&body)?;
-        Ok(Linkage { cart, customers })
+        Ok(CartCustomers { cart, customers })
     }
 
     fn page(&self) -> Result<Page, RequestError> {
@@ -308,89 +346,89 @@ impl<'a> Routed<'a> {
     }
 }
 
-fn id<I: FromStr>(id: &str, parameter: &'static str) -> Result<I, RequestError> {
-    id.parse()
-        .map_err(|_| RequestError::InvalidPathParameter(parameter))
-}
-
-/// The resource of an event: what the gateway matched where it tells, else what
-/// the path says.
+/// Finds the template of an event's path, and its parameters: those that the
+/// gateway matched, else those in the path.
 ///
-/// The gateway's word goes first because it is exact: the path of an event may
-/// begin with a stage or with the base path of a custom domain, and a decoded
-/// `/` in an identifier looks like one between segments.
-fn resource(event: &Event<'_>) -> Option<Resource> {
-    let parameter = |name| event.path_parameter(name).map(Cow::into_owned);
-    let matched = match event.template().as_deref() {
-        Some(CARTS) => Some(Resource::Carts),
-        Some(CART_CUSTOMERS) => {
-            parameter("cartId").map(|cart_id| Resource::CartCustomers { cart_id })
-        }
-        Some(CUSTOMER_CARTS) => {
-            parameter("customerId").map(|customer_id| Resource::CustomerCarts { customer_id })
-        }
-        _ => None,
-    };
-    if matched.is_some() {
-        return matched;
-    }
-    if let Some(proxy) = event.path_parameter("proxy")
-        && let Some(resource) = resource_at(&format!("/{proxy}"))
+/// The gateway is exact: a path may begin with a stage or with the base path of a
+/// custom domain, and a decoded `/` in an identifier looks like one between
+/// segments.
+fn match_path<'a>(event: &Event<'a>) -> Option<(&'static str, Parameters<'a>)> {
+    let templates = || ROUTES.iter().map(Route::template);
+    if let Some(matched) = event.template()
+        && let Some(template) = templates().find(|template| *template == matched)
+        && let Some(parameters) = parameter_names(template)
+            .map(|name| Some((name, event.path_parameter(name)?)))
+            .collect()
     {
-        return Some(resource);
+        return Some((template, parameters));
+    }
+    let match_templates = |path: &str| {
+        templates().find_map(|template| Some((template, path_parameters(template, path)?)))
+    };
+    if let Some(proxy) = event.path_parameter("proxy")
+        && let Some(found) = match_templates(&format!("/{proxy}"))
+    {
+        return Some(found);
     }
     let path = event.path();
-    resource_at(&path).or_else(|| {
+    match_templates(&path).or_else(|| {
         let path = path.strip_prefix('/')?.strip_prefix(&*event.stage()?)?;
-        resource_at(path)
+        match_templates(path)
     })
 }
 
-fn resource_at(path: &str) -> Option<Resource> {
-    let segments: Vec<&str> = path.splitn(8, '/').collect();
-    match segments.as_slice() {
-        ["", "v2", "carts"] => Some(Resource::Carts),
-        ["", "v2", "carts", cart_id, "relationships", "customers"] => {
-            let cart_id = (*cart_id).to_owned();
-            Some(Resource::CartCustomers { cart_id })
+fn parameter_name(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+fn parameter_names(template: &'static str) -> impl Iterator<Item = &'static str> {
+    template.split('/').filter_map(parameter_name)
+}
+
+/// Returns the parameters of a path; `None` if it does not match the template.
+fn path_parameters<'a>(template: &'static str, path: &str) -> Option<Parameters<'a>> {
+    let mut segments = path.split('/');
+    let mut parameters = Parameters::new();
+    for expected in template.split('/') {
+        let segment = segments.next()?;
+        match parameter_name(expected) {
+            Some(name) => parameters.push((name, segment.to_owned().into())),
+            None if segment == expected => {}
+            None => return None,
         }
-        ["", "v2", "customers", customer_id, "relationships", "carts"] => {
-            let customer_id = (*customer_id).to_owned();
-            Some(Resource::CustomerCarts { customer_id })
-        }
-        _ => None,
     }
+    segments.next().is_none().then_some(parameters)
 }
 
-/// RFC 6750 section 2.1: `Bearer`, in any case, one or more spaces, the token.
-fn bearer_token(header: Header<'_>) -> Presented<'_> {
-    fn token(value: &str) -> Option<&str> {
-        let (scheme, rest) = value.trim().split_once(' ')?;
-        let token = rest.trim_start();
-        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-    }
-    match header {
-        Header::Absent => Presented::Absent,
-        Header::One(value) => part(value, token).map_or(Presented::Absent, Presented::Token),
-        Header::Several(_) => Presented::Malformed,
-    }
+/// Reads `Bearer`, in any case, one or more spaces, and the token (RFC 6750 section
+/// 2.1).
+fn bearer_token(values: Vec<Cow<'_, str>>) -> Credential<'_> {
+    credential(values, Credential::Absent, |value| {
+        let (scheme, token) = value.trim().split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then_some(token.trim_start())
+    })
 }
 
-fn customer_token(header: Header<'_>) -> Presented<'_> {
-    fn token(value: &str) -> Option<&str> {
-        Some(value.trim()).filter(|token| !token.is_empty())
-    }
-    match header {
-        Header::Absent => Presented::Absent,
-        Header::One(value) => part(value, token).map_or(Presented::Malformed, Presented::Token),
-        Header::Several(_) => Presented::Malformed,
-    }
+fn token(values: Vec<Cow<'_, str>>) -> Credential<'_> {
+    credential(values, Credential::Malformed, |value| Some(value.trim()))
 }
 
-/// A part of a text, borrowed where the text is.
-fn part<'a>(text: Cow<'a, str>, find: fn(&str) -> Option<&str>) -> Option<Cow<'a, str>> {
-    match text {
-        Cow::Borrowed(text) => find(text).map(Cow::Borrowed),
-        Cow::Owned(text) => find(&text).map(|part| part.to_owned().into()),
-    }
+/// Reads a credential from the values of its header. `without_token` is the result
+/// for a value in which `find` finds no token.
+fn credential<'a>(
+    values: Vec<Cow<'a, str>>,
+    without_token: Credential<'a>,
+    find: fn(&str) -> Option<&str>,
+) -> Credential<'a> {
+    let mut values = values.into_iter();
+    let token = match (values.next(), values.next()) {
+        (None, _) => return Credential::Absent,
+        (Some(_), Some(_)) => return Credential::Malformed,
+        (Some(Cow::Borrowed(value)), None) => find(value).map(Cow::Borrowed),
+        (Some(Cow::Owned(value)), None) => find(&value).map(|token| token.to_owned().into()),
+    };
+    let token = token.filter(|token| !token.is_empty());
+    token.map_or(without_token, Credential::Token)
 }

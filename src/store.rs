@@ -1,17 +1,14 @@
-//! The table. The only user of `aws_sdk_dynamodb`: no layer above sees an error
-//! of the SDK.
+//! The DynamoDB table. The only user of `aws_sdk_dynamodb`: no layer above sees
+//! an error of the SDK.
 //!
-//! An answer tells what is stored, not what an attempt returned. The SDK
-//! repeats a put whose answer was lost, and the repeated put then meets its own
-//! item. So every call stamps what it writes with its own `write_id`, asks for
-//! the item that failed a condition, and takes an item that carries its
-//! `write_id` for its own success.
+//! Answers are true under retries. The SDK repeats a put whose answer was lost,
+//! and the repeated put then meets its own item. So every request writes its own
+//! `write_id`, asks for the item that failed a condition, and treats an item with
+//! its own `write_id` as its own success.
 
 mod budget;
 mod lists;
 mod retry;
-mod sigv4;
-mod user_agent;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,46 +28,45 @@ use aws_sdk_dynamodb::types::{
 use uuid::Uuid;
 
 pub use self::budget::Budget;
-use self::budget::CountAttempts;
-use self::sigv4::SigV4;
-use self::user_agent::UserAgent;
+use self::budget::RecordAttempts;
+pub use self::lists::Member;
 use crate::clock::Timestamp;
+use crate::http;
 use crate::ids::{CartId, CustomerId};
 
-/// How long a TCP and TLS connection may take to open.
+/// The time limit for opening a TCP and TLS connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How long one attempt may take from the first byte sent to the last received.
-/// DynamoDB answers in single milliseconds, and a transaction of a hundred in
-/// some more: what takes this long is lost, and after two such attempts there is
-/// time for a third.
+/// The time limit for one attempt, from the first byte sent to the last received.
+/// DynamoDB answers in single milliseconds, a transaction of a hundred in some
+/// tens. An attempt that takes longer than this is lost, and a request has time
+/// for three of them.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// The first delay before another attempt, doubled with each, all of them
-/// jittered by the SDK.
+/// The first delay between attempts. The SDK doubles it each time and adds jitter.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(25);
 
-/// The longest such delay.
+/// The longest delay between attempts.
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The most attempts of one call to DynamoDB; its budget ends most calls before.
+/// The most attempts of one call to DynamoDB. The budget usually ends first.
 const MAX_ATTEMPTS: u32 = 8;
 
-/// The most calls in which one request looks for what is there: more only if
-/// others keep adding and removing the very same associations.
+/// The most calls that one request makes to find out which items exist. It needs
+/// more than two only while others add and remove the same associations.
 const MAX_ROUNDS: usize = 8;
 
-/// How long the start waits for the store. Lambda gives it ten seconds; but a
-/// store that is this slow is better met by a request, which has its own limit.
-const REACH_LIMIT: Duration = Duration::from_millis(500);
+/// The time limit for the warm-up call. Lambda allows the whole start ten
+/// seconds; requests have limits of their own and need not wait for a slow start.
+const WARM_UP_LIMIT: Duration = Duration::from_millis(500);
 
-/// The key of no item: neither a cart's id nor a customer's is empty.
+/// A key that no item has: neither part of a key is ever empty.
 const NO_KEY: &str = "#";
 
-/// The conditions of writes. An item that has expired and that DynamoDB has not
-/// yet removed counts as absent ("Using time to live (TTL)", AWS: removal takes
-/// up to a few days). Each of the two holds where the other does not, whatever is
-/// stored: a comparison with nothing, or with another type, is false.
+/// The conditions of writes. An item that has expired counts as absent, although
+/// DynamoDB may take days to remove it ("Using time to live (TTL)", AWS). One is
+/// the negation of the other for every item: a comparison with a missing attribute
+/// or with another type is false.
 const ABSENT: &str = "attribute_not_exists(id) OR expires_at <= :now";
 const PRESENT: &str = "attribute_exists(id) AND NOT expires_at <= :now";
 
@@ -81,41 +77,41 @@ pub struct Store {
     table: String,
 }
 
-/// What all items that one call writes have in common.
+/// The attributes that all items written by one request share.
 #[derive(Debug, Clone)]
-pub struct Stamp {
-    /// When.
+pub struct WriteMetadata {
+    /// When the request arrived.
     pub associated_at: Timestamp,
-    /// By which client.
+    /// The client that sent it: the access token's `sub`.
     pub associated_by: String,
-    /// By which call.
+    /// Identifies the request; random.
     pub write_id: Uuid,
-    /// When the items end, if they do.
+    /// When the associations expire, if they do.
     pub expires_at: Option<Timestamp>,
 }
 
-/// What came of a put.
+/// The result of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
-    /// At least one item is new.
-    Done,
-    /// All items were there, made by others.
-    AlreadyThere,
+pub enum PutOutcome {
+    /// At least one association is new.
+    Created,
+    /// All of them existed, made by other requests.
+    Unchanged,
 }
 
-/// Why the store did not do what it was asked. Holds the cause for the log.
+/// Why the store did not do what it was asked. Each holds the cause for the log.
 #[derive(Debug)]
 pub enum StoreError {
-    /// DynamoDB throttled or failed, and for certain nothing was written.
+    /// DynamoDB throttled, failed or was not reached. Nothing was written.
     Unavailable(String),
-    /// DynamoDB did not say, in time, whether it was done.
+    /// DynamoDB did not answer in time. The write may have been applied.
     OutcomeUnknown(String),
-    /// DynamoDB refused the request as such: a fault of ours or of the set-up.
+    /// DynamoDB refused the request: a bug or a wrong configuration.
     Fault(String),
 }
 
 impl StoreError {
-    /// The same, of a call that changes nothing whether it was done or not.
+    /// The error of a read: its outcome does not matter, since it changes nothing.
     fn of_read(self) -> Self {
         match self {
             Self::OutcomeUnknown(cause) => Self::Unavailable(cause),
@@ -133,9 +129,9 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// Whether an item is there, as far as a call has seen.
+/// The state of an item when it was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
+enum ItemState {
     Absent,
     Present,
 }
@@ -143,8 +139,8 @@ enum Seen {
 type Item = HashMap<String, AttributeValue>;
 
 impl Store {
-    /// `config` is what the environment says of region, endpoint and
-    /// credentials; times and retries are set here.
+    /// Creates a store on a table. Region, endpoint, credentials and HTTP client
+    /// come from `config`; time limits and retries are set here.
     pub fn new(config: &aws_config::SdkConfig, table: String) -> Self {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -155,59 +151,58 @@ impl Store {
             .with_max_backoff(MAX_BACKOFF);
         let config = Builder::from(config)
             .timeout_config(timeouts)
-            // An attempt that stalls ends with its time.
+            // The attempt timeout ends an attempt that stalls.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
             .retry_classifier(retry::MoreRetries)
             .retry_partition(retry_partition())
-            .push_auth_scheme(SigV4::default())
-            .interceptor(UserAgent::default())
-            .interceptor(CountAttempts)
+            .interceptor(RecordAttempts)
             .build();
         let client = Client::from_conf(config);
         Self { client, table }
     }
 
-    /// Asks for an item that cannot be, once what a first call takes is there:
-    /// a connection with its handshake, credentials, pages of code. It needs no
-    /// other permission than the requests do, and reads nothing.
-    pub async fn reach(&self) -> Result<(), StoreError> {
+    /// Reads a key that cannot exist, so that connection, TLS session and code are
+    /// ready before the first request.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], after one attempt or half a second.
+    pub async fn warm_up(&self) -> Result<(), StoreError> {
         let get = self
             .client
             .get_item()
             .table_name(&self.table)
             .key("id", text(NO_KEY))
             .customize()
-            // A store in trouble is not asked twice for nothing.
             .config_override(Builder::new().retry_config(RetryConfig::disabled()));
-        match tokio::time::timeout(REACH_LIMIT, get.send()).await {
+        match tokio::time::timeout(WARM_UP_LIMIT, get.send()).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(StoreError::Unavailable(budget::cause(&error))),
+            Ok(Err(error)) => Err(StoreError::Unavailable(http::cause(&error))),
             Err(late) => Err(StoreError::Unavailable(late.to_string())),
         }
     }
 
-    /// Makes the associations of a cart with customers, all of them or none:
-    /// one by a `PutItem`, several by one `TransactWriteItems`.
+    /// Associates a cart with customers, all or none: one with a `PutItem`,
+    /// several with a `TransactWriteItems`.
     ///
-    /// Those that are there already stay, with a new `expires_at` if the stamp
-    /// has one.
+    /// Associations that exist stay as they are, except that they get the new
+    /// `expires_at`, if there is one.
     pub async fn put(
         &self,
         cart: &CartId,
         customers: &[CustomerId],
-        stamp: &Stamp,
+        metadata: &WriteMetadata,
         budget: &Budget,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<PutOutcome, StoreError> {
         match customers {
-            [customer] => self.put_one(cart, customer, stamp, budget).await,
-            _ => self.put_all(cart, customers, stamp, budget).await,
+            [customer] => self.put_one(cart, customer, metadata, budget).await,
+            _ => self.put_all(cart, customers, metadata, budget).await,
         }
     }
 
-    /// Removes the associations of a cart with customers, all of them or none: one
-    /// by a `DeleteItem`, several by one `TransactWriteItems`. Those that are not
-    /// there count as removed, so doing it again does no harm.
+    /// Removes the associations of a cart with customers, all or none: one with a
+    /// `DeleteItem`, several with a `TransactWriteItems`. Idempotent.
     pub async fn delete(
         &self,
         cart: &CartId,
@@ -239,8 +234,8 @@ impl Store {
         deleted.map(drop).map_err(|error| budget.failed(&error))
     }
 
-    /// Whether a customer is on a cart, read consistently.
-    pub async fn is_there(
+    /// Returns whether a customer is associated with a cart: a consistent read.
+    pub async fn is_associated(
         &self,
         cart: &CartId,
         customer: &CustomerId,
@@ -266,50 +261,50 @@ impl Store {
         &self,
         cart: &CartId,
         customer: &CustomerId,
-        stamp: &Stamp,
+        metadata: &WriteMetadata,
         budget: &Budget,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<PutOutcome, StoreError> {
         for _ in 0..MAX_ROUNDS {
             let put = self
                 .client
                 .put_item()
                 .table_name(&self.table)
-                .set_item(Some(item(cart, customer, stamp)))
+                .set_item(Some(item(cart, customer, metadata)))
                 .condition_expression(ABSENT)
-                .expression_attribute_values(":now", seconds(stamp.associated_at))
+                .expression_attribute_values(":now", seconds(metadata.associated_at))
                 .return_values_on_condition_check_failure(
                     ReturnValuesOnConditionCheckFailure::AllOld,
                 );
             match budget.spend(put.send()).await? {
-                Ok(_) => return Ok(Put::Done),
+                Ok(_) => return Ok(PutOutcome::Created),
                 Err(error) => match error.as_service_error() {
                     Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                        if is_own(failed.item(), stamp) {
-                            return Ok(Put::Done);
+                        if is_own(failed.item(), metadata) {
+                            return Ok(PutOutcome::Created);
                         }
                     }
                     _ => return Err(budget.failed(&error)),
                 },
             }
-            match self.renew(cart, customer, stamp, budget).await? {
-                Seen::Present => return Ok(Put::AlreadyThere),
-                // Removed since: there is something to make after all.
-                Seen::Absent => {}
+            match self.renew(cart, customer, metadata, budget).await? {
+                ItemState::Present => return Ok(PutOutcome::Unchanged),
+                // Removed since the put.
+                ItemState::Absent => {}
             }
         }
         Err(contended(budget))
     }
 
-    /// Gives an item that is there the stamp's `expires_at`, if it has one.
+    /// Sets the new `expires_at`, if there is one, on an item that exists.
     async fn renew(
         &self,
         cart: &CartId,
         customer: &CustomerId,
-        stamp: &Stamp,
+        metadata: &WriteMetadata,
         budget: &Budget,
-    ) -> Result<Seen, StoreError> {
-        let Some(expires_at) = stamp.expires_at else {
-            return Ok(Seen::Present);
+    ) -> Result<ItemState, StoreError> {
+        let Some(expires_at) = metadata.expires_at else {
+            return Ok(ItemState::Present);
         };
         let update = self
             .client
@@ -318,41 +313,40 @@ impl Store {
             .key("id", key(cart, customer))
             .update_expression("SET expires_at = :expires_at")
             .condition_expression(PRESENT)
-            .expression_attribute_values(":now", seconds(stamp.associated_at))
+            .expression_attribute_values(":now", seconds(metadata.associated_at))
             .expression_attribute_values(":expires_at", seconds(expires_at));
         match budget.spend(update.send()).await? {
-            Ok(_) => Ok(Seen::Present),
+            Ok(_) => Ok(ItemState::Present),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Seen::Absent),
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(ItemState::Absent),
                 _ => Err(budget.failed(&error)),
             },
         }
     }
 
-    /// Tries with what it has seen so far, and learns from a cancelled
-    /// transaction which items are there. What is there is checked again in the
-    /// transaction that adds the others, so that all of them are there at one
-    /// moment.
+    /// Puts the items that are absent and checks those that exist, in one
+    /// transaction, so that all of them exist at one moment. A cancelled transaction
+    /// says which items were not in the expected state; the next round expects that.
     async fn put_all(
         &self,
         cart: &CartId,
         customers: &[CustomerId],
-        stamp: &Stamp,
+        metadata: &WriteMetadata,
         budget: &Budget,
-    ) -> Result<Put, StoreError> {
-        let mut seen = vec![Seen::Absent; customers.len()];
+    ) -> Result<PutOutcome, StoreError> {
+        let mut states = vec![ItemState::Absent; customers.len()];
         for _ in 0..MAX_ROUNDS {
             let actions = customers
                 .iter()
-                .zip(&seen)
-                .map(|(customer, seen)| self.action(cart, customer, *seen, stamp))
+                .zip(&states)
+                .map(|(customer, state)| self.action(cart, customer, *state, metadata))
                 .collect();
             let transaction = self
                 .client
                 .transact_write_items()
                 .set_transact_items(Some(actions));
             let Err(error) = budget.spend(transaction.send()).await? else {
-                return Ok(outcome(&seen));
+                return Ok(outcome(&states));
             };
             let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
                 error.as_service_error()
@@ -362,28 +356,28 @@ impl Store {
             let reasons = cancelled.cancellation_reasons();
             if reasons
                 .iter()
-                .any(|reason| failed_condition(reason) && is_own(reason.item(), stamp))
+                .any(|reason| failed_condition(reason) && is_own(reason.item(), metadata))
             {
-                return Ok(Put::Done);
+                return Ok(PutOutcome::Created);
             }
             if let Some(fault) = reasons.iter().find(|reason| is_fault(reason)) {
                 let cause = fault.message().unwrap_or_default();
                 return Err(StoreError::Fault(format!("transaction refused: {cause}")));
             }
-            let before = seen.clone();
-            for (seen, reason) in seen.iter_mut().zip(reasons) {
+            let before = states.clone();
+            for (state, reason) in states.iter_mut().zip(reasons) {
                 if failed_condition(reason) {
-                    *seen = match *seen {
-                        Seen::Absent => Seen::Present,
-                        Seen::Present => Seen::Absent,
+                    *state = match *state {
+                        ItemState::Absent => ItemState::Present,
+                        ItemState::Present => ItemState::Absent,
                     };
                 }
             }
-            if seen == before {
+            if states == before {
                 return Err(budget.failed(&error));
             }
-            if stamp.expires_at.is_none() && outcome(&seen) == Put::AlreadyThere {
-                return Ok(Put::AlreadyThere);
+            if metadata.expires_at.is_none() && outcome(&states) == PutOutcome::Unchanged {
+                return Ok(PutOutcome::Unchanged);
             }
         }
         Err(contended(budget))
@@ -393,16 +387,16 @@ impl Store {
         &self,
         cart: &CartId,
         customer: &CustomerId,
-        seen: Seen,
-        stamp: &Stamp,
+        state: ItemState,
+        metadata: &WriteMetadata,
     ) -> TransactWriteItem {
-        let now = seconds(stamp.associated_at);
+        let now = seconds(metadata.associated_at);
         let action = TransactWriteItem::builder();
-        let action = match (seen, stamp.expires_at) {
-            (Seen::Absent, _) => action.put(
+        let action = match (state, metadata.expires_at) {
+            (ItemState::Absent, _) => action.put(
                 PutAction::builder()
                     .table_name(&self.table)
-                    .set_item(Some(item(cart, customer, stamp)))
+                    .set_item(Some(item(cart, customer, metadata)))
                     .condition_expression(ABSENT)
                     .expression_attribute_values(":now", now)
                     .return_values_on_condition_check_failure(
@@ -411,7 +405,7 @@ impl Store {
                     .build()
                     .expect("table and item are set"),
             ),
-            (Seen::Present, None) => action.condition_check(
+            (ItemState::Present, None) => action.condition_check(
                 ConditionCheck::builder()
                     .table_name(&self.table)
                     .key("id", key(cart, customer))
@@ -420,7 +414,7 @@ impl Store {
                     .build()
                     .expect("table, key and condition are set"),
             ),
-            (Seen::Present, Some(expires_at)) => action.update(
+            (ItemState::Present, Some(expires_at)) => action.update(
                 Update::builder()
                     .table_name(&self.table)
                     .key("id", key(cart, customer))
@@ -436,20 +430,21 @@ impl Store {
     }
 }
 
-/// No quota of retries beside the budget: one that others have used up would
-/// leave an answer that was lost unresolved.
+/// A partition without a retry quota. The SDK's default quota is shared by all
+/// requests: once used up, a lost answer would stay unresolved. The budget bounds
+/// the retries of each request.
 fn retry_partition() -> RetryPartition {
     RetryPartition::custom("associations")
         .token_bucket(TokenBucket::unlimited())
         .build()
 }
 
-/// What a transaction has come to when it went through on what was seen.
-fn outcome(seen: &[Seen]) -> Put {
-    if seen.contains(&Seen::Absent) {
-        Put::Done
+/// The outcome of a transaction that succeeded on items in these states.
+fn outcome(states: &[ItemState]) -> PutOutcome {
+    if states.contains(&ItemState::Absent) {
+        PutOutcome::Created
     } else {
-        Put::AlreadyThere
+        PutOutcome::Unchanged
     }
 }
 
@@ -457,24 +452,24 @@ fn failed_condition(reason: &CancellationReason) -> bool {
     reason.code() == Some("ConditionalCheckFailed")
 }
 
-/// Whether an action was refused as such ("TransactWriteItems", AWS, lists the
-/// reasons for cancellation).
+/// Returns whether a reason means that the action itself is invalid
+/// ("TransactWriteItems", AWS, lists the reasons for cancellation).
 fn is_fault(reason: &CancellationReason) -> bool {
-    const PASSING: [&str; 5] = [
+    const TRANSIENT: [&str; 5] = [
         "None",
         "ConditionalCheckFailed",
         "ProvisionedThroughputExceeded",
         "ThrottlingError",
         "TransactionConflict",
     ];
-    reason.code().is_some_and(|code| !PASSING.contains(&code))
+    reason.code().is_some_and(|code| !TRANSIENT.contains(&code))
 }
 
 fn contended(budget: &Budget) -> StoreError {
     budget.given_up("others kept changing the same associations".to_owned())
 }
 
-/// Whether an item has not expired: the same as the condition [`PRESENT`].
+/// Returns whether an item has not expired: the condition [`PRESENT`] in Rust.
 fn is_live(item: &Item, now: Timestamp) -> bool {
     let expires_at = item
         .get("expires_at")
@@ -484,24 +479,24 @@ fn is_live(item: &Item, now: Timestamp) -> bool {
     expires_at.is_none_or(|expires_at| expires_at > now)
 }
 
-fn is_own(old: Option<&Item>, stamp: &Stamp) -> bool {
+fn is_own(old: Option<&Item>, metadata: &WriteMetadata) -> bool {
     old.and_then(|item| item.get("write_id")?.as_s().ok())
-        .is_some_and(|write_id| *write_id == stamp.write_id.to_string())
+        .is_some_and(|write_id| *write_id == metadata.write_id.to_string())
 }
 
-fn item(cart: &CartId, customer: &CustomerId, stamp: &Stamp) -> Item {
+fn item(cart: &CartId, customer: &CustomerId, metadata: &WriteMetadata) -> Item {
     let mut item = HashMap::from([
         ("id".to_owned(), key(cart, customer)),
         ("cart_id".to_owned(), text(cart.as_str())),
         ("customer_id".to_owned(), text(customer.as_str())),
         (
             "associated_at".to_owned(),
-            text(&stamp.associated_at.to_string()),
+            text(&metadata.associated_at.to_string()),
         ),
-        ("associated_by".to_owned(), text(&stamp.associated_by)),
-        ("write_id".to_owned(), text(&stamp.write_id.to_string())),
+        ("associated_by".to_owned(), text(&metadata.associated_by)),
+        ("write_id".to_owned(), text(&metadata.write_id.to_string())),
     ]);
-    if let Some(expires_at) = stamp.expires_at {
+    if let Some(expires_at) = metadata.expires_at {
         item.insert("expires_at".to_owned(), seconds(expires_at));
     }
     item

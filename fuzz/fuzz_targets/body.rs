@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cart_associations::request::{
-    BodyFault, BodyFaultKind, Linkage, MAX_FAULTS, Operation, Request, RequestError,
+    BodyFault, BodyFaultKind, CartCustomers, Operation, Request, RequestError,
 };
 use cart_associations_fuzz::{customers, mutate};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
@@ -42,7 +42,7 @@ fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<BodyFault>> {
     .to_string();
     let request = Request::parse(&event).expect("an event");
     match request.route().expect("a route").operation() {
-        Ok(Operation::Associate(Linkage { cart, customers })) => {
+        Ok(Operation::Associate(CartCustomers { cart, customers })) => {
             assert_eq!(cart.as_str(), "cart-1");
             Ok(customers.iter().map(|id| id.as_str().to_owned()).collect())
         }
@@ -53,7 +53,7 @@ fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<BodyFault>> {
 
 /// There are faults, and each points at a value that is there and has it.
 fn check_faults(faults: &[BodyFault], body: &[u8]) {
-    assert!((1..=MAX_FAULTS).contains(&faults.len()), "{faults:?}");
+    assert!(!faults.is_empty());
     let is_json = serde_json::from_slice::<&RawValue>(body).is_ok();
     let document = serde_json::from_slice::<Value>(body).ok();
     let has_raw_value = body.windows(RAW_VALUE.len()).any(|part| part == RAW_VALUE);

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use cart_associations::app::App;
-use cart_associations::cursor::{self, List};
+use cart_associations::cursor::{self, ListId};
 use cart_associations_fuzz::table::{Asked, Table};
 use cart_associations_fuzz::{
     ACCESS_TOKENS, CUSTOMER, CUSTOMER_TOKENS, clock, config, http, is_id, mutate, now,
@@ -53,7 +53,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         table,
         runtime,
         cursor: cursor::encode(
-            List::CustomersOf(&"p1".parse().expect("an identifier")),
+            ListId::CustomersOf(&"p1".parse().expect("an identifier")),
             "ron",
             now(),
         ),

@@ -5,12 +5,13 @@
 use std::sync::LazyLock;
 
 use cart_associations::auth::{AuthError, Authenticator, Grant, MAX_TOKEN_BYTES, TokenKind};
-use cart_associations::request::{Credentials, Presented};
+use cart_associations::request::{Credential, Credentials};
 use cart_associations_fuzz::{
     ACCESS_TOKENS, CUSTOMER_TOKENS, KEYS, clock, config, http, mutate, now, policies,
 };
 use futures_util::FutureExt as _;
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
+use tokio::time::Instant;
 
 static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
     let (access, customer) = policies(KEYS);
@@ -27,10 +28,10 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     let Ok(token) = std::str::from_utf8(data) else {
         return Corpus::Reject;
     };
-    let presented = || Presented::Token(token.into());
-    let good = || Presented::Token(ACCESS_TOKENS[0].into());
+    let presented = || Credential::Token(token.into());
+    let good = || Credential::Token(ACCESS_TOKENS[0].into());
 
-    let alone = authenticate(presented(), Presented::Absent);
+    let alone = authenticate(presented(), Credential::Absent);
     check(alone, TokenKind::Access, ACCESS_TOKENS.contains(&token));
     let beside = authenticate(good(), presented());
     let right = CUSTOMER_TOKENS.contains(&token);
@@ -41,13 +42,13 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-fn authenticate(access: Presented<'_>, customer: Presented<'_>) -> Result<Grant, AuthError> {
+fn authenticate(access: Credential<'_>, customer: Credential<'_>) -> Result<Grant, AuthError> {
     let credentials = Credentials {
         access_token: access,
         customer_token: customer,
     };
     AUTHENTICATOR
-        .authenticate(&credentials, now())
+        .authenticate(&credentials, now(), Instant::now())
         .now_or_never()
         .expect("there is nothing to wait for")
 }

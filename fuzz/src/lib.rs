@@ -83,6 +83,7 @@ pub fn config() -> Config {
     Config::from_lookup(|name| {
         let value = match name {
             "TABLE_NAME" => "associations",
+            "AWS_REGION" => "us-east-1",
             "ACCESS_TOKEN_JWKS" | "CUSTOMER_TOKEN_JWKS" => KEYS,
             "ACCESS_TOKEN_ISSUER" => ACCESS_ISSUER,
             "ACCESS_TOKEN_AUDIENCE" => ACCESS_AUDIENCE,

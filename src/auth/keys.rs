@@ -1,6 +1,6 @@
-//! Key sets: which keys may have signed a token, and by which algorithm each.
+//! JWK Sets: the keys that verify tokens, each for one algorithm.
 //!
-//! A key fixes its algorithm (RFC 8725 section 3.1), so no token can choose how
+//! The key fixes the algorithm (RFC 8725 section 3.1): a token cannot choose how
 //! it is verified.
 
 use std::fmt;
@@ -19,12 +19,12 @@ use serde_json::Value;
 /// The shortest RSA modulus that is accepted, in bits (RFC 7518 section 3.3).
 const MIN_RSA_BITS: usize = 2048;
 
-/// The longest RSA modulus that the verifying library accepts, in bits.
+/// The longest RSA modulus that AWS-LC accepts, in bits.
 const MAX_RSA_BITS: usize = 8192;
 
-/// The points of Ed25519 whose order is 1, 2, 4 or 8, without their sign, also
-/// where they are not written canonically. With one of them for a key, anybody
-/// can make a signature, and the verifying library takes it.
+/// The points of Ed25519 of order 1, 2, 4 or 8, without the sign bit, their
+/// non-canonical encodings included. Anybody can sign for such a key, and AWS-LC
+/// accepts it.
 const SMALL_ORDER: [&str; 7] = [
     "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     "7v_______________________________________38",
@@ -49,8 +49,8 @@ pub(super) struct Key {
     public_key: ParsedPublicKey,
 }
 
-/// The algorithms that a signature may be of (RFC 7518 section 3.1, RFC 8037
-/// section 3.1).
+/// The supported signature algorithms (RFC 7518 section 3.1, RFC 8037 section
+/// 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Rs256,
@@ -61,14 +61,15 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// The algorithm that `alg` names.
+    /// Returns the algorithm that `alg` names. `EdDSA` and `Ed25519` (RFC 9864
+    /// section 2.2) are the same here: Ed448 is not supported.
     pub(super) fn named(alg: &str) -> Option<Self> {
         match alg {
             "RS256" => Some(Self::Rs256),
             "PS256" => Some(Self::Ps256),
             "ES256" => Some(Self::Es256),
             "ES384" => Some(Self::Es384),
-            "EdDSA" => Some(Self::EdDsa),
+            "EdDSA" | "Ed25519" => Some(Self::EdDsa),
             _ => None,
         }
     }
@@ -77,7 +78,7 @@ impl Algorithm {
 /// A key of a set that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedKey {
-    /// Where it stands in the set, from 0.
+    /// Its position in the set, from 0.
     pub index: usize,
     /// Why it cannot be used.
     pub fault: KeyFault,
@@ -90,16 +91,16 @@ pub enum KeyFault {
     Malformed,
     /// `use` is not `sig`, or `key_ops` lacks `verify`.
     NotForVerifying,
-    /// `kty` or `crv` is none that is known here; `oct` is none on purpose: a
-    /// key that can verify an HMAC can forge one.
+    /// `kty` or `crv` is not supported. `oct` never will be: a key that verifies an
+    /// HMAC can also forge one.
     UnknownType,
-    /// `alg` is none that is known here, or not one for this type of key.
+    /// `alg` is not supported, or not an algorithm of this type of key.
     UnknownAlgorithm,
     /// An RSA modulus under 2048 or over 8192 bits.
     RsaSize,
-    /// The key's parameters are missing, no base64url, of a wrong length, or no
-    /// key at all: no point of the curve, no RSA exponent; or a point by which no
-    /// signature proves anything.
+    /// The key's parameters are missing, not base64url, of the wrong length, or not
+    /// a key: not a point of the curve, not an RSA exponent, or a point of small
+    /// order.
     BadParameters,
 }
 
@@ -108,8 +109,8 @@ impl fmt::Display for KeyFault {
         f.write_str(match self {
             Self::Malformed => "is not a JSON Web Key",
             Self::NotForVerifying => "is not for verifying signatures (`use`, `key_ops`)",
-            Self::UnknownType => "is of an unknown or refused type (`kty`, `crv`)",
-            Self::UnknownAlgorithm => "is for an unknown algorithm or not for its own (`alg`)",
+            Self::UnknownType => "has an unknown or refused type (`kty`, `crv`)",
+            Self::UnknownAlgorithm => "has an `alg` that is unknown or not for its type",
             Self::RsaSize => "has an RSA modulus under 2048 or over 8192 bits",
             Self::BadParameters => "has missing or bad parameters",
         })
@@ -121,7 +122,7 @@ impl fmt::Display for KeyFault {
 pub enum KeySetError {
     /// Not a JSON object with an array `keys`.
     NotAKeySet,
-    /// No key in it can be used: why, for each.
+    /// None of its keys can be used, with the reason for each.
     NoUsableKey(Vec<SkippedKey>),
 }
 
@@ -143,7 +144,7 @@ impl fmt::Display for KeySetError {
 impl std::error::Error for KeySetError {}
 
 impl KeySet {
-    /// Reads a JWK Set. Keys that cannot be used are left out and remembered.
+    /// Parses a JWK Set. Keys that cannot be used are skipped.
     pub fn parse(json: &str) -> Result<Self, KeySetError> {
         #[derive(Deserialize)]
         struct JwkSet {
@@ -164,37 +165,47 @@ impl KeySet {
         Ok(Self { keys, skipped })
     }
 
-    /// The keys that were left out.
+    /// The keys that were skipped.
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.skipped
     }
 
-    /// The key that a token names, if its algorithm is the one that the token
-    /// states. A token that names none is tried with the only key of a set.
-    pub(super) fn find(&self, kid: Option<&str>, alg: Algorithm) -> Found {
+    /// Logs a warning for each key that was skipped. `name` is the key set's.
+    pub(super) fn log_skipped(&self, name: &str) {
+        for SkippedKey { index, fault } in &self.skipped {
+            let cause = format!("key {index} {fault}");
+            tracing::warn!(key_set = name, cause, "a key of the set is skipped");
+        }
+    }
+
+    /// Finds the key that a token names by `kid`, if it is for the token's `alg`. A
+    /// token without `kid` gets the only key of a set that has one key.
+    pub(super) fn find(&self, kid: Option<&str>, alg: Algorithm) -> KeyLookup {
         let mut named = self.keys.iter().filter(|key| match kid {
             Some(kid) => key.kid.as_deref() == Some(kid),
             None => self.keys.len() == 1,
         });
         let Some(first) = named.next() else {
-            return Found::Nothing;
+            return KeyLookup::Unknown;
         };
         // Keys of different types may share an id (RFC 7517 section 4.5).
         std::iter::once(first)
             .chain(named)
             .find(|key| key.algorithm == alg)
-            .map_or(Found::OtherAlgorithm, |key| Found::Key(Arc::clone(key)))
+            .map_or(KeyLookup::OtherAlgorithm, |key| {
+                KeyLookup::Key(Arc::clone(key))
+            })
     }
 }
 
-/// What a set has for a token.
-pub(super) enum Found {
+/// The result of looking a key up.
+pub(super) enum KeyLookup {
     /// The key.
     Key(Arc<Key>),
-    /// A key that is named so, but is of another algorithm.
+    /// The key is for another algorithm.
     OtherAlgorithm,
-    /// Nothing that is named so.
-    Nothing,
+    /// No key has this id.
+    Unknown,
 }
 
 impl fmt::Debug for KeySet {
@@ -210,8 +221,8 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// The parameters of RFC 7517 section 4 and RFC 7518 section 6, RFC 8037
-/// section 2 that matter for verifying.
+/// The parameters of a JSON Web Key that matter for verifying (RFC 7517 section 4,
+/// RFC 7518 section 6, RFC 8037 section 2).
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -257,17 +268,15 @@ impl Key {
         })
     }
 
-    /// Whether a signature over `signed` is this key's.
+    /// Returns whether `signature` is this key's signature of `signed`.
     pub(super) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
         self.public_key.verify_sig(signed, signature).is_ok()
     }
 }
 
 impl Jwk {
-    /// The one algorithm of this type of key.
-    ///
-    /// An RSA key serves two, but each key one only. Where the set does not say,
-    /// it is RS256, which RFC 9068 section 2.1 has everybody support.
+    /// Returns the key's algorithm. For an RSA key without `alg` it is RS256, which
+    /// RFC 9068 section 2.1 requires everybody to support.
     fn algorithm(&self) -> Result<Algorithm, KeyFault> {
         let of_type: &[Algorithm] = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => &[Algorithm::Rs256, Algorithm::Ps256],
@@ -325,8 +334,7 @@ impl Jwk {
     }
 }
 
-/// A number without the zeros that some libraries put before it (RFC 7518
-/// section 6.3.1.1 tells of them).
+/// Strips leading zeros, which some libraries add (RFC 7518 section 6.3.1.1).
 fn without_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     &number[zeros..]
@@ -356,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_cannot_verify_are_no_keys() {
+    fn keys_that_cannot_verify_are_refused() {
         let short_rsa = "A".repeat(2040 / 6);
         for (jwk, fault) in [
             ("7".to_owned(), KeyFault::Malformed),
@@ -437,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_with_some_such_keys_works_with_the_others() {
+    fn a_set_with_some_unusable_keys_works_with_the_others() {
         let set = format!(
             r#"{{"keys":[{{"kty":"oct","k":"AA","kid":"a"}},{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"b"}}]}}"#
         );
@@ -449,7 +457,7 @@ mod tests {
                 fault: KeyFault::UnknownType
             }]
         );
-        let found = |kid, alg| matches!(set.find(kid, alg), Found::Key(_));
+        let found = |kid, alg| matches!(set.find(kid, alg), KeyLookup::Key(_));
         assert!(!found(Some("a"), Algorithm::EdDsa));
         assert!(found(Some("b"), Algorithm::EdDsa));
         assert!(!found(Some("b"), Algorithm::Es256));
@@ -457,15 +465,33 @@ mod tests {
         assert!(!found(None, Algorithm::Es256));
     }
 
+    /// RFC 9864 section 2.2.
     #[test]
-    fn a_token_without_kid_is_not_tried_where_there_is_a_choice() {
-        let key = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}"}}"#);
-        let set = KeySet::parse(&format!(r#"{{"keys":[{key},{key}]}}"#)).unwrap();
-        assert!(matches!(set.find(None, Algorithm::EdDsa), Found::Nothing));
+    fn ed25519_names_the_same_algorithm_as_eddsa() {
+        for alg in ["EdDSA", "Ed25519"] {
+            let set =
+                format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","alg":"{alg}","x":"{X}"}}]}}"#);
+            let set = KeySet::parse(&set).unwrap();
+            for named in ["EdDSA", "Ed25519"] {
+                let alg = Algorithm::named(named).unwrap();
+                assert!(matches!(set.find(None, alg), KeyLookup::Key(_)), "{named}");
+            }
+        }
+        assert_eq!(Algorithm::named("Ed448"), None);
     }
 
     #[test]
-    fn what_is_no_key_set_is_told_so() {
+    fn a_token_without_kid_matches_only_a_set_with_one_key() {
+        let key = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}"}}"#);
+        let set = KeySet::parse(&format!(r#"{{"keys":[{key},{key}]}}"#)).unwrap();
+        assert!(matches!(
+            set.find(None, Algorithm::EdDsa),
+            KeyLookup::Unknown
+        ));
+    }
+
+    #[test]
+    fn json_that_is_not_a_key_set_is_refused() {
         for json in ["", "{}", "[]", r#"{"keys":{}}"#, r#"{"keys":[]"#] {
             assert_eq!(
                 KeySet::parse(json).err(),

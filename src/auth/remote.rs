@@ -1,102 +1,125 @@
 //! A key set that its issuer publishes at a URL, and that changes while the
 //! function runs.
 //!
-//! A Lambda is frozen between requests, for an hour or more, so nothing here
-//! trusts a timer: the age of the keys is told by the clock, at each request.
-//! What runs in the background may be frozen half way; it then fails by its
-//! time limits or succeeds, and counts from when it was begun.
+//! Lambda freezes the process between requests, for an hour or more. So no timer
+//! is used: each request computes the age of the keys from the clock. A background
+//! refresh may be frozen half way; it then succeeds or times out, and the keys' age
+//! counts from its beginning.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lambda_http::http::Uri;
+use http_body_util::{BodyExt as _, Limited};
+use lambda_http::http::{Request, StatusCode, Uri, header};
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::keys::{Algorithm, Found, Key, KeySet, SkippedKey};
+use super::keys::{Algorithm, Key, KeyLookup, KeySet, SkippedKey};
 use crate::clock::{Clock, Timestamp};
-use crate::http::Client;
+use crate::http::{self, BoxError, Client};
 use crate::telemetry;
 
-/// For how long keys are used without asking again.
+/// The age up to which keys are used without a refresh.
 const FRESH: Duration = Duration::from_secs(10 * 60);
 
-/// From which age on keys are refreshed in the background, so that no request
-/// of a function that is in use waits for it.
+/// The age from which keys are refreshed in the background, so that no request
+/// waits while the function is in regular use.
 const REFRESH_AHEAD: Duration = Duration::from_secs(8 * 60);
 
-/// For how long keys are used while their issuer cannot be asked.
+/// The age up to which keys are used while the key server fails.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often tokens with unknown key ids may make the function ask again. Such
-/// a token costs its sender nothing, so this is what keeps the function from
-/// amplifying an attack.
+/// The least time between two refreshes for tokens with an unknown `kid`. Anybody
+/// can send such tokens, so this keeps the function from flooding the key server.
 const UNKNOWN_KID_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The first pause after a failure, doubled with each that follows.
+/// The pause after a failure. It doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause after a failure.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// How long a key server may take to begin its answer, and again to end it.
+/// The time limit for a key server to begin its response, and again to end it.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 
-/// The longest key set that is read, in bytes.
+/// The largest key set that is read, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// How long connecting to a key server may take: as long as the answer, of
-/// which it is a part.
+/// The time limit for connecting to a key server, which is part of the response
+/// time.
 pub const CONNECT_TIMEOUT: Duration = TIME_LIMIT;
 
 /// A key set at a URL.
 #[derive(Debug)]
 pub(super) struct RemoteKeySet {
-    /// `access` or `customer`, for logs and metrics.
+    /// The kind of token, for logs and metrics.
     name: &'static str,
     url: Uri,
     http: Client,
     clock: Clock,
     state: Mutex<State>,
-    /// Held while the key server is asked: once at a time.
-    asking: Arc<tokio::sync::Mutex<()>>,
+    /// Locked during a fetch: one at a time.
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    held: Option<Held>,
-    /// How often the key server was asked, to tell whether another has asked
-    /// while one waited.
-    asked: u64,
-    /// How many times in a row it failed, and when it did last.
+    cached: Option<CachedKeys>,
+    /// The number of fetches so far. A request that waited for its turn knows by it
+    /// whether another has fetched meanwhile.
+    fetches: u64,
+    /// The number of consecutive failures, and the time of the last.
     failures: u32,
     failed_at: Option<Timestamp>,
-    asked_for_unknown_kid_at: Option<Timestamp>,
-    skipped_told: Vec<SkippedKey>,
+    fetched_for_unknown_kid_at: Option<Timestamp>,
+    logged_skipped: Vec<SkippedKey>,
 }
 
 #[derive(Debug, Clone)]
-struct Held {
+struct CachedKeys {
     keys: Arc<KeySet>,
-    /// When they were asked for, which is no later than they were issued.
-    asked_at: Timestamp,
+    /// When the fetch began: the keys are at least as new.
+    fetched_at: Timestamp,
 }
 
-/// No keys can be had now.
+/// No keys are available now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoKeys {
-    /// When it is worth another try.
+    /// When a retry may succeed.
     pub(super) retry_after: Duration,
 }
 
-/// What the age of the keys calls for.
+/// What the age of the cached keys allows.
 enum Age {
+    /// Use them.
     Fresh,
-    /// Still good, soon no more.
+    /// Use them, and refresh them in the background.
     Ageing,
-    /// Good only if the key server cannot be asked.
+    /// Use them only if a refresh fails.
     Stale,
-    /// There are none.
+    /// There are none, or they are too old to be used.
     None,
+}
+
+/// Why a key set could not be fetched.
+enum FetchError {
+    /// No response, or none in time.
+    NoResponse(BoxError),
+    /// A response with another status than 200. Redirects are not followed.
+    Status(StatusCode),
+    /// The body was too long, did not end in time, or broke off.
+    Body(BoxError),
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoResponse(error) => write!(f, "no response: {}", http::cause(&**error)),
+            Self::Status(status) => write!(f, "status {}", status.as_u16()),
+            Self::Body(error) => write!(f, "no body: {}", http::cause(&**error)),
+        }
+    }
 }
 
 impl RemoteKeySet {
@@ -107,66 +130,84 @@ impl RemoteKeySet {
             http,
             clock,
             state: Mutex::default(),
-            asking: Arc::default(),
+            fetching: Arc::default(),
         }
     }
 
-    /// The key that a token names, asking the key server where that may help.
+    /// Finds the key that a token names, and fetches the key set first if that may
+    /// help. Waits no longer than until `deadline`.
     pub(super) async fn find(
         self: &Arc<Self>,
         kid: Option<&str>,
         alg: Algorithm,
+        deadline: Instant,
     ) -> Result<Option<Arc<Key>>, NoKeys> {
-        let (keys, asked) = self.current().await?;
+        timeout_at(deadline, self.find_or_fetch(kid, alg))
+            .await
+            .unwrap_or(Err(NoKeys {
+                retry_after: Duration::ZERO,
+            }))
+    }
+
+    async fn find_or_fetch(
+        self: &Arc<Self>,
+        kid: Option<&str>,
+        alg: Algorithm,
+    ) -> Result<Option<Arc<Key>>, NoKeys> {
+        let (keys, fetches) = self.current().await?;
         match keys.find(kid, alg) {
-            Found::Key(key) => return Ok(Some(key)),
-            Found::OtherAlgorithm => return Ok(None),
-            Found::Nothing => {}
+            KeyLookup::Key(key) => return Ok(Some(key)),
+            KeyLookup::OtherAlgorithm => return Ok(None),
+            KeyLookup::Unknown => {}
         }
-        if self.may_ask_for_unknown_kid() {
-            self.ask_to_the_end(asked).await;
+        if self.may_fetch_for_unknown_kid() {
+            self.wait_for_fetch(fetches).await;
         } else {
-            // Another request may be asking for this very key.
-            drop(self.asking.lock().await);
+            // Another request may be fetching this very key.
+            drop(self.fetching.lock().await);
         }
-        let held = self.state().held.clone();
-        Ok(held.and_then(|held| match held.keys.find(kid, alg) {
-            Found::Key(key) => Some(key),
-            Found::OtherAlgorithm | Found::Nothing => None,
+        let cached = self.state().cached.clone();
+        Ok(cached.and_then(|cached| match cached.keys.find(kid, alg) {
+            KeyLookup::Key(key) => Some(key),
+            KeyLookup::OtherAlgorithm | KeyLookup::Unknown => None,
         }))
     }
 
-    /// Asks for the keys if there are none yet.
+    /// Fetches the keys if there are none yet. A failure is logged.
     pub(super) async fn load(self: &Arc<Self>) {
         if self.current().await.is_err() {
-            // It is told there. The first request comes at once, and tries again.
+            // The first request comes at once and must not find a pause.
             self.state().failed_at = None;
         }
     }
 
-    /// The keys to use now, and how often the server had been asked by then.
+    /// Returns the keys to use now, and the number of fetches so far.
     async fn current(self: &Arc<Self>) -> Result<(Arc<KeySet>, u64), NoKeys> {
-        let (age, may_ask, asked) = {
+        let (age, may_fetch, fetches) = {
             let state = self.state();
             let now = self.clock.now();
-            (state.age(now), state.pause_left(now).is_none(), state.asked)
+            (
+                state.age(now),
+                state.pause_left(now).is_none(),
+                state.fetches,
+            )
         };
         match age {
             Age::Fresh => {}
-            Age::Ageing if may_ask => {
-                if let Ok(turn) = Arc::clone(&self.asking).try_lock_owned() {
-                    tokio::spawn(Arc::clone(self).ask(turn, asked));
+            Age::Ageing if may_fetch => {
+                if let Ok(turn) = Arc::clone(&self.fetching).try_lock_owned() {
+                    tokio::spawn(Arc::clone(self).refresh(turn, fetches));
                 }
             }
             Age::Ageing => {}
-            Age::Stale | Age::None if may_ask => self.ask_to_the_end(asked).await,
+            Age::Stale | Age::None if may_fetch => self.wait_for_fetch(fetches).await,
             Age::Stale | Age::None => {}
         }
         let state = self.state();
         let now = self.clock.now();
-        match (&state.held, state.age(now)) {
-            (Some(held), Age::Fresh | Age::Ageing | Age::Stale) => {
-                Ok((Arc::clone(&held.keys), state.asked))
+        match (&state.cached, state.age(now)) {
+            (Some(cached), Age::Fresh | Age::Ageing | Age::Stale) => {
+                Ok((Arc::clone(&cached.keys), state.fetches))
             }
             _ => Err(NoKeys {
                 retry_after: state.pause_left(now).unwrap_or_default(),
@@ -174,36 +215,38 @@ impl RemoteKeySet {
         }
     }
 
-    /// Asks the key server, also if the request that waits is given up: what
-    /// fails must be told, and be followed by a pause.
-    async fn ask_to_the_end(self: &Arc<Self>, asked: u64) {
-        let turn = Arc::clone(&self.asking).lock_owned().await;
-        // Nothing there panics, and if it did, there would be no new keys.
-        let _ = tokio::spawn(Arc::clone(self).ask(turn, asked)).await;
+    /// Waits for a refresh. It goes on if the waiting request is dropped, so that a
+    /// failure is logged and followed by a pause.
+    async fn wait_for_fetch(self: &Arc<Self>, fetches: u64) {
+        let turn = Arc::clone(&self.fetching).lock_owned().await;
+        // A panic there would leave the keys as they are.
+        let _ = tokio::spawn(Arc::clone(self).refresh(turn, fetches)).await;
     }
 
-    /// Asks the key server, unless another has done so since `asked`.
-    async fn ask(self: Arc<Self>, _turn: OwnedMutexGuard<()>, asked: u64) {
-        if self.state().asked != asked {
+    /// Fetches the key set, unless another request has since the number of fetches
+    /// was `fetches`.
+    async fn refresh(self: Arc<Self>, _turn: OwnedMutexGuard<()>, fetches: u64) {
+        if self.state().fetches != fetches {
             return;
         }
-        let asked_at = self.clock.now();
-        let answer = self.http.get(&self.url, MAX_BYTES, TIME_LIMIT).await;
-        let keys = answer.map_err(|error| error.to_string()).and_then(|json| {
+        let fetched_at = self.clock.now();
+        let json = self.fetch().await;
+        let keys = json.map_err(|error| error.to_string()).and_then(|json| {
             let json = std::str::from_utf8(&json).map_err(|error| error.to_string())?;
             KeySet::parse(json).map_err(|error| error.to_string())
         });
 
         let mut state = self.state();
-        state.asked += 1;
+        state.fetches += 1;
         match keys {
             Ok(keys) => {
-                if keys.skipped() != state.skipped_told {
-                    state.skipped_told = keys.skipped().to_vec();
-                    telemetry::keys_skipped(self.name, keys.skipped());
+                tracing::debug!(key_set = self.name, "the key set was refreshed");
+                if keys.skipped() != state.logged_skipped {
+                    state.logged_skipped = keys.skipped().to_vec();
+                    keys.log_skipped(self.name);
                 }
                 let keys = Arc::new(keys);
-                state.held = Some(Held { keys, asked_at });
+                state.cached = Some(CachedKeys { keys, fetched_at });
                 state.failures = 0;
                 state.failed_at = None;
             }
@@ -211,36 +254,59 @@ impl RemoteKeySet {
                 let now = self.clock.now();
                 state.failures = state.failures.saturating_add(1);
                 state.failed_at = Some(now);
-                let age = state.held.as_ref().map(|held| held.age(now));
-                telemetry::keys_not_refreshed(self.name, &cause, age);
+                let age = state.cached.as_ref().map(|cached| cached.age(now));
+                telemetry::key_set_not_refreshed(self.name, &cause, age);
             }
         }
     }
 
-    /// Whether a token with an unknown key id may make the function ask now;
-    /// if so, the next may not for a while.
-    fn may_ask_for_unknown_kid(&self) -> bool {
+    /// Downloads the key set.
+    async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
+        let request = Request::get(&self.url)
+            .header(header::ACCEPT, "application/jwk-set+json, application/json")
+            .header(
+                header::USER_AGENT,
+                concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")),
+            );
+        let response = timeout(TIME_LIMIT, self.http.send(request))
+            .await
+            .map_err(|error| FetchError::NoResponse(error.into()))?
+            .map_err(FetchError::NoResponse)?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status(response.status()));
+        }
+        let body = Limited::new(response.into_body(), MAX_BYTES).collect();
+        let body = timeout(TIME_LIMIT, body)
+            .await
+            .map_err(|error| FetchError::Body(error.into()))?
+            .map_err(FetchError::Body)?;
+        Ok(body.to_bytes().into())
+    }
+
+    /// Returns whether a token with an unknown `kid` may cause a fetch now. If so,
+    /// the next one may not for a while.
+    fn may_fetch_for_unknown_kid(&self) -> bool {
         let mut state = self.state();
         let now = self.clock.now();
         let next = state
-            .asked_for_unknown_kid_at
+            .fetched_for_unknown_kid_at
             .map(|at| at.plus(UNKNOWN_KID_INTERVAL));
         if next.is_some_and(|next| now.until(next).is_some()) {
             return false;
         }
-        state.asked_for_unknown_kid_at = Some(now);
+        state.fetched_for_unknown_kid_at = Some(now);
         true
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that is done with it in hand can leave it half done.
+        // No panic can leave the state inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
     fn age(&self, now: Timestamp) -> Age {
-        match self.held.as_ref().map(|held| held.age(now)) {
+        match self.cached.as_ref().map(|cached| cached.age(now)) {
             Some(age) if age < REFRESH_AHEAD => Age::Fresh,
             Some(age) if age < FRESH => Age::Ageing,
             Some(age) if age < STALE => Age::Stale,
@@ -248,16 +314,16 @@ impl State {
         }
     }
 
-    /// How long the key server is left alone after failures.
+    /// Returns how long not to fetch after a failure.
     fn pause_left(&self, now: Timestamp) -> Option<Duration> {
         let doublings = self.failures.saturating_sub(1).min(16);
-        let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
+        let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(MAX_PAUSE);
         now.until(self.failed_at?.plus(pause))
     }
 }
 
-impl Held {
+impl CachedKeys {
     fn age(&self, now: Timestamp) -> Duration {
-        self.asked_at.until(now).unwrap_or_default()
+        self.fetched_at.until(now).unwrap_or_default()
     }
 }

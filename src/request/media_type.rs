@@ -1,84 +1,86 @@
-//! What a body is written in, and what the answer shall be written in.
+//! Content negotiation: `Accept` and `Content-Type`.
 //!
 //! Sources: RFC 9110 sections 8.3 and 12.5.1; JSON:API 1.1, "Content
 //! Negotiation".
 
+use std::borrow::Cow;
+
 use mediatype::names::{APPLICATION, CHARSET, JSON};
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams as _};
 
-use super::event::Header;
+const PROFILE: &str = "profile";
 
-/// The media type of an answer's body.
+/// The media type of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerType {
-    /// `application/json`, what everybody gets who does not ask for the other.
+    /// `application/json`, the default.
     Json,
     /// `application/vnd.api+json`
     JsonApi,
 }
 
-/// What the `Accept` header says.
+/// The result of content negotiation.
 pub(super) struct Accepted {
-    /// The type of the answer, also of the one that says "not acceptable".
+    /// The media type of the response, also if it is 406.
     pub(super) answer_type: AnswerType,
-    /// No instance of the JSON:API media type can be served.
+    /// `Accept` names JSON:API, but only with unsupported parameters.
     pub(super) not_acceptable: bool,
 }
 
-/// Chooses the answer's type.
+/// Negotiates the media type of the response from the values of `Accept`.
 ///
-/// The JSON:API media type counts where it is named without parameters other
-/// than `profile`, which may be ignored, and the weight. Where it is named only
-/// with others, JSON:API 1.1 wants a 406. No other range can fail.
-pub(super) fn accepted(header: &Header<'_>) -> Accepted {
-    let named: Vec<bool> = match header {
-        Header::Absent => Vec::new(),
-        Header::One(list) => json_api_instances(list).collect(),
-        Header::Several(lists) => lists
-            .iter()
-            .flat_map(|list| json_api_instances(list))
-            .collect(),
-    };
+/// An instance of JSON:API counts if it has no parameters but `profile`, which may
+/// be ignored, and the weight. If all instances have others, JSON:API 1.1 requires
+/// a 406. Every other range is accepted.
+pub(super) fn accepted(values: &[Cow<'_, str>]) -> Accepted {
+    let served: Vec<bool> = values
+        .iter()
+        .flat_map(|list| json_api_instances(list))
+        .collect();
     Accepted {
-        answer_type: if named.is_empty() {
+        answer_type: if served.is_empty() {
             AnswerType::Json
         } else {
             AnswerType::JsonApi
         },
-        not_acceptable: !named.is_empty() && !named.contains(&true),
+        not_acceptable: !served.is_empty() && !served.contains(&true),
     }
 }
 
-/// Whether a body of this `Content-Type` can be read: one of the two media
-/// types, with no parameter but `charset=utf-8`. None at all is taken as JSON.
-pub(super) fn is_readable(header: &Header<'_>) -> bool {
-    let value = match header {
-        Header::Absent => return true,
-        Header::One(value) => value,
-        Header::Several(_) => return false,
+/// Returns whether a body with these values of `Content-Type` is read: JSON with no
+/// parameter but `charset=utf-8`, or JSON:API with no parameter but `profile`. No
+/// content type counts as JSON.
+pub(super) fn is_supported(values: &[Cow<'_, str>]) -> bool {
+    let value = match values {
+        [] => return true,
+        [value] => value,
+        _ => return false,
     };
     let Ok(media_type) = MediaType::parse(value.trim()) else {
         return false;
     };
-    let json =
-        media_type.ty == APPLICATION && media_type.subty == JSON && media_type.suffix.is_none();
-    (json || is_json_api(&media_type))
+    if is_json_api(&media_type) {
+        return media_type.params().all(|(name, _)| name == PROFILE);
+    }
+    media_type.ty == APPLICATION
+        && media_type.subty == JSON
+        && media_type.suffix.is_none()
         && media_type.params().all(|(name, value)| {
             name == CHARSET && value.unquoted_str().eq_ignore_ascii_case("utf-8")
         })
 }
 
-/// For each instance of the JSON:API media type in a list whether it can be
-/// served. One that is refused by its weight (`q=0`) is not an instance.
+/// For each instance of JSON:API in a list, returns whether it can be served. An
+/// instance that the caller excludes (`q=0`) does not count.
 fn json_api_instances(list: &str) -> impl Iterator<Item = bool> {
     MediaTypeList::new(list)
         .flatten()
         .filter(is_json_api)
-        .filter(|media_type| !is_refused(media_type))
+        .filter(|media_type| !is_excluded(media_type))
         .map(|media_type| {
             media_type
                 .params()
-                .all(|(name, _)| name == "profile" || name == "q")
+                .all(|(name, _)| name == PROFILE || name == "q")
         })
 }
 
@@ -88,7 +90,7 @@ fn is_json_api(media_type: &MediaType<'_>) -> bool {
         && media_type.suffix == Some(JSON)
 }
 
-fn is_refused(media_type: &MediaType<'_>) -> bool {
+fn is_excluded(media_type: &MediaType<'_>) -> bool {
     let weight = media_type.params().find(|(name, _)| *name == "q");
     weight.is_some_and(|(_, value)| {
         value
@@ -103,12 +105,12 @@ mod tests {
     use super::*;
 
     fn accept(value: &'static str) -> Option<AnswerType> {
-        let accepted = accepted(&Header::One(value.into()));
+        let accepted = accepted(&[value.into()]);
         (!accepted.not_acceptable).then_some(accepted.answer_type)
     }
 
     #[test]
-    fn json_api_is_served_where_it_is_named() {
+    fn json_api_is_served_if_it_is_named() {
         for (value, answer_type) in [
             ("", AnswerType::Json),
             ("*/*", AnswerType::Json),
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn json_api_with_parameters_that_are_not_ours_alone_is_not_acceptable() {
+    fn json_api_with_unsupported_parameters_only_is_not_acceptable() {
         for value in [
             "application/vnd.api+json; ext=\"https://jsonapi.org/ext/atomic\"",
             "application/vnd.api+json; charset=utf-8",
@@ -154,16 +156,16 @@ mod tests {
 
     #[test]
     fn several_accept_headers_are_one_list() {
-        let several = Header::Several(vec![
+        let several = [
             "application/vnd.api+json; a=b".into(),
             "application/vnd.api+json".into(),
-        ]);
+        ];
         assert!(!accepted(&several).not_acceptable);
     }
 
     #[test]
-    fn two_content_types_can_be_read() {
-        assert!(is_readable(&Header::Absent));
+    fn json_and_json_api_are_supported() {
+        assert!(is_supported(&[]));
         for value in [
             "application/json",
             "application/vnd.api+json",
@@ -171,14 +173,15 @@ mod tests {
             " application/json ",
             "application/json;charset=utf-8",
             "application/json ; Charset=\"UTF-8\"",
-            "application/vnd.api+json; charset=utf-8",
+            "application/vnd.api+json; profile=\"https://a/ b\"",
+            "application/vnd.api+json;Profile=x",
         ] {
-            assert!(is_readable(&Header::One(value.into())), "{value}");
+            assert!(is_supported(&[value.into()]), "{value}");
         }
     }
 
     #[test]
-    fn no_other_can() {
+    fn no_other_content_type_is_supported() {
         for value in [
             "",
             "json",
@@ -192,12 +195,14 @@ mod tests {
             "application/json; charset=utf-8; a=b",
             "application/json; profile=\"https://a\"",
             "application/vnd.api+json; ext=\"https://a\"",
+            "application/vnd.api+json; charset=utf-8",
+            "application/vnd.api+json; profile=x; a=b",
             "application/json, application/json",
             "application/json; charset",
         ] {
-            assert!(!is_readable(&Header::One(value.into())), "{value}");
+            assert!(!is_supported(&[value.into()]), "{value}");
         }
-        let twice = vec!["application/json".into(), "application/json".into()];
-        assert!(!is_readable(&Header::Several(twice)));
+        let twice = ["application/json".into(), "application/json".into()];
+        assert!(!is_supported(&twice));
     }
 }

@@ -1,4 +1,4 @@
-//! What one request may spend on the store, and what it has spent.
+//! The time budget of one request for DynamoDB, and what it has used of it.
 
 use std::error::Error;
 use std::future::Future;
@@ -17,15 +17,12 @@ use tokio::time::Instant;
 use super::StoreError;
 use crate::http;
 
-/// The most that a request may wait for the store.
-const MOST: Duration = Duration::from_secs(3);
+/// The longest time that a request waits for DynamoDB.
+const MAX_BUDGET: Duration = Duration::from_secs(3);
 
-/// What is kept back of a request's time for what comes after the store.
-const RESERVE: Duration = Duration::from_millis(500);
-
-/// The codes of refusals that another try may not meet: those of "Error
-/// handling with DynamoDB", AWS, and those that the SDK takes for throttling.
-const PASSING: [&str; 18] = [
+/// The error codes of status 400 after which a retry may succeed: those of "Error
+/// handling with DynamoDB", AWS, and those that the SDK treats as throttling.
+const TRANSIENT: [&str; 18] = [
     "BandwidthLimitExceeded",
     "LimitExceededException",
     "PriorRequestNotComplete",
@@ -46,132 +43,119 @@ const PASSING: [&str; 18] = [
     "TransactionInProgressException",
 ];
 
-/// The time that one request may spend on all its calls to the store, and the
-/// count of what they took.
+/// The time that one request may spend on all its calls to DynamoDB, and counters
+/// of what they used.
 #[derive(Debug)]
 pub struct Budget {
-    deadline: Instant,
-    /// Set by the first call: what came before is not the store's.
-    ends: OnceLock<Instant>,
+    latest_end: Instant,
+    /// Set by the first call.
+    end: OnceLock<Instant>,
     spent_micros: AtomicU64,
     attempts: Arc<Attempts>,
 }
 
 tokio::task_local! {
-    /// Those of the budget that the call under way is spent from.
+    /// The attempts of the request whose call is running.
     static ATTEMPTS: Arc<Attempts>;
 }
 
-/// The attempts of all calls that were spent from one budget.
+/// The attempts of all calls of one request.
 #[derive(Debug, Default)]
 struct Attempts {
     count: AtomicU32,
-    /// An attempt has been sent, and has not ended.
-    under_way: AtomicBool,
-    /// An attempt ended so that DynamoDB may have done what it was asked.
-    unresolved: AtomicBool,
+    /// An attempt was sent and has not ended.
+    in_flight: AtomicBool,
+    /// An attempt ended without an answer that says whether it was applied.
+    lost: AtomicBool,
 }
 
 impl Budget {
-    /// The budget of a request that must be answered by `deadline`.
-    pub fn until(deadline: Instant) -> Self {
+    /// Creates a budget of three seconds from the first call on. It ends at
+    /// `latest_end` if that is earlier.
+    pub fn until(latest_end: Instant) -> Self {
         Self {
-            deadline,
-            ends: OnceLock::new(),
+            latest_end,
+            end: OnceLock::new(),
             spent_micros: AtomicU64::new(0),
             attempts: Arc::default(),
         }
     }
 
-    /// How many attempts were made.
+    /// Returns the number of attempts sent so far.
     pub fn attempts_made(&self) -> u32 {
         self.attempts.count.load(Ordering::Relaxed)
     }
 
-    /// How long all calls took together.
+    /// Returns the total duration of all calls.
     pub fn time_spent(&self) -> Duration {
         Duration::from_micros(self.spent_micros.load(Ordering::Relaxed))
     }
 
-    /// Waits for a call until the budget ends.
+    /// Waits for a call, no longer than until the budget ends.
     pub(super) fn spend<T>(
         &self,
         call: impl Future<Output = T>,
     ) -> impl Future<Output = Result<T, StoreError>> {
-        // Some kilobytes, which else would be moved with each future around it.
+        // Boxed: the SDK's futures are some kilobytes, copied with each future
+        // around them.
         let call = ATTEMPTS.scope(Arc::clone(&self.attempts), Box::pin(call));
         async move {
             let began = Instant::now();
-            let ends = *self.ends.get_or_init(|| {
-                let latest = self.deadline.checked_sub(RESERVE).unwrap_or(began);
-                latest.min(began + MOST)
-            });
-            // Asked even so, a call would be sent before it is told that it is late.
-            if began >= ends {
+            let end = *self
+                .end
+                .get_or_init(|| self.latest_end.min(began + MAX_BUDGET));
+            // `timeout_at` would poll the call once, which sends it.
+            if began >= end {
                 return Err(self.given_up("no time is left for the store".to_owned()));
             }
-            let result = tokio::time::timeout_at(ends, call).await;
+            let result = tokio::time::timeout_at(end, call).await;
             let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.spent_micros.fetch_add(took, Ordering::Relaxed);
             result.map_err(|_| self.given_up("the store did not answer in time".to_owned()))
         }
     }
 
-    /// What it means for the caller that there will be no other try.
+    /// Returns the error of a request that stops trying: unknown if an attempt may
+    /// have been applied.
     pub(super) fn given_up(&self, cause: String) -> StoreError {
         let Attempts {
-            under_way,
-            unresolved,
-            ..
+            in_flight, lost, ..
         } = &*self.attempts;
-        if under_way.load(Ordering::Relaxed) || unresolved.load(Ordering::Relaxed) {
+        if in_flight.load(Ordering::Relaxed) || lost.load(Ordering::Relaxed) {
             StoreError::OutcomeUnknown(cause)
         } else {
             StoreError::Unavailable(cause)
         }
     }
 
-    /// What a call's last error means for the caller, given all its attempts.
+    /// Returns the error of a request whose call failed, given all its attempts.
     pub(super) fn failed<E>(&self, error: &SdkError<E, HttpResponse>) -> StoreError
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
-        let cause = cause(error);
-        let passing = match error {
+        let cause = http::cause(error);
+        let transient = match error {
             SdkError::ServiceError(context) if context.raw().status().is_client_error() => {
                 let code = context.err().code();
-                code.is_some_and(|code| PASSING.contains(&code))
+                code.is_some_and(|code| TRANSIENT.contains(&code))
             }
             SdkError::ConstructionFailure(_) => false,
             _ => true,
         };
         match self.given_up(cause) {
-            StoreError::Unavailable(cause) if !passing => StoreError::Fault(cause),
+            StoreError::Unavailable(cause) if !transient => StoreError::Fault(cause),
             error => error,
         }
     }
 }
 
-/// The error and what caused it, in one line.
-///
-/// Not all of it: some of the SDK's errors show the request that they failed
-/// for, and that names carts and customers. A text with a structure in it is
-/// left out.
-pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
-    let texts: Vec<String> = http::chain(error)
-        .map(ToString::to_string)
-        .filter(|text| !text.contains('{'))
-        .collect();
-    texts.join(": ")
-}
-
-/// Counts the attempts of the calls that a [`Budget`] is spent on, and no others.
+/// Records the attempts of the calls that run under a [`Budget`].
 #[derive(Debug)]
-pub(super) struct CountAttempts;
+pub(super) struct RecordAttempts;
 
-impl Intercept for CountAttempts {
+impl Intercept for RecordAttempts {
     fn name(&self) -> &'static str {
-        "CountAttempts"
+        "RecordAttempts"
     }
 
     fn read_before_transmit(
@@ -182,7 +166,7 @@ impl Intercept for CountAttempts {
     ) -> Result<(), BoxError> {
         let _ = ATTEMPTS.try_with(|attempts| {
             attempts.count.fetch_add(1, Ordering::Relaxed);
-            attempts.under_way.store(true, Ordering::Relaxed);
+            attempts.in_flight.store(true, Ordering::Relaxed);
         });
         Ok(())
     }
@@ -194,7 +178,7 @@ impl Intercept for CountAttempts {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let _ = ATTEMPTS.try_with(|attempts| {
-            let was_sent = attempts.under_way.swap(false, Ordering::Relaxed);
+            let was_sent = attempts.in_flight.swap(false, Ordering::Relaxed);
             let Some(Err(error)) = context.output_or_error() else {
                 return;
             };
@@ -205,8 +189,9 @@ impl Intercept for CountAttempts {
             let not_connected = error
                 .as_connector_error()
                 .is_some_and(|error| http::is_connect_error(error));
+            tracing::debug!(refused, not_connected, "an attempt failed");
             if was_sent && !refused && !not_connected {
-                attempts.unresolved.store(true, Ordering::Relaxed);
+                attempts.lost.store(true, Ordering::Relaxed);
             }
         });
         Ok(())

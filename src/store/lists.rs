@@ -1,21 +1,29 @@
-//! The two lists, from the two indexes. Both lag behind the table: an index is
-//! always read "eventually consistent" ("Using Global Secondary Indexes in
-//! DynamoDB", AWS: "within a fraction of a second, under normal conditions").
+//! The two lists, read from the two indexes. Index reads are always eventually
+//! consistent: they lag behind the table, "within a fraction of a second, under
+//! normal conditions" ("Using Global Secondary Indexes in DynamoDB", AWS).
 //!
-//! A page costs what its own members cost, wherever in the list it lies: the
-//! index is entered at the position, and left as soon as the page is full.
+//! A page costs what its own members cost, wherever in the list it is: the query
+//! begins at the position and ends when the page is full.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{Budget, Item, Store, StoreError, is_live, text};
-use crate::association::Member;
 use crate::clock::Timestamp;
 use crate::ids::{CartId, CustomerId};
 
+/// A member of a list: a cart of a customer, or a customer of a cart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The cart's or the customer's id.
+    pub id: String,
+    /// When the association was made, in RFC 3339.
+    pub associated_at: String,
+}
+
 impl Store {
-    /// Customers of a cart by their ids, from the first that follows `after`: as
-    /// many as there are, and no more than `count`.
+    /// Returns up to `count` customers of a cart, ordered by id, from the first
+    /// after `after`.
     pub async fn customers_of(
         &self,
         cart: &CartId,
@@ -47,9 +55,8 @@ impl Store {
         Ok(members)
     }
 
-    /// Carts of a customer, the newest association first and those of one moment
-    /// by the cart's id, from the first that follows `after`: as many as there
-    /// are, and no more than `count`.
+    /// Returns up to `count` carts of a customer, the newest association first and
+    /// those of one moment by id, from the first after `after`.
     pub async fn carts_of(
         &self,
         customer: &CustomerId,
@@ -67,8 +74,8 @@ impl Store {
             .expression_attribute_values(":customer", text(customer.as_str()));
         query = match after {
             None => query.key_condition_expression("customer_id = :customer"),
-            // Associations of the same moment may stand on both sides of the
-            // position, in no order that DynamoDB promises.
+            // DynamoDB promises no order among associations of one moment, so they
+            // may be on both sides of the position.
             Some(after) => query
                 .key_condition_expression("customer_id = :customer AND associated_at <= :after")
                 .expression_attribute_values(":after", text(&after.associated_at)),
@@ -79,7 +86,7 @@ impl Store {
             })
         };
 
-        // One that is known and one of a later moment are read too.
+        // Plus the one at the position, and one of an earlier moment.
         let limit = count + 2;
         let mut members: Vec<Member> = Vec::new();
         let mut pages = Pages::of(query);
@@ -97,9 +104,8 @@ impl Store {
     }
 }
 
-/// Whether the first `count` members are known for certain: the last that was
-/// read is of a later moment in the list than the last of these, so that no more
-/// of its moment can come.
+/// Returns whether the first `count` members are final: a member of an earlier
+/// moment has been read, so no more can come of the same moment as the last.
 fn is_settled(members: &[Member], count: usize) -> bool {
     let moment = |index: usize| members.get(index).map(|member| &member.associated_at);
     match (moment(count - 1), members.last()) {
@@ -131,31 +137,31 @@ fn string(value: AttributeValue) -> Option<String> {
     }
 }
 
-/// The answers to a query, one after the other.
+/// The pages of a query's result, read one by one.
 struct Pages {
     query: QueryFluentBuilder,
     from: Option<Item>,
-    /// The fewest items of the next answer: more and more, so that a page that
-    /// skips many expired items does not ask for each of them.
-    least: usize,
+    /// The smallest limit of the next call. It grows, so that a list with many
+    /// expired items takes few calls.
+    min_limit: usize,
     ended: bool,
 }
 
-/// The most items of one answer.
-const MOST_ITEMS: usize = 1000;
+/// The largest limit of one call.
+const MAX_ITEMS_PER_CALL: usize = 1000;
 
 impl Pages {
     fn of(query: QueryFluentBuilder) -> Self {
         Self {
             query,
             from: None,
-            least: 0,
+            min_limit: 0,
             ended: false,
         }
     }
 
-    /// The next items, `limit` of them or more if the answers before did not
-    /// suffice; `None` behind the last.
+    /// Reads the next items: `limit` of them, or more if earlier pages were not
+    /// enough. `None` after the last page.
     async fn next(
         &mut self,
         limit: usize,
@@ -164,8 +170,8 @@ impl Pages {
         if self.ended {
             return Ok(None);
         }
-        let limit = limit.max(self.least).min(MOST_ITEMS);
-        self.least = limit * 4;
+        let limit = limit.max(self.min_limit).min(MAX_ITEMS_PER_CALL);
+        self.min_limit = limit * 4;
         let query = self
             .query
             .clone()

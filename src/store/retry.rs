@@ -1,5 +1,4 @@
-//! Which answers of DynamoDB are worth another attempt, beyond those that the
-//! SDK knows.
+//! Retries beyond those of the SDK.
 
 use aws_sdk_dynamodb::config::interceptors::InterceptorContext;
 use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction};
@@ -11,10 +10,9 @@ use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 
-/// Repeats what was answered unreadably, what lost against a concurrent write,
-/// and what was throttled inside a transaction. The SDK does none of it by
-/// itself: to it a cancelled transaction is final, and so is an answer of
-/// status 200, whatever its body.
+/// Retries unreadable answers, conflicts with concurrent writes, and throttling
+/// inside a transaction. For the SDK, a cancelled transaction is final, and so is
+/// a response with status 200, whatever its body.
 ///
 /// Source: "Transaction conflict handling in DynamoDB", and "TransactWriteItems"
 /// in the API reference (cancellation reasons), AWS.
@@ -26,7 +24,7 @@ impl ClassifyRetry for MoreRetries {
         let Some(Err(error)) = context.output_or_error() else {
             return RetryAction::NoActionIndicated;
         };
-        // An answer that says "done" and cannot be read is no answer.
+        // Status 200 with a body that cannot be parsed.
         if context
             .response()
             .is_some_and(|response| response.status().is_success())

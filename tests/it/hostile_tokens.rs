@@ -11,15 +11,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cart_associations::auth::{
-    AuthError, Authenticator, Expected, Grant, KeySet, KeySource, LEEWAY, TokenKind, TokenPolicy,
+    AuthError, Authenticator, Expected, Grant, KeySet, KeySource, TokenKind, TokenPolicy,
 };
-use cart_associations::clock::{Clock, Timestamp};
+use cart_associations::clock::{CLOCK_SKEW, Clock, Timestamp};
 use cart_associations::config::Config;
 use cart_associations::http::{Client, TrustedRoots};
 use cart_associations::ids::CustomerId;
-use cart_associations::request::{Credentials, Presented, Request};
+use cart_associations::request::{Credential, Credentials, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::answer::Answer;
 use crate::support::key_server::KeyServer;
@@ -205,15 +206,16 @@ impl Doorkeeper {
     async fn sees_at(&self, kind: Kind, token: &str, at: Timestamp) -> Result<Grant, AuthError> {
         let credentials = match kind {
             Kind::Access => Credentials {
-                access_token: Presented::Token(token.into()),
-                customer_token: Presented::Absent,
+                access_token: Credential::Token(token.into()),
+                customer_token: Credential::Absent,
             },
             Kind::Customer => Credentials {
-                access_token: Presented::Token(good_access_token().into()),
-                customer_token: Presented::Token(token.into()),
+                access_token: Credential::Token(good_access_token().into()),
+                customer_token: Credential::Token(token.into()),
             },
         };
-        self.0.authenticate(&credentials, at).await
+        let soon = Instant::now() + Duration::from_secs(1);
+        self.0.authenticate(&credentials, at, soon).await
     }
 
     async fn believes(&self, good: &Good) {
@@ -416,8 +418,8 @@ async fn a_good_token_ends_half_a_minute_after_its_time() {
         let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap());
         let claims: Value = serde_json::from_slice(&claims.unwrap()).unwrap();
         let expires = Timestamp::from_millis(claims["exp"].as_u64().unwrap() * 1000);
-        let end = expires.plus(LEEWAY).millis();
-        assert_eq!(LEEWAY, Duration::from_secs(30));
+        let end = expires.plus(CLOCK_SKEW).millis();
+        assert_eq!(CLOCK_SKEW, Duration::from_secs(30));
         // The access token beside a customer token ends at the same time.
         for (at, good) in [
             (end - 1, true),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use cart_associations::clock::Timestamp;
-use cart_associations::cursor::{List, encode};
+use cart_associations::cursor::{ListId, encode};
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
@@ -413,12 +413,12 @@ async fn a_cursor_is_good_for_its_list_alone() {
     let (ron, cart_1) = (RON.parse().unwrap(), "cart-1".parse().unwrap());
     let now = Timestamp::from(SystemTime::now());
     for (path, list, position) in [
-        (RONS_CARTS, List::CartsOf(&ron), ""),
-        (RONS_CARTS, List::CartsOf(&ron), " "),
-        (RONS_CARTS, List::CartsOf(&ron), " cart-1"),
-        (RONS_CARTS, List::CartsOf(&ron), "cart-1"),
-        (customers, List::CustomersOf(&cart_1), ""),
-        (customers, List::CustomersOf(&cart_1), "a b"),
+        (RONS_CARTS, ListId::CartsOf(&ron), ""),
+        (RONS_CARTS, ListId::CartsOf(&ron), " "),
+        (RONS_CARTS, ListId::CartsOf(&ron), " cart-1"),
+        (RONS_CARTS, ListId::CartsOf(&ron), "cart-1"),
+        (customers, ListId::CustomersOf(&cart_1), ""),
+        (customers, ListId::CustomersOf(&cart_1), "a b"),
     ] {
         let link = format!("{path}?page[after]={}", encode(list, position, now));
         let answer = world.get(&link).back_end().send().await;

@@ -1,22 +1,19 @@
-//! `docs/openapi.yaml` and `docs/errors.md` say what the code does: all of it, and
-//! nothing else. Where either moves alone, a test here fails.
+//! `docs/openapi.yaml` and `docs/errors.md` describe what the code does: all of it,
+//! and nothing else.
 //!
-//! What the code can say is read from its source (`src/response.rs`,
-//! `src/request.rs`). That it does say it is tried for each operation, status and
-//! code of the document. That it says nothing else is checked of each answer in
-//! all integration tests, see `support/description.rs`.
+//! Each error of the description is provoked on each operation. Every answer in all
+//! integration tests is compared with the description, see
+//! `support/description.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use cart_associations::cursor::MAX_CURSOR_LENGTH;
+use cart_associations::error::ErrorCode;
 use cart_associations::ids::MAX_ID_LENGTH;
-use cart_associations::request::{MAX_BODY_BYTES, MAX_FAULTS, MAX_LIMIT, MAX_MEMBERS};
-use lambda_http::http::StatusCode;
+use cart_associations::request::{MAX_BODY_BYTES, MAX_LIMIT, MAX_MEMBERS, ROUTES};
+use cart_associations::response::MAX_ERRORS;
 use serde_json::{Value, json};
-use syn::Token;
-use syn::punctuated::Punctuated;
-use syn::visit::Visit;
 
 use crate::events::sample;
 use crate::support::call::Call;
@@ -27,315 +24,38 @@ use crate::support::description::{
 use crate::support::proxy::{Fault, Plan, Proxy};
 use crate::support::{RON, World, engine, linkage};
 
-const RESPONSE: &str = include_str!("../../src/response.rs");
-const REQUEST: &str = include_str!("../../src/request.rs");
 const ERRORS: &str = include_str!("../../docs/errors.md");
-const README: &str = include_str!("../../README.md");
 
-/// What `src/response.rs` can put into an answer.
-#[derive(Default)]
-struct Source {
-    /// Every status that it names.
-    statuses: BTreeSet<u64>,
-    /// The status and the code of each problem.
-    problems: BTreeSet<(u64, String)>,
-    /// The first string of each tuple: codes and headers among them.
-    firsts: BTreeSet<String>,
-    /// The members of each document and of its parts, and whether each is always
-    /// there.
-    documents: BTreeMap<String, BTreeMap<String, bool>>,
-    /// Of the function that is read: the statuses of problems whose code comes
-    /// from a variable, and the codes that it may have.
-    pending: (BTreeSet<u64>, BTreeSet<String>),
-}
-
-impl Source {
-    fn read() -> Self {
-        let mut source = Self::default();
-        source.visit_file(&syn::parse_file(RESPONSE).unwrap());
-        source
-    }
-}
-
-impl<'ast> Visit<'ast> for Source {
-    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
-        syn::visit::visit_item_fn(self, function);
-        let (statuses, codes) = std::mem::take(&mut self.pending);
-        if !statuses.is_empty() {
-            assert_eq!(statuses.len(), 1, "{}", function.sig.ident);
-            assert!(!codes.is_empty(), "{}", function.sig.ident);
-            for status in statuses {
-                let problems = codes.iter().map(|code| (status, code.clone()));
-                self.problems.extend(problems);
-            }
-        }
-    }
-
-    fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
-        syn::visit::visit_expr_call(self, call);
-        if !matches!(&*call.func, syn::Expr::Path(function) if function.path.is_ident("problem")) {
-            return;
-        }
-        let syn::Expr::Path(status) = &call.args[0] else {
-            panic!("the status of a problem is not read here")
-        };
-        let status = status_named(&status.path).expect("a problem has a status");
-        match &call.args[1] {
-            syn::Expr::Lit(code) => {
-                self.problems.insert((status, literal(&code.lit).unwrap()));
-            }
-            syn::Expr::Path(code) if code.path.is_ident("code") => {
-                self.pending.0.insert(status);
-            }
-            _ => panic!("the code of a problem is not read here"),
-        }
-    }
-
-    fn visit_expr_tuple(&mut self, tuple: &'ast syn::ExprTuple) {
-        syn::visit::visit_expr_tuple(self, tuple);
-        let Some(syn::Expr::Lit(first)) = tuple.elems.first() else {
-            return;
-        };
-        let Some(first) = literal(&first.lit) else {
-            return;
-        };
-        if tuple.elems.len() == 3 {
-            self.pending.1.insert(first.clone());
-        }
-        self.firsts.insert(first);
-    }
-
-    /// The macros that take expressions, such as `vec!`.
-    fn visit_macro(&mut self, macro_call: &'ast syn::Macro) {
-        let expressions =
-            macro_call.parse_body_with(Punctuated::<syn::Expr, Token![,]>::parse_terminated);
-        for expression in expressions.into_iter().flatten() {
-            // Lives as long as the process, as the file would have to.
-            self.visit_expr(Box::leak(Box::new(expression)));
-        }
-    }
-
-    /// A problem is made by `problem` alone, so that none is overlooked above.
-    fn visit_expr_struct(&mut self, made: &'ast syn::ExprStruct) {
-        syn::visit::visit_expr_struct(self, made);
-        if made.path.is_ident("Problem") {
-            let code = made
-                .fields
-                .iter()
-                .find(|field| matches!(&field.member, syn::Member::Named(name) if name == "code"));
-            assert!(
-                matches!(code, Some(code) if code.colon_token.is_none()),
-                "a problem is made elsewhere"
-            );
-        }
-    }
-
-    fn visit_path(&mut self, path: &'ast syn::Path) {
-        syn::visit::visit_path(self, path);
-        self.statuses.extend(status_named(path));
-    }
-
-    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
-        if is_serialized(&item.attrs) {
-            let members = item.fields.iter().map(|field| {
-                let name = field.ident.as_ref().unwrap().to_string();
-                let name = renamed(&field.attrs).unwrap_or(name);
-                let name = name.trim_start_matches("r#").to_owned();
-                let optional =
-                    matches!(&field.ty, syn::Type::Path(path) if path.path.segments[0].ident == "Option");
-                (name, !optional)
-            });
-            let members = members.collect();
-            self.documents.insert(item.ident.to_string(), members);
-        }
-    }
-
-    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
-        if is_serialized(&item.attrs) {
-            let members = item.variants.iter();
-            let members = members.map(|variant| (variant.ident.to_string().to_lowercase(), false));
-            self.documents
-                .insert(item.ident.to_string(), members.collect());
-        }
-    }
-}
-
-/// `StatusCode::NOT_FOUND`, for instance.
-fn status_named(path: &syn::Path) -> Option<u64> {
-    let names: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
-    let [kind, name] = &names[..] else {
-        return None;
-    };
-    if kind != "StatusCode" {
-        return None;
-    }
-    let status = (100..600).find(|status| {
-        let reason = StatusCode::from_u16(*status).unwrap().canonical_reason();
-        reason.is_some_and(|reason| reason.to_uppercase().replace(' ', "_") == *name)
-    });
-    Some(
-        status
-            .unwrap_or_else(|| panic!("{name} is not known here"))
-            .into(),
-    )
-}
-
-fn literal(literal: &syn::Lit) -> Option<String> {
-    match literal {
-        syn::Lit::Str(text) => Some(text.value()),
-        _ => None,
-    }
-}
-
-fn is_serialized(attributes: &[syn::Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        let mut serialize = false;
-        if attribute.path().is_ident("derive") {
-            attribute
-                .parse_nested_meta(|derived| {
-                    serialize |= derived.path.segments.last().unwrap().ident == "Serialize";
-                    Ok(())
-                })
-                .unwrap();
-        }
-        serialize
-    })
-}
-
-/// The name that `#[serde(rename = "…")]` gives a member.
-fn renamed(attributes: &[syn::Attribute]) -> Option<String> {
-    let mut renamed = None;
-    for attribute in attributes.iter().filter(|a| a.path().is_ident("serde")) {
-        attribute
-            .parse_nested_meta(|setting| {
-                if let Ok(value) = setting.value() {
-                    let value: syn::LitStr = value.parse()?;
-                    if setting.path.is_ident("rename") {
-                        renamed = Some(value.value());
-                    }
-                }
-                Ok(())
-            })
-            .unwrap();
-    }
-    renamed
+/// The status and the text of all error codes.
+fn error_codes() -> BTreeSet<(u64, &'static str)> {
+    let codes = ErrorCode::ALL.iter();
+    codes
+        .map(|code| (code.status().into(), code.as_str()))
+        .collect()
 }
 
 #[test]
-fn the_routes_are_the_codes() {
-    /// The strings in a method that is called `name`.
-    #[derive(Default)]
-    struct Names(BTreeSet<String>);
-
-    impl<'ast> Visit<'ast> for Names {
-        fn visit_impl_item_fn(&mut self, method: &'ast syn::ImplItemFn) {
-            if method.sig.ident == "name" {
-                syn::visit::visit_impl_item_fn(self, method);
-            }
-        }
-
-        /// A comment is an attribute with a string.
-        fn visit_attribute(&mut self, _: &'ast syn::Attribute) {}
-
-        fn visit_lit_str(&mut self, text: &'ast syn::LitStr) {
-            self.0.insert(text.value());
-        }
-    }
-
-    let mut names = Names::default();
-    for item in &syn::parse_file(REQUEST).unwrap().items {
-        if let syn::Item::Impl(methods) = item {
-            names.visit_item_impl(methods);
-        }
-    }
-    let described: BTreeSet<String> = operations().into_keys().collect();
-    assert_eq!(names.0, described);
+fn the_operations_are_the_routes() {
+    let routes: BTreeSet<String> = ROUTES.iter().map(|route| route.key.to_owned()).collect();
+    assert_eq!(operations().into_keys().collect::<BTreeSet<_>>(), routes);
 }
 
 #[test]
-fn the_statuses_and_the_error_codes_are_the_codes() {
-    let source = Source::read();
-    let mut statuses = BTreeSet::new();
-    let mut problems = BTreeSet::new();
-    for (_, status, answer) in answers() {
-        statuses.insert(status);
-        problems.extend(
-            codes(answer)
-                .into_iter()
-                .map(|code| (status, code.to_owned())),
-        );
-    }
-    assert_eq!(source.statuses, statuses);
-    assert_eq!(source.problems, problems);
-
-    let listed = strings(&document()["components"]["schemas"]["ErrorCode"]["enum"]);
-    let in_code: BTreeSet<&str> = problems.iter().map(|(_, code)| &**code).collect();
-    assert_eq!(listed, in_code);
-}
-
-#[test]
-fn the_headers_are_the_codes() {
-    let source = Source::read();
-    let codes: BTreeSet<&String> = source.problems.iter().map(|(_, code)| code).collect();
-    let mut in_code = source.firsts.clone();
-    in_code.retain(|first| !codes.contains(first));
-    let mut described: BTreeSet<String> = answers()
+fn the_error_codes_are_described_under_their_statuses() {
+    let described: BTreeSet<(u64, &str)> = answers()
         .into_iter()
-        .filter_map(|(_, _, answer)| answer.get("headers"))
-        .flat_map(|headers| object(headers).keys())
-        .map(|name| name.to_lowercase())
+        .flat_map(|(_, status, answer)| codes(answer).into_iter().map(move |code| (status, code)))
         .collect();
-    // OpenAPI describes it by the media types of a body.
-    described.insert("content-type".to_owned());
-    assert_eq!(in_code, described);
+    assert_eq!(described, error_codes());
+    let listed = strings(&document()["components"]["schemas"]["ErrorCode"]["enum"]);
+    assert_eq!(
+        listed,
+        error_codes().into_iter().map(|(_, code)| code).collect()
+    );
 }
 
 #[test]
-fn the_documents_are_the_codes() {
-    /// What in the code makes the document that a schema describes.
-    const MADE_BY: [(&str, &str); 13] = [
-        ("LinkageDocument", "LinkageDocument"),
-        ("CustomerIdentifier", "Linkage"),
-        ("CustomerList", "ListDocument"),
-        ("CartList", "ListDocument"),
-        ("ListedCustomer", "ListMember"),
-        ("ListedCart", "ListMember"),
-        ("MemberMeta", "MemberMeta"),
-        ("PageLinks", "PageLinks"),
-        ("ListMeta", "ListMeta"),
-        ("PageMeta", "PageMeta"),
-        ("ErrorDocument", "ErrorDocument"),
-        ("Error", "ErrorObject"),
-        ("ErrorLinks", "Links"),
-    ];
-    let in_code = Source::read().documents;
-    let schemas = object(&document()["components"]["schemas"]);
-    let members = |schema: &Value| -> BTreeMap<String, bool> {
-        let required = schema.get("required").map(strings).unwrap_or_default();
-        let names = object(&schema["properties"]).keys();
-        names
-            .map(|name| (name.clone(), required.contains(&**name)))
-            .collect()
-    };
-    let mut made_by: BTreeMap<&str, &str> = MADE_BY.into();
-    made_by.insert("ErrorSource", "Source");
-    for (schema, maker) in &made_by {
-        assert_eq!(members(&schemas[*schema]), in_code[*maker], "{schema}");
-    }
-
-    let objects = schemas
-        .iter()
-        .filter(|(_, schema)| schema["type"] == json!("object"));
-    let mut described: BTreeSet<&str> = objects.map(|(name, _)| &**name).collect();
-    // The one that is read and not written.
-    assert!(described.remove("LinkageRequest"));
-    assert_eq!(described, made_by.keys().copied().collect());
-    let makers: BTreeSet<&str> = in_code.keys().map(String::as_str).collect();
-    assert_eq!(makers, made_by.into_values().collect());
-}
-
-#[test]
-fn the_limits_are_the_codes() {
+fn the_limits_are_those_of_the_code() {
     let document = document();
     let number = |pointer: &str| {
         let number = document.pointer(pointer).and_then(Value::as_u64);
@@ -362,7 +82,7 @@ fn the_limits_are_the_codes() {
         ),
         (
             format!("{schemas}/ErrorDocument/properties/errors/maxItems"),
-            MAX_FAULTS,
+            MAX_ERRORS,
         ),
         (
             "/components/parameters/PageLimit/schema/maximum".to_owned(),
@@ -718,13 +438,13 @@ async fn a_parameter_is_described_as_it_is_read() {
 /// `links.about` leads.
 #[test]
 fn each_code_is_explained_to_callers() {
-    let problems = Source::read().problems;
+    let all = error_codes();
     let mut explained = BTreeSet::new();
     for chapter in ERRORS.split("\n## ").skip(1) {
         let (title, _) = chapter.split_once('\n').unwrap();
         for section in chapter.split("\n### ").skip(1) {
             let (code, text) = section.split_once('\n').unwrap();
-            let status = problems.iter().find(|(_, known)| known == code);
+            let status = all.iter().find(|(_, known)| *known == code);
             let (status, _) = status.unwrap_or_else(|| panic!("{code} is no code"));
             assert!(title.contains(&status.to_string()), "{code} under {title}");
             let (cause, advice) = text.split_once("\n- **Do:** ").expect(code);
@@ -734,24 +454,5 @@ fn each_code_is_explained_to_callers() {
             assert!(explained.insert(code), "{code} twice");
         }
     }
-    let codes: BTreeSet<&str> = problems.iter().map(|(_, code)| &**code).collect();
-    assert_eq!(explained, codes);
-}
-
-#[test]
-fn the_readme_lists_each_code_under_its_status() {
-    let rows = README.lines().filter_map(|line| {
-        let (statuses, codes) = line.strip_prefix("| ")?.split_once(" | ")?;
-        statuses
-            .starts_with(['4', '5'])
-            .then_some((statuses, codes))
-    });
-    let rows: Vec<(&str, &str)> = rows.collect();
-    for (status, code) in Source::read().problems {
-        let row = rows
-            .iter()
-            .find(|(statuses, _)| statuses.contains(&status.to_string()));
-        let (_, codes) = row.unwrap_or_else(|| panic!("{status} has no row"));
-        assert!(codes.contains(&format!("`{code}`")), "{code}");
-    }
+    assert_eq!(explained, all.into_iter().map(|(_, code)| code).collect());
 }

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cart_associations::clock::Timestamp;
-use cart_associations::cursor::{self, List};
+use cart_associations::cursor::{self, ListId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -774,9 +774,9 @@ fn any_position_in_a_cursor_gets_an_answer() {
         |world, (index, back_end, position, age)| {
             let (cart, customer) = (GOOD_CART.parse().unwrap(), RON.parse().unwrap());
             let list_name = match index {
-                0 => List::CustomersOf(&cart),
-                1 => List::OwnCartsOf(&customer),
-                _ => List::CartsOf(&customer),
+                0 => ListId::CustomersOf(&cart),
+                1 => ListId::OwnCartsOf(&customer),
+                _ => ListId::CartsOf(&customer),
             };
             let now = i64::try_from(Timestamp::from(SystemTime::now()).seconds()).unwrap();
             let made_at = u64::try_from(now.saturating_sub(age)).unwrap_or_default();

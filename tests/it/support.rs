@@ -9,7 +9,6 @@ pub(crate) mod key_server;
 pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod runtime_api;
-pub(crate) mod source;
 pub(crate) mod template;
 pub(crate) mod tls;
 

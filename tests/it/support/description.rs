@@ -97,7 +97,7 @@ pub(crate) fn object(value: &Value) -> &Map<String, Value> {
 pub(crate) fn hold(event: &str, answer: &Answer) {
     let request = Request::parse(event).and_then(Request::route);
     let (operation, path) = match &request {
-        Ok(routed) => (routed.name(), routed.path()),
+        Ok(routed) => (routed.route().key, routed.path()),
         Err(
             RequestError::UnreadableEvent
             | RequestError::NoSuchRoute

@@ -4,10 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -46,8 +44,6 @@ pub(crate) enum Fault {
     Html,
     /// The answer comes after the attempt was given up.
     Late,
-    /// DynamoDB refuses the signature, for its clock is this far ahead.
-    ClockAhead(Duration),
 }
 
 /// A fault, and whether the engine did before what it was asked.
@@ -57,12 +53,10 @@ pub(crate) struct Plan {
     pub(crate) after_commit: bool,
 }
 
-/// A call as it came: the operation and what was sent with it.
+/// A call: the operation and its body.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
     pub(crate) operation: String,
-    /// By their names in lower case.
-    pub(crate) headers: BTreeMap<String, String>,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -213,7 +207,7 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
         };
         shared.calls.fetch_add(1, Ordering::SeqCst);
         let target = headers.get("x-amz-target")?.clone();
-        shared.record(&target, headers, &body);
+        shared.record(&target, &body);
         let plan = {
             let mut plans = shared.plans.lock().unwrap();
             plans.next.pop_front().or(plans.always)
@@ -236,11 +230,10 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
 }
 
 impl Shared {
-    fn record(&self, target: &str, headers: BTreeMap<String, String>, body: &[u8]) {
+    fn record(&self, target: &str, body: &[u8]) {
         let (_, operation) = target.split_once('.').unwrap();
         self.recorded.lock().unwrap().push(Recorded {
             operation: operation.to_owned(),
-            headers,
             bytes: body.to_owned(),
         });
     }
@@ -306,17 +299,6 @@ impl Fault {
             Self::Late => {
                 tokio::time::sleep(Duration::from_millis(1500)).await;
                 send(&mut stream, status, &answer).await
-            }
-            Self::ClockAhead(by) => {
-                let date = DateTime::from(SystemTime::now() + by);
-                let date = date.fmt(Format::HttpDate).unwrap();
-                let refusal = refusal("InvalidSignatureException");
-                let head = format!(
-                    "HTTP/1.1 400 Bad Request\r\ndate: {date}\r\ncontent-length: {}\r\n\r\n",
-                    refusal.len()
-                );
-                stream.write_all(head.as_bytes()).await.ok()?;
-                stream.write_all(&refusal).await.ok()
             }
         }
     }

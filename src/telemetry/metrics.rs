@@ -1,0 +1,232 @@
+//! Log lines with metrics: members of the line that CloudWatch's Embedded Metric
+//! Format declares as metrics. There is no call, no agent, no second line.
+//!
+//! If the log level leaves a line out, its metrics are written without it.
+//!
+//! Source: "Specification: Embedded metric format", Amazon CloudWatch.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tracing::Level;
+
+use super::{Invocation, Line, OUTPUT, invocation, write};
+
+/// The metrics' namespace in CloudWatch.
+const NAMESPACE: &str = "CartAssociations";
+
+/// The log line of a request.
+#[derive(Debug, Serialize)]
+pub(crate) struct RequestLine<'a> {
+    pub(crate) route: &'static str,
+    pub(crate) status: u16,
+    pub(crate) grant: &'static str,
+    #[serde(flatten)]
+    pub(crate) cause: Option<Cause<'a>>,
+    #[serde(skip)]
+    pub(crate) outcome: &'static str,
+    #[serde(skip)]
+    pub(crate) duration: Duration,
+    #[serde(skip)]
+    pub(crate) store_time: Duration,
+    #[serde(skip)]
+    pub(crate) store_attempts: u32,
+}
+
+/// Why a request failed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Cause<'a> {
+    /// A sentence or a name.
+    Cause(&'a str),
+    /// The key set that is not available.
+    KeySet(&'static str),
+}
+
+/// The members of a request's line that are metrics or their dimensions.
+#[derive(Serialize)]
+struct RequestMetrics {
+    outcome: &'static str,
+    /// `cold` or `warm`: `cold_start` as a dimension, which must be a string.
+    start: &'static str,
+    duration_ms: f64,
+    store_ms: f64,
+    store_attempts: u32,
+}
+
+/// Logs a request.
+pub(crate) fn request(level: Level, request: &RequestLine<'_>) {
+    const ANSWERED: Directive = Directive {
+        namespace: NAMESPACE,
+        dimensions: &[
+            &["service", "function_name", "outcome"],
+            &["service", "function_name", "start"],
+        ],
+        metrics: &[Metric::millis("duration_ms")],
+    };
+    const STORED: Directive = Directive {
+        namespace: NAMESPACE,
+        dimensions: &[&["service", "function_name"]],
+        metrics: &[Metric::millis("store_ms"), Metric::count("store_attempts")],
+    };
+    let is_cold = invocation().is_some_and(|invocation| invocation.cold_start);
+    let metrics = RequestMetrics {
+        outcome: request.outcome,
+        start: if is_cold { "cold" } else { "warm" },
+        duration_ms: millis(request.duration),
+        store_ms: millis(request.store_time),
+        store_attempts: request.store_attempts,
+    };
+    // A request without a call would count as one of zero milliseconds.
+    let directives: &[Directive] = if request.store_attempts > 0 {
+        &[ANSWERED, STORED]
+    } else {
+        &[ANSWERED]
+    };
+    log(level, "request", request, &metrics, directives);
+}
+
+/// Logs that a key set could not be refreshed. `age` is that of the cached keys, if
+/// there are any.
+pub(crate) fn key_set_not_refreshed(key_set: &'static str, cause: &str, age: Option<Duration>) {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        cause: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Metrics {
+        key_set: &'static str,
+        key_set_failures: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key_set_age_seconds: Option<u64>,
+    }
+    const FAILED: Directive = Directive {
+        namespace: NAMESPACE,
+        dimensions: &[&["service", "function_name", "key_set"]],
+        metrics: &[Metric::count("key_set_failures")],
+    };
+    const AGED: Directive = Directive {
+        namespace: NAMESPACE,
+        dimensions: &[&["service", "function_name", "key_set"]],
+        metrics: &[Metric {
+            name: "key_set_age_seconds",
+            unit: "Seconds",
+        }],
+    };
+    let metrics = Metrics {
+        key_set,
+        key_set_failures: 1,
+        key_set_age_seconds: age.map(|age| age.as_secs()),
+    };
+    let directives: &[Directive] = if age.is_some() {
+        &[FAILED, AGED]
+    } else {
+        &[FAILED]
+    };
+    log(
+        Level::WARN,
+        "the key set could not be refreshed",
+        &Fields { cause },
+        &metrics,
+        directives,
+    );
+}
+
+/// Metrics with the same dimensions. Both are members of the line.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    namespace: &'static str,
+    dimensions: &'static [&'static [&'static str]],
+    metrics: &'static [Metric],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
+}
+
+impl Metric {
+    const fn millis(name: &'static str) -> Self {
+        let unit = "Milliseconds";
+        Self { name, unit }
+    }
+
+    const fn count(name: &'static str) -> Self {
+        let unit = "Count";
+        Self { name, unit }
+    }
+}
+
+/// The member `_aws`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Declaration {
+    timestamp: u64,
+    cloud_watch_metrics: &'static [Directive],
+}
+
+/// Writes a line with metrics, or only its metrics if the log level leaves the line
+/// out.
+fn log(
+    level: Level,
+    message: &'static str,
+    fields: &impl Serialize,
+    metrics: &impl Serialize,
+    directives: &'static [Directive],
+) {
+    #[derive(Serialize)]
+    struct WholeLine<'a, F, M> {
+        #[serde(flatten)]
+        line: Line<'a>,
+        #[serde(flatten)]
+        invocation: Option<&'a Invocation>,
+        #[serde(flatten)]
+        fields: &'a F,
+        #[serde(flatten)]
+        metrics: &'a M,
+        #[serde(rename = "_aws")]
+        declaration: Declaration,
+    }
+    /// Has the configured level: Lambda drops lines below it, and lines without a
+    /// level ("Log-level filtering", AWS).
+    #[derive(Serialize)]
+    struct MetricsLine<'a, M> {
+        #[serde(flatten)]
+        line: Line<'a>,
+        #[serde(flatten)]
+        metrics: &'a M,
+        #[serde(rename = "_aws")]
+        declaration: Declaration,
+    }
+    let Some(output) = OUTPUT.get() else {
+        return;
+    };
+    let now = output.clock.now();
+    let declaration = Declaration {
+        timestamp: now.millis(),
+        cloud_watch_metrics: directives,
+    };
+    if let Some(configured) = output.level.into_level()
+        && configured < level
+    {
+        return write(&MetricsLine {
+            line: output.line(now, configured, None),
+            metrics,
+            declaration,
+        });
+    }
+    write(&WholeLine {
+        line: output.line(now, level, Some(message)),
+        invocation: invocation().as_deref(),
+        fields,
+        metrics,
+        declaration,
+    });
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
