@@ -30,7 +30,6 @@ use crate::support::{RON, World, engine, linkage};
 const RESPONSE: &str = include_str!("../../src/response.rs");
 const REQUEST: &str = include_str!("../../src/request.rs");
 const ERRORS: &str = include_str!("../../docs/errors.md");
-const README: &str = include_str!("../../README.md");
 
 /// What `src/response.rs` can put into an answer.
 #[derive(Default)]
@@ -736,22 +735,4 @@ fn each_code_is_explained_to_callers() {
     }
     let codes: BTreeSet<&str> = problems.iter().map(|(_, code)| &**code).collect();
     assert_eq!(explained, codes);
-}
-
-#[test]
-fn the_readme_lists_each_code_under_its_status() {
-    let rows = README.lines().filter_map(|line| {
-        let (statuses, codes) = line.strip_prefix("| ")?.split_once(" | ")?;
-        statuses
-            .starts_with(['4', '5'])
-            .then_some((statuses, codes))
-    });
-    let rows: Vec<(&str, &str)> = rows.collect();
-    for (status, code) in Source::read().problems {
-        let row = rows
-            .iter()
-            .find(|(statuses, _)| statuses.contains(&status.to_string()));
-        let (_, codes) = row.unwrap_or_else(|| panic!("{status} has no row"));
-        assert!(codes.contains(&format!("`{code}`")), "{code}");
-    }
 }
