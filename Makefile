@@ -29,7 +29,7 @@ help:
 	@echo 'make check-api  lint docs/openapi.yaml'
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
 	@echo 'make test-page  try the page of make run in a browser (chromium, chromium-driver)'
-	@echo 'make test-clients  run the clients in README.md (curl, Node, Python, Rust)'
+	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust)'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
 

@@ -71,6 +71,10 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     let (header, claims) = (&data[..end], &data[end + 1..]);
     let token = sign(&WORLD.key, header, claims);
     let fits = token.len() <= MAX_TOKEN_BYTES;
+    // Members that are not used must be readable too.
+    let plain = [header, claims]
+        .iter()
+        .all(|part| serde_json::from_slice::<Value>(part).is_ok());
     let header = Members::read(header).filter(|header| fits && header.is_good());
     let claims = Members::read(claims).filter(|_| header.is_some());
 
@@ -91,7 +95,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
             };
             assert_eq!(grant.name(), name);
         }
-        Err(error) => assert!(right.is_none(), "{error:?}"),
+        Err(error) => assert!(right.is_none() || !plain, "{error:?}"),
     }
 
     let right = claims
@@ -107,7 +111,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
             assert!(grant.permit(&customer(own)).is_ok());
             assert!(grant.permit(&customer("not-them")).is_err() || own == "not-them");
         }
-        Err(error) => assert!(right.is_none(), "{error:?}"),
+        Err(error) => assert!(right.is_none() || !plain, "{error:?}"),
     }
     Corpus::Keep
 });

@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::keys::{Algorithm, Key};
 use crate::clock::{CLOCK_SKEW, Timestamp};
 use crate::json::{Object, parsed, text, texts};
@@ -262,10 +264,16 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
         .map_err(|_| TokenFault::NotCompactJws)
 }
 
-/// Parses a JSON object without duplicate members: readers differ in which of
-/// them they take (RFC 7515 section 4, RFC 7519 section 4).
+/// Parses a JSON object. Refuses duplicate members, of which readers take
+/// different ones (RFC 7515 section 4, RFC 7519 section 4), and everything else
+/// that some readers refuse: lone surrogates, huge numbers and deep nesting, also
+/// in members that are not used.
 fn object(json: &[u8]) -> Result<Object<'_>, TokenFault> {
-    let object: Object<'_> = serde_json::from_slice(json).map_err(|_| TokenFault::NotJsonObject)?;
+    let is_strict = serde_json::from_slice::<Value>(json).is_ok();
+    let object = serde_json::from_slice::<Object<'_>>(json).ok();
+    let object = object
+        .filter(|_| is_strict)
+        .ok_or(TokenFault::NotJsonObject)?;
     if object.has_duplicates() {
         return Err(TokenFault::DuplicateMember);
     }

@@ -1,4 +1,4 @@
-"""The clients in README.md, run as they stand there against the API at API_URL."""
+"""The clients in docs/api.md, run exactly as printed there against the API at API_URL."""
 
 import http.server
 import json
@@ -11,7 +11,7 @@ import time
 import unittest
 import urllib.request
 
-from readme import client
+from documented import client
 
 CUSTOMERS = "/v2/carts/cart-1/relationships/customers"
 
@@ -34,7 +34,7 @@ def curl(**environment):
 
 JAVASCRIPT = """
 const { API_URL, ACCESS_TOKEN, CUSTOMER_TOKEN } = process.env;
-const isNew = await tieCart(API_URL, ACCESS_TOKEN, CUSTOMER_TOKEN, "cart-1", "ron");
+const isNew = await associateCart(API_URL, ACCESS_TOKEN, CUSTOMER_TOKEN, "cart-1", "ron");
 console.log(isNew ? 200 : 204);
 """
 

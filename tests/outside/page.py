@@ -19,7 +19,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from readme import client
+from documented import client
 
 PAGE = os.environ["PAGE_URL"]
 API = os.environ["API_URL"]
@@ -236,7 +236,7 @@ class Page(unittest.TestCase):
             self.open(f"http://localhost:{server.server_port}/")
             self.assertIn("Failed to fetch", self.call("/v2/carts"))
 
-    def test_the_client_of_the_readme_waits_as_it_is_told(self):
+    def test_the_documented_client_obeys_retry_after(self):
         # The page's policy knows one API; this is another.
         self.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
         self.addCleanup(self.browser.execute_cdp_cmd, "Page.setBypassCSP", {"enabled": False})
@@ -246,7 +246,8 @@ class Page(unittest.TestCase):
                 client("js")
                 + """
                 const [api, access, customer, done] = [...arguments];
-                tieCart(api, access, customer, "cart-of-a-browser", "CUSTOMER").then(done, (error) => done(String(error)));
+                associateCart(api, access, customer, "cart-of-a-browser", "CUSTOMER")
+                  .then(done, (error) => done(String(error)));
                 """.replace("CUSTOMER", os.environ["CUSTOMER"]),
                 f"http://localhost:{server.server_port}",
                 os.environ["ACCESS_TOKEN"],

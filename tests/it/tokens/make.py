@@ -314,6 +314,8 @@ def good_tokens():
         claiming("an unknown claim 100 deep", with_raw(claims(kind), "x", "[" * 100 + "]" * 100))
         for typ in ["JWT", "at+jwt", "application/at+jwt", "other"]:
             believed(kind, f"typ {typ}", token(kind, header(kind, typ=typ)))
+        ed25519_name = header(kind, "EdDSA") | {"alg": "Ed25519"}
+        believed(kind, "alg Ed25519, RFC 9864", token(kind, ed25519_name, alg="EdDSA"))
         believed(kind, "header members that nobody knows", token(kind, header(kind, x=[1], Crit=["x"])))
         believed(kind, f"{MAX_BYTES} bytes", exactly(kind, MAX_BYTES))
         assert len(good[-1]["token"]) == MAX_BYTES
@@ -494,7 +496,7 @@ def other_names():
         refused(kind, f"{of} over the hash of {alg}", "signature", "RFC 7518 3: an algorithm fixes its hash.", made)
     for of, alg in [
         ("RS256", "rs256"), ("RS256", "RS1"), ("ES256", "es256"), ("ES256", "ES256K"), ("ES256", "ES512"),
-        ("EdDSA", "EDDSA"), ("EdDSA", "Ed25519"), ("EdDSA", "Ed448"), ("EdDSA", "dir"), ("EdDSA", "EdDSA\0"),
+        ("EdDSA", "EDDSA"), ("EdDSA", "ed25519"), ("EdDSA", "Ed448"), ("EdDSA", "dir"), ("EdDSA", "EdDSA\0"),
     ]:  # fmt: skip
         refused(
             kind,

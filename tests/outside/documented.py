@@ -1,15 +1,15 @@
-"""The code in README.md, as it stands there."""
+"""The code in docs/api.md, exactly as printed there."""
 
 import pathlib
 import re
 
-README = pathlib.Path(__file__).parents[2] / "README.md"
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "api.md"
 
 
 def client(language):
     """The one block of this language in the section on clients."""
-    _, section = README.read_text().split("\n## Clients\n")
-    section, _ = section.split("\n## ", 1)
+    _, section = PAGE.read_text().split("\n## Clients\n")
+    section = section.split("\n## ", 1)[0]
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 1, f"{len(blocks)} blocks of {language}"
     return blocks[0]
