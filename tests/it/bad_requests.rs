@@ -122,6 +122,56 @@ async fn all_faults_of_a_body_come_back_together() {
 }
 
 #[tokio::test]
+async fn no_response_has_more_than_a_hundred_errors() {
+    let world = World::new().await;
+    let names = (0..120).map(|number| {
+        let letters = [number / 26, number % 26].map(|letter| char::from(b'a' + letter));
+        format!("x{}{}=1", letters[0], letters[1])
+    });
+    let query = names.collect::<Vec<_>>().join("&");
+    let own = world.get(&format!("/v2/carts?{query}")).customer(RON);
+    let answer = own.send().await;
+    assert_eq!(answer.codes(), ["unsupported_parameter"; 100]);
+
+    let body = json!({ "data": vec![7; 30_000] });
+    let answer = world.post("cart-1").back_end().body(body).send().await;
+    assert_eq!(answer.codes(), ["invalid_member"; 100]);
+}
+
+/// JSON:API 1.1, "Query Parameters".
+#[tokio::test]
+async fn a_query_parameter_with_a_reserved_name_is_400_on_every_route() {
+    let world = World::new().await;
+    let queries = [
+        "include=a",
+        "sort=a",
+        "filter=a",
+        "fields[x]=a",
+        "foo=a",
+        "page[limit]=1",
+    ];
+    for query in queries {
+        for call in [
+            world.associate("cart-1", &[RON]),
+            world.dissociate("cart-1", &[RON]),
+        ] {
+            let name = query.split(['[', '=']).next().unwrap();
+            let source = call
+                .query(query)
+                .send()
+                .await
+                .refused(400, "unsupported_parameter");
+            assert_eq!(source, json!({ "parameter": name }));
+        }
+    }
+    assert!(world.stored().await.is_empty());
+    let custom = world
+        .associate("cart-1", &[RON])
+        .query("utm_source=a&camelCase=b&c3=d");
+    custom.send().await.created(&[RON]);
+}
+
+#[tokio::test]
 async fn more_than_a_hundred_customers_are_400() {
     let world = World::new().await;
     let ids: Vec<String> = (0..101).map(|id| format!("c{id}")).collect();
@@ -246,6 +296,8 @@ async fn a_content_type_other_than_two_is_415() {
         "application/x-www-form-urlencoded",
         "application/json; charset=utf-16",
         "application/vnd.api+json; ext=\"https://example.com/x\"",
+        "application/vnd.api+json; charset=utf-8",
+        "application/vnd.api+json; profile=\"https://example.com/x\"; charset=utf-8",
         "",
         "json",
     ] {

@@ -111,6 +111,48 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.header("content-type") == Some("application/vnd.api+json"),
     },
     Rule {
+        says: "a profile that is not known is ignored in a content type",
+        request: |world| {
+            world.associate("cart-1", &["x"]).header(
+                "content-type",
+                "application/vnd.api+json;profile=\"https://x https://y\"",
+            )
+        },
+        holds: |answer| answer.status == 200,
+    },
+    Rule {
+        says: "a content type of JSON:API with another parameter is 415",
+        request: |world| {
+            world
+                .associate("cart-1", &["x"])
+                .header("content-type", "application/vnd.api+json;charset=utf-8")
+        },
+        holds: |answer| answer.status == 415,
+    },
+    Rule {
+        says: "filter and fields are 400 where they are not supported",
+        request: |world| {
+            world
+                .get(&format!("{CUSTOMERS}?filter[id]=a&fields[customer]=id"))
+                .back_end()
+        },
+        holds: |answer| {
+            answer.status == 400
+                && answer.errors("source")
+                    == [
+                        json!({ "parameter": "filter" }),
+                        json!({ "parameter": "fields" }),
+                    ]
+        },
+    },
+    Rule {
+        says: "a custom parameter whose name is made only of a to z is 400",
+        request: |world| world.get(&format!("{CUSTOMERS}?foo=1")).back_end(),
+        holds: |answer| {
+            answer.status == 400 && answer.errors("source") == [json!({ "parameter": "foo" })]
+        },
+    },
+    Rule {
         says: "a server that looks at Accept says so in Vary",
         request: |world| list(world),
         holds: |answer| answer.header("vary") == Some("Accept"),

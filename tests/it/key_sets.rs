@@ -269,6 +269,23 @@ async fn without_keys_a_request_is_503_until_there_are_some() {
     assert_eq!(elsewhere.asked(), 0);
 }
 
+/// The key server has a second to begin its response and another to end it: longer
+/// than this request has.
+#[tokio::test]
+async fn keys_that_do_not_come_before_the_deadline_are_unavailable() {
+    let server = KeyServer::start("").await;
+    let world = world(&server).await;
+    server.does(Behaviour::HangInBody(keys()));
+    world.pass(Duration::from_secs(1));
+    let token = token(&authorities().access.key);
+    let call = world.associate("cart-1", &[RON]).bearer(&token);
+    let answer = call.deadline(world.now().plus(Duration::from_secs(1)).millis());
+    let answer = answer.send().await;
+    answer.refused(503, "keys_unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(world.stored().await.is_empty());
+}
+
 #[tokio::test]
 async fn a_key_server_that_is_down_is_left_alone_for_longer_and_longer() {
     let server = KeyServer::start("").await;
@@ -294,7 +311,7 @@ async fn the_built_function_starts_without_keys_and_tells_why() {
         (&json!("WARN"), &json!("access"))
     );
     assert!(
-        line["cause"].as_str().unwrap().starts_with("no answer"),
+        line["cause"].as_str().unwrap().starts_with("no response"),
         "{line}"
     );
     let declared = &line["_aws"]["CloudWatchMetrics"];
@@ -343,7 +360,7 @@ async fn keys_that_are_left_out_are_told_once() {
             line["cause"]
                 .as_str()
                 .unwrap()
-                .starts_with("key 1 is of an unknown"),
+                .starts_with("key 1 has an unknown or refused type"),
             "{line}"
         );
         assert!(!text.contains("c2VjcmV0"));

@@ -258,7 +258,7 @@ fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Ca
 fn refused<'w>(worlds: &'w Worlds, operation: &str, code: &str) -> Call<'w> {
     let world = worlds.of(code);
     let good = request(world, operation, RON, "");
-    let queried = |query| request(world, operation, RON, query);
+    let queried = |query: &str| request(world, operation, RON, "").query(query);
     let member = |member: Value| json!({ "data": [member] });
     let many: Vec<String> = (0..=MAX_MEMBERS).map(|id| format!("c{id}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -271,10 +271,10 @@ fn refused<'w>(worlds: &'w Worlds, operation: &str, code: &str) -> Call<'w> {
             .grant("implicit"),
         "other_customer" | "not_on_cart" => good.customer("hermione"),
         "invalid_id" => request(world, operation, "a b", ""),
-        "invalid_page_limit" => queried("?page[limit]=0"),
-        "invalid_page_cursor" => queried("?page[after]=x"),
-        "unknown_page_parameter" => queried("?page[size]=1"),
-        "unsupported_parameter" => queried("?sort=id"),
+        "invalid_page_limit" => queried("page[limit]=0"),
+        "invalid_page_cursor" => queried("page[after]=x"),
+        "unknown_page_parameter" => queried("page[size]=1"),
+        "unsupported_parameter" => queried("sort=id"),
         "not_acceptable" => good.header("accept", "application/vnd.api+json;a=b"),
         "unsupported_media_type" => good.header("content-type", "text/plain"),
         "body_too_large" => good.text(&"x".repeat(MAX_BODY_BYTES + 1)),

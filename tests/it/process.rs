@@ -366,7 +366,7 @@ async fn a_store_that_is_not_reached_at_the_start_is_told_of_at_debug_alone() {
         if is_told {
             assert_eq!(line["level"], json!("DEBUG"), "{line}");
             let message = line["message"].as_str().unwrap();
-            assert!(message.contains("not reached"), "{line}");
+            assert!(message.contains("warm-up"), "{line}");
             assert!(line["cause"].is_string(), "{line}");
         } else {
             assert_eq!(line["outcome"], json!("route_not_found"), "{line}");

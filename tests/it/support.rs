@@ -109,6 +109,7 @@ pub(crate) struct World {
     app: App,
     client: Client,
     env: BTreeMap<String, String>,
+    clock: Clock,
     ahead: Arc<AtomicU64>,
 }
 
@@ -160,12 +161,14 @@ impl World {
         let client = Client::new(&sdk);
         let store = Store::new(&sdk, config.table_name.clone());
         let ahead = Arc::new(AtomicU64::new(0));
-        let app = App::new(config, store, &keys, clock(now, Arc::clone(&ahead)));
+        let clock = clock(now, Arc::clone(&ahead));
+        let app = App::new(config, store, &keys, clock.clone());
         app.warm_up().await;
         Self {
             app,
             client,
             env,
+            clock,
             ahead,
         }
     }
@@ -173,6 +176,11 @@ impl World {
     /// The environment of a function in this world.
     pub(crate) fn env(&self) -> &BTreeMap<String, String> {
         &self.env
+    }
+
+    /// The time of the function's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Lets time pass, in milliseconds of the function's clock.

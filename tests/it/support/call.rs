@@ -56,6 +56,10 @@ impl<'w> Call<'w> {
         }
     }
 
+    pub(crate) fn query(self, query: &str) -> Self {
+        self.set("/rawQueryString", json!(query))
+    }
+
     pub(crate) fn method(self, method: &str) -> Self {
         self.set("/requestContext/http/method", json!(method))
     }
