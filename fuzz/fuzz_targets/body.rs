@@ -4,9 +4,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cart_associations::request::{
-    BodyFault, BodyFaultKind, CartCustomers, Operation, Request, RequestError,
-};
+use cart_associations::fault::{ErrorCode, Fault, Source};
+use cart_associations::request::{CartCustomers, Operation, Request, RequestError};
 use cart_associations_fuzz::{customers, mutate};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use serde_json::value::RawValue;
@@ -31,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<BodyFault>> {
+fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<Fault>> {
     let event = json!({
         "version": "2.0",
         "rawPath": "/v2/carts/cart-1/relationships/customers",
@@ -46,13 +45,13 @@ fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<BodyFault>> {
             assert_eq!(cart.as_str(), "cart-1");
             Ok(customers.iter().map(|id| id.as_str().to_owned()).collect())
         }
-        Err(RequestError::Body(faults)) => Err(faults),
+        Err(RequestError::Faults(faults)) => Err(faults),
         other => panic!("{other:?}"),
     }
 }
 
 /// There are faults, and each points at a value that is there and has it.
-fn check_faults(faults: &[BodyFault], body: &[u8]) {
+fn check_faults(faults: &[Fault], body: &[u8]) {
     assert!(!faults.is_empty());
     let is_json = serde_json::from_slice::<&RawValue>(body).is_ok();
     let document = serde_json::from_slice::<Value>(body).ok();
@@ -61,32 +60,35 @@ fn check_faults(faults: &[BodyFault], body: &[u8]) {
         // JSON, but more than fits in a value, or what serde_json takes for it.
         return;
     }
-    for BodyFault { pointer, kind } in faults {
+    for Fault { code, source } in faults {
+        let Some(Source::Pointer(pointer)) = source else {
+            panic!("{source:?}")
+        };
         let value = document.as_ref().map(|document| {
             let value = document.pointer(pointer);
             value.unwrap_or_else(|| panic!("{pointer} points at nothing"))
         });
-        let there = match kind {
-            BodyFaultKind::BodyMissing => body.is_empty(),
-            BodyFaultKind::NotUtf8 => std::str::from_utf8(body).is_err(),
-            BodyFaultKind::NotJson => !is_json,
-            BodyFaultKind::DocumentNotObject | BodyFaultKind::MemberNotObject => {
+        let there = match code {
+            ErrorCode::BodyRequired => body.is_empty(),
+            ErrorCode::InvalidEncoding => std::str::from_utf8(body).is_err(),
+            ErrorCode::InvalidJson => !is_json,
+            ErrorCode::InvalidDocument | ErrorCode::InvalidMember => {
                 value.is_some_and(|value| !value.is_object())
             }
-            BodyFaultKind::DataMissing => lacks(value, "data"),
-            BodyFaultKind::TypeMissing => lacks(value, "type"),
-            BodyFaultKind::IdMissing => lacks(value, "id"),
-            BodyFaultKind::DataNotArray => value.is_some_and(|value| !value.is_array()),
-            BodyFaultKind::DataEmpty => value == Some(&json!([])),
-            BodyFaultKind::TooManyMembers => value
+            ErrorCode::DataRequired => lacks(value, "data"),
+            ErrorCode::TypeRequired => lacks(value, "type"),
+            ErrorCode::IdRequired => lacks(value, "id"),
+            ErrorCode::InvalidData => value.is_some_and(|value| !value.is_array()),
+            ErrorCode::DataEmpty => value == Some(&json!([])),
+            ErrorCode::TooManyMembers => value
                 .and_then(Value::as_array)
                 .is_some_and(|members| members.len() > 100),
-            BodyFaultKind::TypeNotCustomer => value.is_some_and(|value| value != "customer"),
-            BodyFaultKind::IdInvalid => value
+            ErrorCode::InvalidType => value.is_some_and(|value| value != "customer"),
+            ErrorCode::InvalidId => value
                 .is_some_and(|value| !value.as_str().is_some_and(cart_associations_fuzz::is_id)),
-            BodyFaultKind::NotBase64 => false,
+            _ => false,
         };
-        assert!(there, "{kind:?} at {pointer:?}");
+        assert!(there, "{code:?} at {pointer:?}");
     }
 }
 

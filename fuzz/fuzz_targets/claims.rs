@@ -165,7 +165,8 @@ impl<'a> Members<'a> {
 
     fn is_good(&self) -> bool {
         let refused = ["crit", "jwk", "jku", "x5c", "x5u"];
-        self.text("alg").is_some_and(|alg| ["EdDSA", "Ed25519"].contains(&&*alg))
+        self.text("alg")
+            .is_some_and(|alg| ["EdDSA", "Ed25519"].contains(&&*alg))
             && (!self.has("kid") || self.text("kid").is_some_and(|kid| kid == "1"))
             && !refused.iter().any(|name| self.has(name))
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cart_associations::error::ErrorCode;
+use cart_associations::fault::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::events::sample;
