@@ -5,7 +5,7 @@
 //! integration tests is compared with the description, see
 //! `support/description.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use cart_associations::cursor::MAX_CURSOR_LENGTH;
