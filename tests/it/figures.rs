@@ -1,7 +1,7 @@
 //! The README quotes figures that were measured, and no other.
 
 const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
-const FIGURES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/figures.md"));
+const FIGURES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/dev/figures.md"));
 
 #[test]
 fn the_readme_quotes_the_figures_as_they_were_measured() {

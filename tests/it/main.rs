@@ -18,7 +18,6 @@ mod process;
 mod properties;
 mod races;
 mod seen_tokens;
-mod signatures;
 mod support;
 mod template;
 mod watching;

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use cart_associations::cursor::MAX_CURSOR_LENGTH;
 use cart_associations::ids::MAX_ID_LENGTH;
 use cart_associations::request::{MAX_BODY_BYTES, MAX_FAULTS, MAX_LIMIT, MAX_MEMBERS};
+use dev::proxy::{Fault, Plan, Proxy};
+use dev::template::Cors;
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 use syn::Token;
@@ -20,11 +22,9 @@ use syn::visit::Visit;
 
 use crate::events::sample;
 use crate::support::call::Call;
-use crate::support::cors::Cors;
 use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
 };
-use crate::support::proxy::{Fault, Plan, Proxy};
 use crate::support::{RON, World, engine, linkage};
 
 const RESPONSE: &str = include_str!("../../src/response.rs");

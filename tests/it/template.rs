@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cart_associations::config::Config;
+use dev::proxy::{Proxy, Recorded};
+use dev::template::Template;
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::proxy::{Proxy, Recorded};
 use crate::support::source::Source;
-use crate::support::template::Template;
 use crate::support::{RON, World, engine, environment};
 
 /// The methods that HTTP knows, and that an API could declare.

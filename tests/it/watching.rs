@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dev::template::Template;
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::function::Function;
 use crate::support::source::Source;
-use crate::support::template::Template;
 use crate::support::{World, environment};
 
 const NAMESPACE: &str = "CartAssociations";
