@@ -7,8 +7,8 @@ CARGO_LAMBDA_HOME := .local/cargo-lambda-$(CARGO_LAMBDA_VERSION)
 export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 
 .PHONY: help run dynamodb token test test-dynamodb-local load
-.PHONY: bench bench-quick bench-instructions bench-instructions-write
-.PHONY: check-template build deploy check-dependencies check-msrv sbom cargo-lambda
+.PHONY: bench bench-quick bench-instructions
+.PHONY: check-template build deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
 .PHONY: check-api test-api test-page test-clients
 
 help:
@@ -17,14 +17,14 @@ help:
 	@echo 'make test      check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one'
 	@echo 'make test-dynamodb-local  run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)'
 	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4'
-	@echo 'make bench     measure the function beside its yardsticks and write benches/figures.md; make bench-quick for a look'
-	@echo 'make bench-instructions  compare the instructions of a request with those checked in (valgrind);'
-	@echo '               make bench-instructions-write checks in those of now'
+	@echo 'make bench     measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look'
+	@echo 'make bench-instructions  count the instructions of a start and of a request, and check their limit (valgrind)'
 	@echo 'make check-template  check template.yaml with sam validate, cfn-lint (and its serverless rules) and checkov'
 	@echo 'make build     build what is deployed, with sam, and look at it; ARCHITECTURE=arm64 or x86_64'
 	@echo 'make deploy    build and deploy a stage of samconfig.toml, asking for its settings the first time; STAGE=dev'
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
+	@echo 'make check-fuzz  check that the fuzz targets compile'
 	@echo 'make sbom      write the bill of materials of the function, CycloneDX, to target/sbom.json'
 	@echo 'make check-api  lint docs/openapi.yaml'
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
@@ -33,22 +33,24 @@ help:
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
 
+LOCAL := cargo run --package dev --example local
+
 run: cargo-lambda
-	@cargo run --example local -- run
+	@$(LOCAL) -- run
 
 dynamodb: .need-cargo
-	@cargo run --example local -- dynamodb
+	@$(LOCAL) -- dynamodb
 
 # Prints the token alone, so that it fits in $$(…).
 token: .need-cargo
-	@cargo run --quiet --example local -- token \
+	@$(LOCAL) --quiet -- token \
 	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') \
 	    $(if $(GRANT)$(CUSTOMER),$(if $(GRANT),--grant '$(GRANT)'),--grant client_credentials)
 
 test: .need-cargo
 	cargo fmt --all --check
-	cargo clippy --locked --all-targets -- --deny warnings
-	cargo test --locked
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo test --locked --workspace
 
 test-dynamodb-local: .need-cargo
 	tests/dynamodb-local/run cargo test --locked --test it
@@ -56,19 +58,21 @@ test-dynamodb-local: .need-cargo
 load: .need-cargo
 	@command -v wrk > /dev/null || { echo 'error: wrk is missing; on Debian, apt-get install wrk' >&2; exit 1; }
 	cargo build --locked --release --bin cart-associations
-	@cargo run --locked --example load
+	@cargo run --locked --package dev --example load
+
+BENCH := --package dev --features tls --example bench
 
 bench bench-quick: .need-cargo
 	cargo build --locked --release --bin cart-associations
-	cd benches/yardsticks && cargo build --locked --release --package plain
-	cd benches/yardsticks && cargo build --locked --profile floor --package nothing
-	@cargo run --locked --profile driver --example bench -- $(if $(filter bench-quick,$@),quick)
+	cd dev/yardsticks && cargo build --locked --release --package plain
+	cd dev/yardsticks && cargo build --locked --profile floor --package nothing
+	@cargo run --locked --profile driver $(BENCH) -- $(if $(filter bench-quick,$@),quick)
 
-# Counting takes no fast benchmark, so this one is built as the tests are.
-bench-instructions bench-instructions-write: .need-cargo
+# Counting does not need a fast benchmark, so this one is built as the tests are.
+bench-instructions: .need-cargo
 	@command -v valgrind > /dev/null || { echo 'error: valgrind is missing; on Debian, apt-get install valgrind' >&2; exit 1; }
 	cargo build --locked --release --bin cart-associations
-	@cargo run --locked --example bench -- instructions $(if $(filter %-write,$@),write)
+	@cargo run --locked $(BENCH) -- instructions
 
 # Python's tools for the template and the compiler for Lambda's systems, in a folder of their own.
 SAM_CLI := .local/sam-cli-1.170.0-zig-0.15.2
@@ -124,16 +128,19 @@ check-dependencies: .need-cargo $(CARGO_DENY)/bin/cargo-deny
 	    echo 'NOT CHECKED: known weaknesses and withdrawn crates; the database of RustSec cannot be had' >&2; \
 	fi
 
-# The function and its library, not the tests: what is tested runs on the newest. Where rustup cannot get the toolchain,
-# it says so and does no harm.
+# The function and its library only: the tests run on the newest Rust. Without the toolchain, which rustup gets, this
+# prints that nothing was checked.
 check-msrv: .need-cargo
-	@msrv=$$(cargo metadata --no-deps --format-version 1 \
-	    | python3 -c 'import json, sys; print(json.load(sys.stdin)["packages"][0]["rust_version"])'); \
+	@msrv=$$(sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml); \
 	if rustup toolchain install "$$msrv" --profile minimal --no-self-update; then \
 	    echo "cargo +$$msrv check --locked" && cargo "+$$msrv" check --locked; \
 	else \
 	    echo "NOT CHECKED: the function with Rust $$msrv, which rustup cannot get" >&2; \
 	fi
+
+# Only cargo-fuzz itself needs nightly.
+check-fuzz: .need-cargo
+	cd fuzz && cargo check --locked
 
 CARGO_CYCLONEDX := .local/cargo-cyclonedx-0.5.9
 
@@ -156,21 +163,21 @@ check-api: $(REDOCLY)/node_modules/.bin/redocly
 $(REDOCLY)/node_modules/.bin/redocly:
 	npm install --silent --no-audit --no-fund --no-save --prefix '$(REDOCLY)' @redocly/cli@2.77.0
 
-# A world of its own for a command. The function and this program are built at once, as the tests are, so that what they
-# depend on is built once.
-WITH_WORLD = cargo build --locked --quiet --bin cart-associations --example local && target/debug/examples/local with
+# Runs a command in a world of its own. One build for the function and this program builds their dependencies once.
+WITH_WORLD = cargo build --locked --quiet --package cart-associations --bin cart-associations \
+    --package dev --example local && target/debug/examples/local with
 SCHEMATHESIS := .local/schemathesis-4.32.5
 SELENIUM := .local/selenium-4.51.0
 
-test-api: cargo-lambda $(SCHEMATHESIS)/bin/schemathesis
+test-api: .need-cargo $(SCHEMATHESIS)/bin/schemathesis
 	$(WITH_WORLD) env SCHEMATHESIS='$(SCHEMATHESIS)/bin/schemathesis' tests/outside/schemathesis
 
-test-page: cargo-lambda $(SELENIUM)/bin/python
+test-page: .need-cargo $(SELENIUM)/bin/python
 	@command -v chromium > /dev/null && command -v chromedriver > /dev/null \
 	    || { echo 'error: Chromium is missing; on Debian, apt-get install chromium chromium-driver' >&2; exit 1; }
 	$(WITH_WORLD) '$(SELENIUM)/bin/python' tests/outside/page.py
 
-test-clients: cargo-lambda
+test-clients: .need-cargo
 	$(WITH_WORLD) python3 tests/outside/clients.py
 
 $(SCHEMATHESIS)/bin/schemathesis:

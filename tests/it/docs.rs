@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use cart_associations::config::Config;
 
 const PERFORMANCE: &str = include_str!("../../docs/performance.md");
-const FIGURES: &str = include_str!("../../benches/figures.md");
+const FIGURES: &str = include_str!("../../dev/figures.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 /// The rows of the one table in a section, without its header.

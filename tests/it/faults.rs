@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dev::proxy::{Fault, Plan, Proxy};
 use futures_util::{StreamExt as _, stream};
 
 use crate::support::answer::Answer;
-use crate::support::proxy::{Fault, Plan, Proxy};
 use crate::support::{RON, World, engine};
 
 const FAULTS: [Fault; 19] = [

@@ -18,12 +18,12 @@ use cart_associations::config::Config;
 use cart_associations::http::{Client, TrustedRoots};
 use cart_associations::ids::CustomerId;
 use cart_associations::request::{Credential, Credentials, Request};
+use dev::key_server::KeyServer;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::answer::Answer;
-use crate::support::key_server::KeyServer;
 use crate::support::{RON, World, authorities, linkage};
 
 /// The letters of base64url, in the order of their values.

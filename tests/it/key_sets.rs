@@ -4,18 +4,17 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use axum::serve::Listener as _;
 use cart_associations::clock::Timestamp;
-use jsonwebtoken::Algorithm;
+use dev::key_server::{Behaviour, KeyServer};
+use dev::tls::CertificateAuthority;
+use dev::tokens::Algorithm;
+use dev::tokens::SigningKey;
+use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::answer::Answer;
 use crate::support::function::Function;
-use crate::support::key_server::{Behaviour, KeyServer};
-use crate::support::tls;
-use crate::support::tokens::SigningKey;
 use crate::support::{RON, World, authorities, environment, linkage};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -372,9 +371,9 @@ async fn keys_that_are_left_out_are_told_once() {
 
 #[tokio::test]
 async fn a_key_server_is_believed_by_the_roots_that_are_configured() {
-    let authority = tls::Authority::new();
+    let authority = CertificateAuthority::generate();
     let listener = authority.listen().await;
-    let port = listener.local_addr().unwrap().port();
+    let port = listener.port();
     let url = format!("https://localhost:{port}/keys");
     let server = KeyServer::start_on(listener, url, &keys());
     let token = token(&authorities().access.key);

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use cart_associations::clock::Timestamp;
 use cart_associations::cursor::{ListId, encode};
+use dev::proxy::Proxy;
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::proxy::Proxy;
 use crate::support::{RON, World, engine};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -13,15 +13,15 @@ use cart_associations::fault::ErrorCode;
 use cart_associations::ids::MAX_ID_LENGTH;
 use cart_associations::request::{MAX_BODY_BYTES, MAX_LIMIT, MAX_MEMBERS, ROUTES};
 use cart_associations::response::MAX_ERRORS;
+use dev::proxy::{Fault, Plan, Proxy};
+use dev::template::Cors;
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::call::Call;
-use crate::support::cors::Cors;
 use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
 };
-use crate::support::proxy::{Fault, Plan, Proxy};
 use crate::support::{RON, World, engine, linkage};
 
 const ERRORS: &str = include_str!("../../docs/errors.md");

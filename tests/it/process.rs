@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use dev::proxy::{Fault, Plan, Proxy};
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::function::Function;
-use crate::support::proxy::{Fault, Plan, Proxy};
 use crate::support::{World, engine, environment};
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cart_associations::clock::Timestamp;
 use cart_associations::cursor::{self, ListId};
+use dev::tokens::Authority;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -25,7 +26,6 @@ use serde_json::{Value, json};
 use crate::events;
 use crate::support::answer::Answer;
 use crate::support::call::Call;
-use crate::support::tokens::Authority;
 use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
 
 /// The statuses of the contract, without those that are not the caller's.

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dev::proxy::{Fault, Plan, Proxy};
+use dev::random::Random;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::function::Function;
-use crate::support::proxy::{Fault, Plan, Proxy};
-use crate::support::random::Random;
 use crate::support::{World, authorities, engine, linkage};
 
 const WRITERS: usize = 6;

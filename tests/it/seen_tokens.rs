@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use jsonwebtoken::Algorithm;
+use dev::key_server::{Behaviour, KeyServer};
+use dev::tokens::Algorithm;
+use dev::tokens::SigningKey;
+use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
-use crate::support::key_server::{Behaviour, KeyServer};
-use crate::support::tokens::SigningKey;
 use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);

@@ -5,31 +5,10 @@ pub(crate) mod answer;
 pub(crate) mod call;
 pub(crate) mod description;
 pub(crate) mod function;
-pub(crate) mod key_server;
-pub(crate) mod proxy;
-pub(crate) mod random;
-pub(crate) mod runtime_api;
-pub(crate) mod template;
-pub(crate) mod tls;
 
-#[path = "../../examples/local/cors.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the local gateway, which also tells how long it holds"
-)]
-pub(crate) mod cors;
-#[path = "../../examples/local/table.rs"]
-mod table;
-#[path = "../../examples/local/tokens.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the local world, which keeps its keys in files"
-)]
-pub(crate) mod tokens;
-
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, mpsc};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
@@ -42,73 +21,30 @@ use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
 use cart_associations::http;
 use cart_associations::store::{CONNECT_TIMEOUT, Store};
-use jsonwebtoken::Algorithm;
+use dev::dynamodb::{self, Emulator};
+use dev::environment::{Environment, REGION};
+use dev::tokens::Authorities;
 use serde_json::{Value, json};
 
 use self::call::Call;
-use self::tokens::{Authority, SigningKey};
 
 /// Ron, whose tokens most tests hold.
 pub(crate) const RON: &str = "ron";
 
 /// The engine's endpoint: that of `DYNAMODB_ENDPOINT`, or an embedded emulator
 /// that is started once for all tests of this run.
-static ENDPOINT: LazyLock<String> =
-    LazyLock::new(|| std::env::var("DYNAMODB_ENDPOINT").unwrap_or_else(|_| start_emulator()));
-
-/// Its keys take a while to make, so that all tests share them.
-static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| Authorities {
-    access: authority(
-        "https://auth.example.com",
-        "carts",
-        "access-1",
-        Algorithm::ES256,
-    ),
-    customer: authority(
-        "https://login.example.com",
-        "shop",
-        "customer-1",
-        Algorithm::EdDSA,
-    ),
+static ENDPOINT: LazyLock<String> = LazyLock::new(|| {
+    std::env::var("DYNAMODB_ENDPOINT").unwrap_or_else(|_| Emulator::in_memory().unwrap().endpoint)
 });
 
-/// Those whom the function trusts.
-pub(crate) struct Authorities {
-    pub(crate) access: Authority,
-    pub(crate) customer: Authority,
-}
-
-fn authority(issuer: &str, audience: &str, key: &str, algorithm: Algorithm) -> Authority {
-    Authority {
-        issuer: issuer.to_owned(),
-        audience: audience.to_owned(),
-        key: SigningKey::generate(key, algorithm).unwrap(),
-    }
-}
-
-fn start_emulator() -> String {
-    let (tell, told) = mpsc::channel();
-    // A runtime of its own: each test's ends with the test.
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            tell.send(listener.local_addr().unwrap()).unwrap();
-            let database = dynoxide::Database::memory().unwrap();
-            dynoxide::server::serve_on(listener, database).await;
-        });
-    });
-    format!("http://{}", told.recv().unwrap())
-}
+/// Its keys take a while to make, so that all tests share them.
+static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| Authorities::generate().unwrap());
 
 /// What a test has to itself.
 pub(crate) struct World {
     app: App,
     client: Client,
-    env: BTreeMap<String, String>,
+    env: Environment,
     clock: Clock,
     ahead: Arc<AtomicU64>,
 }
@@ -131,9 +67,9 @@ impl World {
 
     async fn with_table(world: impl Future<Output = Self>) -> Self {
         let world = world.await;
-        table::create(&world.client, &world.env["TABLE_NAME"])
-            .await
-            .unwrap();
+        let engine = dynamodb::Client::new(engine());
+        let table_name = &world.env["TABLE_NAME"];
+        engine.create_table(table_name).await.unwrap();
         world
     }
 
@@ -147,13 +83,13 @@ impl World {
         Self::of(env, None).await
     }
 
-    async fn of(env: BTreeMap<String, String>, now: Option<Timestamp>) -> Self {
+    async fn of(env: Environment, now: Option<Timestamp>) -> Self {
         let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
         let http = |connect_timeout| http::Client::new(&config.trusted_roots, connect_timeout);
         let keys = http(KEYS_CONNECT_TIMEOUT);
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .credentials_provider(credentials())
-            .region(Region::new("us-east-1"))
+            .region(Region::new(REGION))
             .endpoint_url(&env["AWS_ENDPOINT_URL_DYNAMODB"])
             .http_client(http(CONNECT_TIMEOUT).for_sdk())
             .load()
@@ -174,7 +110,7 @@ impl World {
     }
 
     /// The environment of a function in this world.
-    pub(crate) fn env(&self) -> &BTreeMap<String, String> {
+    pub(crate) fn env(&self) -> &Environment {
         &self.env
     }
 
@@ -258,7 +194,7 @@ impl World {
 /// Credentials as Lambda gives them: those of a role, with a session token.
 pub(crate) fn credentials() -> Credentials {
     let token = "IQoJb3JpZ2luX2VjEA/+4=".to_owned();
-    Credentials::new("test", "test", Some(token), None, "test")
+    Credentials::new("local", "local", Some(token), None, "test")
 }
 
 /// A clock that is `ahead` of `now`, or of the machine's.
@@ -271,23 +207,9 @@ fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
 }
 
 /// The environment of a function, with a table name that no other test has.
-pub(crate) fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let Authorities { access, customer } = authorities();
-    let usual = [
-        ("TABLE_NAME", format!("test-{}", uuid::Uuid::new_v4())),
-        ("ACCESS_TOKEN_JWKS", access.key.jwks().unwrap()),
-        ("ACCESS_TOKEN_ISSUER", access.issuer.clone()),
-        ("ACCESS_TOKEN_AUDIENCE", access.audience.clone()),
-        ("CUSTOMER_TOKEN_JWKS", customer.key.jwks().unwrap()),
-        ("CUSTOMER_TOKEN_ISSUER", customer.issuer.clone()),
-        ("CUSTOMER_TOKEN_AUDIENCE", customer.audience.clone()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", ENDPOINT.clone()),
-        ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-    ];
-    let mut env: BTreeMap<String, String> =
-        usual.map(|(name, value)| (name.to_owned(), value)).into();
+pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
+    let table_name = format!("test-{}", uuid::Uuid::new_v4());
+    let mut env = dev::environment::environment(authorities(), engine(), &table_name).unwrap();
     for (name, value) in variables {
         env.insert((*name).to_owned(), (*value).to_owned());
     }

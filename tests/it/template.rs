@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cart_associations::config::Config;
 use cart_associations::request::ROUTES;
+use dev::proxy::{Proxy, Recorded};
+use dev::template::Template;
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::proxy::{Proxy, Recorded};
-use crate::support::template::Template;
 use crate::support::{RON, World, engine, environment};
 
 /// The methods that HTTP knows, and that an API could declare.

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cart_associations::fault::ErrorCode;
+use dev::template::Template;
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::function::Function;
-use crate::support::template::Template;
 use crate::support::{World, environment};
 
 const NAMESPACE: &str = "CartAssociations";

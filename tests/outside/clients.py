@@ -61,7 +61,7 @@ class Rust:
 
     @staticmethod
     def libraries(*names):
-        built = run("cargo", "build", "--locked", "--example", "local", "--message-format=json")
+        built = run("cargo", "build", "--locked", "--package=dev", "--features=ureq", "--message-format=json")
         found = {}
         for message in map(json.loads, built.splitlines()):
             name = message.get("target", {}).get("name")
