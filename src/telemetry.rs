@@ -35,11 +35,12 @@ use crate::auth::SkippedKey;
 use crate::clock::{Clock, Timestamp};
 
 /// The members that mean the same in every line, whoever wrote it.
-const TAKEN: [&str; 7] = [
+const TAKEN: [&str; 8] = [
     "timestamp",
     "level",
     "service",
     "function_name",
+    "function_version",
     "function_request_id",
     "xray_trace_id",
     "cold_start",
@@ -67,6 +68,7 @@ tokio::task_local! {
 struct Output {
     clock: Clock,
     function_name: String,
+    function_version: String,
     level: LevelFilter,
 }
 
@@ -116,6 +118,7 @@ pub fn init(lookup: impl Fn(&str) -> Option<String>, clock: Clock) {
     let output = OUTPUT.get_or_init(|| Output {
         clock,
         function_name: lookup("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
+        function_version: lookup("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_default(),
         level,
     });
     let targets = Targets::new()
@@ -175,6 +178,9 @@ struct RequestMetrics {
     outcome: &'static str,
     /// `cold` or `warm`: `cold_start` as a dimension, which must be a string.
     start: &'static str,
+    /// 1 for a request with a refused token, else 0: the average is the share
+    /// of such requests.
+    token_refused: u8,
     duration_ms: f64,
     store_ms: f64,
     store_attempts: u32,
@@ -190,6 +196,14 @@ pub(crate) fn request(level: Level, request: &Request<'_>) {
         ],
         metrics: &[Metric::millis("duration_ms")],
     };
+    const TOKENS: Directive = Directive {
+        namespace: NAMESPACE,
+        dimensions: &[
+            &["service", "function_name"],
+            &["service", "function_name", "function_version"],
+        ],
+        metrics: &[Metric::count("token_refused")],
+    };
     const STORED: Directive = Directive {
         namespace: NAMESPACE,
         dimensions: &[&["service", "function_name"]],
@@ -199,15 +213,19 @@ pub(crate) fn request(level: Level, request: &Request<'_>) {
     let metrics = RequestMetrics {
         outcome: request.outcome,
         start: if is_cold { "cold" } else { "warm" },
+        token_refused: u8::from(matches!(
+            request.outcome,
+            "invalid_access_token" | "invalid_customer_token"
+        )),
         duration_ms: millis(request.duration),
         store_ms: millis(request.store_time),
         store_attempts: request.store_attempts,
     };
     // A store that was not asked did not take no time.
     let directives: &[Directive] = if request.store_attempts > 0 {
-        &[ANSWERED, STORED]
+        &[ANSWERED, TOKENS, STORED]
     } else {
-        &[ANSWERED]
+        &[ANSWERED, TOKENS]
     };
     tell(level, "request", request, &metrics, directives);
 }
@@ -324,6 +342,7 @@ struct Line<'a> {
     message: Option<&'static str>,
     service: &'static str,
     function_name: &'a str,
+    function_version: &'a str,
 }
 
 /// Writes a line with metrics in it, or its metrics alone if the log leaves such
@@ -393,6 +412,7 @@ impl Output {
             message,
             service: SERVICE,
             function_name: &self.function_name,
+            function_version: &self.function_version,
         }
     }
 }
