@@ -105,7 +105,7 @@ async fn enable_ttl(client: &Client, table_name: &str, ttl: &TimeToLive) -> Resu
     Ok(())
 }
 
-/// The only `AWS::DynamoDB::Table` of a template.
+/// The only `AWS::DynamoDB::GlobalTable` of a template.
 ///
 /// CloudFormation's tags (`!Ref`, `!Sub`, …) are read past: they may stand anywhere in the template, but what is read
 /// of the table must be written out.
@@ -115,16 +115,16 @@ fn declared_in(template: &str) -> Result<Table> {
     let mut tables = template
         .resources
         .into_values()
-        .filter(|resource| resource.kind == "AWS::DynamoDB::Table");
+        .filter(|resource| resource.kind == "AWS::DynamoDB::GlobalTable");
     let table = tables
         .next()
-        .context("template.yaml declares no AWS::DynamoDB::Table")?;
+        .context("template.yaml declares no AWS::DynamoDB::GlobalTable")?;
     ensure!(
         tables.next().is_none(),
-        "template.yaml declares more than one AWS::DynamoDB::Table"
+        "template.yaml declares more than one AWS::DynamoDB::GlobalTable"
     );
     serde_json::from_value(table.properties)
-        .context("the AWS::DynamoDB::Table of template.yaml cannot be read")
+        .context("the AWS::DynamoDB::GlobalTable of template.yaml cannot be read")
 }
 
 #[derive(Deserialize)]
