@@ -50,7 +50,7 @@ pub(crate) fn sample(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn every_sample_is_answered_as_it_says() {
+async fn every_sample_gets_the_expected_status() {
     let world = World::new().await;
     for (name, status) in SAMPLES {
         let answer = Call::event(world.app(), sample(name)).send().await;
@@ -127,7 +127,7 @@ async fn the_route_is_found_in_every_shape_of_an_event() {
 }
 
 #[tokio::test]
-async fn header_names_are_taken_in_any_case() {
+async fn header_names_are_case_insensitive() {
     let world = World::new().await;
     for (name, event) in [
         ("associate-client-credentials", "AUTHORIZATION"),
@@ -145,7 +145,7 @@ async fn header_names_are_taken_in_any_case() {
 }
 
 #[tokio::test]
-async fn a_credential_that_is_sent_twice_is_not_believed() {
+async fn a_token_that_is_sent_twice_is_refused() {
     let world = World::new().await;
     let mut event = sample("associate-rest-api");
     let token = event["headers"]["Authorization"].clone();
@@ -168,7 +168,7 @@ async fn a_credential_that_is_sent_twice_is_not_believed() {
 
 /// As version 1.9.2 sends it, with the fields of several kinds of events.
 #[tokio::test]
-async fn the_event_of_cargo_lambda_watch_is_understood() {
+async fn an_event_from_cargo_lambda_watch_is_served() {
     let world = World::new().await;
     let token = access_token("client_credentials");
     let event = json!({
@@ -194,7 +194,7 @@ async fn the_event_of_cargo_lambda_watch_is_understood() {
 }
 
 #[tokio::test]
-async fn fields_of_no_meaning_here_may_be_anything() {
+async fn unused_fields_of_an_event_may_have_any_value() {
     let world = World::new().await;
     let mut event = sample("associate-client-credentials");
     event["headers"]["content-length"] = json!(72);
@@ -231,7 +231,7 @@ async fn an_answer_has_the_members_of_its_payload_format() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_of_an_api_is_answered_all_the_same() {
+async fn an_event_that_is_not_from_an_api_gets_an_answer() {
     let world = World::new().await;
     for (event, status) in [
         (json!({}), 404),
@@ -322,7 +322,7 @@ async fn what_is_no_event_of_an_api_is_answered_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_cart_id_is_taken_as_it_comes() {
+async fn a_cart_id_is_not_decoded_again() {
     let world = World::new().await;
     let body = linkage(&["a"]);
     // API Gateway decodes a path parameter, the local emulator does not.

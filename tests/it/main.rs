@@ -17,7 +17,7 @@ mod openapi;
 mod process;
 mod properties;
 mod races;
-mod seen_tokens;
 mod support;
 mod template;
+mod verified_tokens;
 mod watching;

@@ -55,7 +55,7 @@ fn the_error_codes_are_described_under_their_statuses() {
 }
 
 #[test]
-fn the_limits_are_those_of_the_code() {
+fn the_described_limits_are_those_of_the_code() {
     let document = document();
     let number = |pointer: &str| {
         let number = document.pointer(pointer).and_then(Value::as_u64);
@@ -119,7 +119,7 @@ fn the_limits_are_those_of_the_code() {
 }
 
 #[test]
-fn each_answer_has_both_media_types_or_none_and_tells_its_codes_to_people() {
+fn each_answer_has_both_media_types_or_none_and_names_its_codes() {
     for (operation, status, answer) in answers() {
         let context = format!("{operation} {status}");
         if status == 204 {
@@ -141,7 +141,7 @@ fn each_answer_has_both_media_types_or_none_and_tells_its_codes_to_people() {
 }
 
 #[test]
-fn an_operation_says_which_tokens_it_wants() {
+fn each_operation_declares_the_tokens_that_it_requires() {
     let both = json!({ "accessToken": [], "customerToken": [] });
     let one = json!({ "accessToken": [] });
     for (name, operation) in operations() {
@@ -156,7 +156,7 @@ fn an_operation_says_which_tokens_it_wants() {
 
 /// A storefront in a browser can send what is described and read what it needs.
 #[test]
-fn the_template_lets_pages_send_and_read_what_is_described() {
+fn cors_allows_browsers_every_described_method_and_header() {
     let cors = Cors::declared().unwrap();
     let set = |names: &[String]| -> BTreeSet<String> {
         names.iter().map(|name| name.to_lowercase()).collect()
@@ -195,7 +195,7 @@ fn the_template_lets_pages_send_and_read_what_is_described() {
 }
 
 #[test]
-fn the_examples_are_those_of_the_samples_and_of_the_seed() {
+fn the_examples_are_those_of_the_sample_events() {
     let event = sample("associate-client-credentials");
     let components = &document()["components"];
     let body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
@@ -213,17 +213,17 @@ fn the_examples_are_those_of_the_samples_and_of_the_seed() {
 
 /// Where a cause of each answer lies: in the request, or in the world around the
 /// function.
-struct Worlds {
-    sound: World,
+struct Deployments {
+    healthy: World,
     without_table: World,
     throttled: World,
-    silent: World,
+    hanging: World,
     without_keys: World,
 }
 
-impl Worlds {
+impl Deployments {
     async fn new() -> Self {
-        let sound = World::new().await;
+        let healthy = World::new().await;
         let behind = async |fault| {
             let proxy = Proxy::start(engine()).await;
             proxy.always(Plan {
@@ -231,26 +231,29 @@ impl Worlds {
                 after_commit: false,
             });
             let endpoint = proxy.endpoint.clone();
-            World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)], &sound).await
+            World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)], &healthy).await
         };
         Self {
-            without_table: World::on(&[("TABLE_NAME", "no-such-table")], &sound).await,
+            without_table: World::on(&[("TABLE_NAME", "no-such-table")], &healthy).await,
             throttled: behind(Fault::Refused("ThrottlingException")).await,
-            silent: behind(Fault::Hang).await,
+            hanging: behind(Fault::Hang).await,
             // Nobody listens at this port of this machine.
-            without_keys: World::on(&[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")], &sound)
-                .await,
-            sound,
+            without_keys: World::on(
+                &[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")],
+                &healthy,
+            )
+            .await,
+            healthy,
         }
     }
 
-    fn of(&self, code: &str) -> &World {
+    fn for_code(&self, code: &str) -> &World {
         match code {
             "internal_error" => &self.without_table,
             "store_unavailable" => &self.throttled,
-            "outcome_unknown" => &self.silent,
+            "outcome_unknown" => &self.hanging,
             "keys_unavailable" => &self.without_keys,
-            _ => &self.sound,
+            _ => &self.healthy,
         }
     }
 }
@@ -269,8 +272,8 @@ fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Ca
 }
 
 /// A request that is answered with this code.
-fn refused<'w>(worlds: &'w Worlds, operation: &str, code: &str) -> Call<'w> {
-    let world = worlds.of(code);
+fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &str) -> Call<'w> {
+    let world = deployments.for_code(code);
     let good = request(world, operation, RON, "");
     let queried = |query: &str| request(world, operation, RON, "").query(query);
     let member = |member: Value| json!({ "data": [member] });
@@ -319,8 +322,8 @@ fn in_a_second() -> u64 {
 /// Each fault in a request of each operation is answered as it is described
 /// there, and all that is described is answered.
 #[tokio::test]
-async fn each_error_that_is_described_can_be_had_and_no_other() {
-    let worlds = Worlds::new().await;
+async fn exactly_the_described_errors_occur() {
+    let deployments = Deployments::new().await;
     let (other, described): (Vec<_>, Vec<_>) =
         answers().into_iter().partition(|(name, ..)| name == OTHER);
     let faults: BTreeSet<&str> = strings(&document()["components"]["schemas"]["ErrorCode"]["enum"])
@@ -336,7 +339,9 @@ async fn each_error_that_is_described_can_be_had_and_no_other() {
         for fault in &faults {
             // Held to the document as it comes. A fault need not be one of every
             // operation: nobody reads the body of a GET.
-            let answer = refused(&worlds, operation, fault).send().await;
+            let answer = request_with_error(&deployments, operation, fault)
+                .send()
+                .await;
             if answer.status >= 400 {
                 answered.insert((answer.status, answer.codes().remove(0)));
             }
@@ -367,7 +372,7 @@ fn the_examples_of_errors_have_the_texts_of_their_codes() {
 }
 
 #[tokio::test]
-async fn each_success_that_is_described_can_be_had() {
+async fn each_described_success_occurs() {
     let world = World::new().await;
     for (operation, status, _) in answers() {
         let plain = |cart| request(&world, &operation, cart, "");
@@ -388,7 +393,7 @@ async fn each_success_that_is_described_can_be_had() {
 }
 
 #[tokio::test]
-async fn the_answers_that_belong_to_no_operation_can_be_had() {
+async fn the_described_answers_without_an_operation_occur() {
     let world = World::new().await;
     for (path, item) in object(&document()["paths"]) {
         let path = path.replace("{cartId}", RON).replace("{customerId}", RON);
@@ -412,7 +417,7 @@ async fn the_answers_that_belong_to_no_operation_can_be_had() {
 }
 
 #[tokio::test]
-async fn a_parameter_is_described_as_it_is_read() {
+async fn the_described_page_parameters_are_those_of_the_code() {
     let world = World::new().await;
     let list = |query: &str| request(&world, "GET /v2/carts", RON, query).send();
     let schema = &document()["components"]["parameters"]["PageLimit"]["schema"];
@@ -444,7 +449,7 @@ async fn a_parameter_is_described_as_it_is_read() {
 /// Each code has a section of its own, whose anchor is the code: that is where
 /// `links.about` leads.
 #[test]
-fn each_code_is_explained_to_callers() {
+fn each_error_code_has_a_section_in_errors_md() {
     let all = error_codes();
     let mut explained = BTreeSet::new();
     for chapter in ERRORS.split("\n## ").skip(1) {

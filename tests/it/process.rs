@@ -23,7 +23,7 @@ async fn the_built_function_answers_events() {
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_with_the_keys_of_powertools() {
+async fn a_request_logs_one_line_with_the_keys_of_powertools() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
     let mut event = sample("associate-customer-token");
@@ -105,7 +105,7 @@ fn metrics(line: &Value) -> Vec<(Vec<String>, Vec<String>)> {
 }
 
 #[tokio::test]
-async fn the_line_of_a_request_has_its_metrics() {
+async fn the_log_line_of_a_request_contains_its_metrics() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -119,7 +119,7 @@ async fn the_line_of_a_request_has_its_metrics() {
         texts(&["service", "function_name"]),
         texts(&["store_ms Milliseconds", "store_attempts Count"]),
     );
-    for (name, outcome, start, asked_store) in [
+    for (name, outcome, start, called_store) in [
         ("associate-customer-token", "created", "cold", true),
         ("associate-customer-token", "unchanged", "warm", true),
         ("bad-body", "invalid_type", "warm", false),
@@ -131,13 +131,13 @@ async fn the_line_of_a_request_has_its_metrics() {
             (&json!(outcome), &json!(start), &json!(start == "cold"))
         );
         let mut expected = vec![answered("outcome"), answered("start")];
-        expected.extend(asked_store.then(|| stored.clone()));
+        expected.extend(called_store.then(|| stored.clone()));
         assert_eq!(metrics(&line), expected);
     }
 }
 
 #[tokio::test]
-async fn the_first_request_finds_a_connection_to_the_store() {
+async fn the_first_request_uses_the_connection_from_the_start() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     let before = (proxy.connections(), proxy.calls());
@@ -151,7 +151,7 @@ async fn the_first_request_finds_a_connection_to_the_store() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_at_the_start_does_not_keep_the_function_from_starting() {
+async fn the_function_starts_even_if_the_store_fails() {
     for fault in [
         Fault::Refused("AccessDeniedException"),
         Fault::Failed(500),
@@ -177,7 +177,7 @@ async fn a_store_that_fails_at_the_start_does_not_keep_the_function_from_startin
 }
 
 #[tokio::test]
-async fn no_line_has_a_token_a_body_or_an_identifier() {
+async fn no_log_line_contains_a_token_a_body_or_an_identifier() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
     for name in [
@@ -210,7 +210,7 @@ async fn no_line_has_a_token_a_body_or_an_identifier() {
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_too_when_the_store_fails() {
+async fn a_request_logs_one_line_even_if_the_store_fails() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     let mut function = Function::start(world.env()).await;
@@ -258,9 +258,9 @@ async fn a_request_is_one_line_too_when_the_store_fails() {
 }
 
 #[tokio::test]
-async fn a_start_without_configuration_names_all_that_is_missing_and_fails() {
+async fn a_start_without_configuration_fails_and_names_every_missing_variable() {
     let mut function = Function::start(&BTreeMap::new()).await;
-    let (error, exit) = function.refuse().await;
+    let (error, exit) = function.init_error().await;
     assert!(!exit.success());
     let (_, line) = function.line().await;
     assert_eq!(line["level"], json!("ERROR"));
@@ -285,7 +285,7 @@ async fn a_start_without_configuration_names_all_that_is_missing_and_fails() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_configuration_is_told_at_once() {
+async fn all_configuration_faults_are_reported_together() {
     let same = environment(&[]);
     let mut function = Function::start(&environment(&[
         (
@@ -298,7 +298,7 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
         ("AWS_ENDPOINT_URL_DYNAMODB", "https://["),
     ]))
     .await;
-    let (error, exit) = function.refuse().await;
+    let (error, exit) = function.init_error().await;
     assert!(!exit.success());
     let text = error["errorMessage"].as_str().unwrap();
     for name in [
@@ -317,7 +317,7 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
         ("CUSTOMER_TOKEN_AUDIENCE", &same["ACCESS_TOKEN_AUDIENCE"]),
     ]))
     .await;
-    let (error, _) = function.refuse().await;
+    let (error, _) = function.init_error().await;
     assert!(
         error["errorMessage"]
             .as_str()
@@ -328,18 +328,18 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_wrong_log_level_is_told_once_and_info_is_used() {
+async fn an_unknown_log_level_is_logged_once_and_means_info() {
     let mut env = World::new().await.env().clone();
     env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "LOUD".to_owned());
     let mut function = Function::start(&env).await;
-    let (_, told) = function.line().await;
-    assert_eq!(told["level"], json!("WARN"));
+    let (_, warning) = function.line().await;
+    assert_eq!(warning["level"], json!("WARN"));
     assert!(
-        told["message"]
+        warning["message"]
             .as_str()
             .unwrap()
             .contains("AWS_LAMBDA_LOG_LEVEL"),
-        "{told}"
+        "{warning}"
     );
     for _ in 0..2 {
         function.invoke(&json!({})).await;
@@ -352,18 +352,18 @@ async fn a_wrong_log_level_is_told_once_and_info_is_used() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_not_reached_at_the_start_is_told_of_at_debug_alone() {
+async fn a_failed_warm_up_is_logged_only_at_debug() {
     let mut env = World::new().await.env().clone();
     env.insert(
         "AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
         "http://127.0.0.1:1".to_owned(),
     );
-    for (level, is_told) in [("DEBUG", true), ("INFO", false)] {
+    for (level, is_logged) in [("DEBUG", true), ("INFO", false)] {
         env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.to_owned());
         let mut function = Function::start(&env).await;
         function.invoke(&json!({})).await;
         let (_, line) = function.line().await;
-        if is_told {
+        if is_logged {
             assert_eq!(line["level"], json!("DEBUG"), "{line}");
             let message = line["message"].as_str().unwrap();
             assert!(message.contains("warm-up"), "{line}");
@@ -375,7 +375,7 @@ async fn a_store_that_is_not_reached_at_the_start_is_told_of_at_debug_alone() {
 }
 
 #[tokio::test]
-async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
+async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
     let mut env = World::new().await.env().clone();
     env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "warn".to_owned());
     // A table that is not there is a fault of the set-up, told at ERROR.
@@ -421,7 +421,7 @@ async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_none_ends_its_invocation_alone() {
+async fn an_invalid_event_does_not_affect_later_invocations() {
     let world = World::new().await;
     let function = Function::start(world.env()).await;
     for event in [

@@ -37,20 +37,20 @@ const GOOD_CART: &str = "cart-1";
 static BACK_END: LazyLock<String> = LazyLock::new(|| access_token("client_credentials"));
 
 /// Ron's customer token.
-static RONS: LazyLock<String> = LazyLock::new(|| customer_token(RON));
+static RON_TOKEN: LazyLock<String> = LazyLock::new(|| customer_token(RON));
 
 /// Holds a property against so many cases, all of them in one world.
-fn hold<S, F>(cases: u32, strategy: &S, property: impl Fn(&'static World, S::Value) -> F)
+fn check<S, F>(cases: u32, strategy: &S, property: impl Fn(&'static World, S::Value) -> F)
 where
     S: Strategy,
     S::Value: Debug,
     F: Future<Output = ()>,
 {
-    hold_in(World::new(), cases, strategy, property);
+    check_in(World::new(), cases, strategy, property);
 }
 
 /// Holds a property against so many cases, all of them in this world.
-fn hold_in<S, F>(
+fn check_in<S, F>(
     world: impl Future<Output = World>,
     cases: u32,
     strategy: &S,
@@ -92,7 +92,7 @@ async fn answer(call: Call<'_>) -> Answer {
 }
 
 /// A request that is right in every part.
-fn right(world: &World) -> Call<'_> {
+fn valid_request(world: &World) -> Call<'_> {
     let call = world.post(GOOD_CART).bearer(&BACK_END);
     call.body(linkage(&[RON]))
 }
@@ -103,7 +103,7 @@ fn id() -> impl Strategy<Value = String> {
 }
 
 /// No identifier, and often nearly one.
-fn no_id() -> impl Strategy<Value = String> {
+fn invalid_id() -> impl Strategy<Value = String> {
     let odd = prop_oneof![
         any::<char>(),
         select(
@@ -125,7 +125,7 @@ fn no_id() -> impl Strategy<Value = String> {
 
 /// Any text, and often one that means something somewhere.
 fn text() -> impl Strategy<Value = String> {
-    const TELLING: [&str; 34] = [
+    const SPECIAL: [&str; 34] = [
         "",
         " ",
         "\0",
@@ -162,10 +162,10 @@ fn text() -> impl Strategy<Value = String> {
         "/v2/carts/cart-1/relationships/customers",
     ];
     prop_oneof![
-        3 => select(&TELLING[..]).prop_map(str::to_owned),
+        3 => select(&SPECIAL[..]).prop_map(str::to_owned),
         2 => any::<String>(),
         2 => "[ -~]{0,40}",
-        1 => (select(&TELLING[..]), any::<String>(), select(&TELLING[..]))
+        1 => (select(&SPECIAL[..]), any::<String>(), select(&SPECIAL[..]))
             .prop_map(|(a, b, c)| format!("{a}{b}{c}")),
     ]
 }
@@ -215,18 +215,18 @@ fn change() -> impl Strategy<Value = (Index, Change)> {
 }
 
 /// Every place of a value, as JSON pointers; the whole is the first.
-fn places(value: &Value, pointer: &str, places: &mut Vec<String>) {
-    places.push(pointer.to_owned());
+fn collect_pointers(value: &Value, pointer: &str, pointers: &mut Vec<String>) {
+    pointers.push(pointer.to_owned());
     match value {
         Value::Object(members) => {
             for (name, member) in members {
                 let name = name.replace('~', "~0").replace('/', "~1");
-                self::places(member, &format!("{pointer}/{name}"), places);
+                self::collect_pointers(member, &format!("{pointer}/{name}"), pointers);
             }
         }
         Value::Array(members) => {
             for (index, member) in members.iter().enumerate() {
-                self::places(member, &format!("{pointer}/{index}"), places);
+                self::collect_pointers(member, &format!("{pointer}/{index}"), pointers);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -235,7 +235,7 @@ fn places(value: &Value, pointer: &str, places: &mut Vec<String>) {
 
 fn apply(value: &mut Value, at: Index, change: Change) {
     let mut pointers = Vec::new();
-    places(value, "", &mut pointers);
+    collect_pointers(value, "", &mut pointers);
     let pointer: &String = at.get(&pointers);
     let place = value.pointer_mut(pointer).unwrap();
     match change {
@@ -294,9 +294,9 @@ fn samples() -> Vec<Value> {
 }
 
 #[test]
-fn an_event_that_was_changed_anywhere_gets_an_answer() {
+fn a_changed_sample_event_gets_an_answer() {
     let cases = (select(samples()), vec(change(), 1..5));
-    hold(400, &cases, |world, (mut event, changes)| {
+    check(400, &cases, |world, (mut event, changes)| {
         for (at, change) in changes {
             apply(&mut event, at, change);
         }
@@ -307,20 +307,20 @@ fn an_event_that_was_changed_anywhere_gets_an_answer() {
 }
 
 #[test]
-fn any_json_for_an_event_gets_an_answer() {
-    hold(150, &any_json(), |world, event| async move {
+fn any_json_as_an_event_gets_an_answer() {
+    check(150, &any_json(), |world, event| async move {
         let answer = answer(Call::event(world.app(), event)).await;
         assert!([400, 404].contains(&answer.status), "{answer:?}");
     });
 }
 
 #[test]
-fn a_cart_id_passes_if_and_only_if_it_is_one() {
+fn a_cart_id_is_accepted_exactly_if_it_is_valid() {
     let cases = prop_oneof![
         id().prop_map(|id| (id, true)),
-        no_id().prop_map(|id| (id, false)),
+        invalid_id().prop_map(|id| (id, false)),
     ];
-    hold(120, &cases, |world, (cart, valid)| async move {
+    check(120, &cases, |world, (cart, valid)| async move {
         let call = world.post(&cart).bearer(&BACK_END);
         let answer = answer(call.body(linkage(&[RON]))).await;
         if valid {
@@ -339,7 +339,7 @@ fn any_path_gets_an_answer() {
             .prop_map(str::to_owned),
         1 => text(),
     ];
-    let cart = prop_oneof![id().boxed(), no_id().boxed(), text().boxed()];
+    let cart = prop_oneof![id().boxed(), invalid_id().boxed(), text().boxed()];
     let near = (select(&["", "/prod"][..]), cart)
         .prop_map(|(stage, cart)| format!("{stage}/v2/carts/{cart}/relationships/customers"));
     let near = near.boxed();
@@ -363,7 +363,7 @@ fn any_path_gets_an_answer() {
         select(&KEYS[..]),
         select(&["GET", "POST"][..]),
     );
-    hold(400, &cases, |world, (paths, parameter, key, method)| {
+    check(400, &cases, |world, (paths, parameter, key, method)| {
         let (path, stage, public_path) = paths;
         let mut event = events::sample("associate-client-credentials");
         if let Some((name, is_id)) = parameter {
@@ -390,8 +390,8 @@ fn any_method_gets_an_answer() {
         "POST ", "",
     ];
     let cases = prop_oneof![select(&METHODS[..]).prop_map(str::to_owned), text()];
-    hold(100, &cases, |world, method| async move {
-        let answer = answer(right(world).method(&method)).await;
+    check(100, &cases, |world, method| async move {
+        let answer = answer(valid_request(world).method(&method)).await;
         if answer.status == 405 {
             let allow: Vec<&str> = answer.header("allow").unwrap().split(", ").collect();
             assert!(!allow.contains(&method.as_str()), "{answer:?} to {method}");
@@ -483,7 +483,7 @@ fn any_header_gets_an_answer() {
         vec((header_name(), value), 1..5),
         select(&["associate-client-credentials", "associate-rest-api"][..]),
     );
-    hold(250, &cases, |world, (place, headers, name)| {
+    check(250, &cases, |world, (place, headers, name)| {
         let mut event = events::sample(name);
         for (name, value) in headers {
             event[place][name] = value;
@@ -496,7 +496,7 @@ fn any_header_gets_an_answer() {
 
 /// A body: JSON, nearly what is asked for or anything, or no JSON.
 fn body() -> impl Strategy<Value = Vec<u8>> {
-    let id = prop_oneof![3 => id().boxed(), 1 => no_id().boxed()].prop_map(Value::from);
+    let id = prop_oneof![3 => id().boxed(), 1 => invalid_id().boxed()].prop_map(Value::from);
     let member = (
         prop_oneof![9 => Just(json!("customer")), 1 => any_json()],
         prop_oneof![9 => id, 1 => any_json()],
@@ -505,7 +505,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(kind, id, meta)| json!({ "type": kind, "id": id, "meta": meta }));
     let members = prop_oneof![
         6 => vec(prop_oneof![9 => member.boxed(), 1 => any_json().boxed()], 0..6),
-        1 => vec(id_member(), 95..110),
+        1 => vec(valid_member(), 95..110),
     ];
     let document =
         (members, any_json(), option::weighted(0.3, change())).prop_map(|(data, meta, change)| {
@@ -536,20 +536,20 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn id_member() -> impl Strategy<Value = Value> {
+fn valid_member() -> impl Strategy<Value = Value> {
     id().prop_map(|id| json!({ "type": "customer", "id": id }))
 }
 
 #[test]
 fn any_body_gets_an_answer() {
-    hold(150, &body(), |world, body| async move {
-        let encoded = answer(right(world).base64(&STANDARD.encode(&body))).await;
+    check(150, &body(), |world, body| async move {
+        let encoded = answer(valid_request(world).base64(&STANDARD.encode(&body))).await;
         let expected = [200, 204, 400, 413];
         assert!(expected.contains(&encoded.status), "{encoded:?}");
         assert_eq!(encoded.status == 413, body.len() > 64 * 1024);
         // The same as text, if it is any, is answered alike.
         if let Ok(text) = String::from_utf8(body) {
-            let plain = answer(right(world).text(&text)).await;
+            let plain = answer(valid_request(world).text(&text)).await;
             match encoded.status {
                 200 | 204 => assert_eq!(plain.status, 204, "{plain:?}"),
                 _ => assert_eq!(plain, encoded),
@@ -559,22 +559,22 @@ fn any_body_gets_an_answer() {
 }
 
 #[test]
-fn what_is_said_to_be_base64_and_is_not_is_refused() {
+fn a_body_that_is_not_valid_base64_is_refused() {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     // An `=` may end it sooner.
     let odd = any::<char>().prop_filter("base64", |c| !ALPHABET.contains(*c) && *c != '=');
     let cases = (any::<Index>(), odd);
-    hold(100, &cases, |world, (at, odd)| async move {
+    check(100, &cases, |world, (at, odd)| async move {
         let body = STANDARD.encode(linkage(&[RON, "hermione"]).to_string());
         let at = at.index(body.trim_end_matches('=').len());
         let body = format!("{}{odd}{}", &body[..at], &body[at + 1..]);
-        let answer = answer(right(world).base64(&body)).await;
+        let answer = answer(valid_request(world).base64(&body)).await;
         answer.refused(400, "invalid_encoding");
     });
 }
 
 #[test]
-fn valid_ids_are_accepted_and_come_back_once_each_in_their_order() {
+fn valid_ids_are_accepted_and_returned_once_each_in_order() {
     let member = (id(), option::of(any_json()), any::<bool>()).prop_map(|(id, meta, first)| {
         let named = format!(r#""type":"customer","id":"{id}""#);
         let member = match (meta, first) {
@@ -592,7 +592,7 @@ fn valid_ids_are_accepted_and_come_back_once_each_in_their_order() {
         any::<bool>(),
         "[ \t\r\n]{0,3}",
     );
-    hold(
+    check(
         80,
         &cases,
         |world, (cart, mut members, again, meta, base64, space)| {
@@ -611,7 +611,8 @@ fn valid_ids_are_accepted_and_come_back_once_each_in_their_order() {
             let body = format!(r#"{space}{{{space}"data":[{data}]{meta}}}{space}"#);
             let expected = linkage(&expected);
             async move {
-                let call = right_for(world, &cart).header("prefer", "return=representation");
+                let call = valid_request_without_body(world, &cart)
+                    .header("prefer", "return=representation");
                 let answer = answer(if base64 {
                     call.base64(&STANDARD.encode(&body))
                 } else {
@@ -626,18 +627,18 @@ fn valid_ids_are_accepted_and_come_back_once_each_in_their_order() {
 }
 
 /// A request that is right in every part but its body.
-fn right_for<'w>(world: &'w World, cart: &str) -> Call<'w> {
+fn valid_request_without_body<'w>(world: &'w World, cart: &str) -> Call<'w> {
     world.post(cart).bearer(&BACK_END)
 }
 
 #[test]
-fn one_id_outside_the_alphabet_keeps_all_members_out() {
-    let cases = (vec(id(), 0..4), no_id(), any::<Index>());
-    hold(150, &cases, |world, (mut ids, odd, at)| async move {
+fn one_invalid_id_refuses_the_whole_body() {
+    let cases = (vec(id(), 0..4), invalid_id(), any::<Index>());
+    check(150, &cases, |world, (mut ids, odd, at)| async move {
         let at = at.index(ids.len() + 1);
         ids.insert(at, odd);
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let answer = answer(right(world).body(linkage(&ids))).await;
+        let answer = answer(valid_request(world).body(linkage(&ids))).await;
         let source = answer.refused(400, "invalid_id");
         assert_eq!(source["pointer"], format!("/data/{at}/id"));
         assert_eq!(world.stored().await, BTreeSet::new());
@@ -645,9 +646,9 @@ fn one_id_outside_the_alphabet_keeps_all_members_out() {
 }
 
 #[test]
-fn any_query_is_ignored_or_has_a_reserved_name() {
+fn any_query_of_a_post_is_ignored_or_has_a_reserved_name() {
     let cases = (text(), any_json(), any_json());
-    hold(60, &cases, |world, (raw, single, multi)| {
+    check(60, &cases, |world, (raw, single, multi)| {
         let mut event = events::sample("associate-rest-api");
         event["rawQueryString"] = json!(raw);
         event["queryStringParameters"] = single;
@@ -695,7 +696,7 @@ fn list(path: &str, back_end: bool) -> Value {
         "requestContext": { "http": { "method": "GET" } },
     });
     if !back_end {
-        event["headers"]["x-moltin-customer-token"] = json!(*RONS);
+        event["headers"]["x-moltin-customer-token"] = json!(*RON_TOKEN);
     }
     event
 }
@@ -722,7 +723,7 @@ fn any_query_of_a_list_gets_an_answer() {
     let parameters = vec((name, value), 0..4);
     let cases = (select(&LISTS[..]), any::<bool>(), parameters, 0..4_usize);
     let world = world_with_lists();
-    hold_in(
+    check_in(
         world,
         200,
         &cases,
@@ -763,7 +764,7 @@ fn any_position_in_a_cursor_gets_an_answer() {
     let moment = prop_oneof![1 => Just("2026-11-22T12:00:00.000Z".to_owned()), 1 => text()];
     let moment_and_id = (moment, select(&[" ", " ", ""][..]), id())
         .prop_map(|(moment, between, id)| format!("{moment}{between}{id}"));
-    let position = prop_oneof![2 => moment_and_id, 2 => id(), 1 => no_id(), 1 => text()];
+    let position = prop_oneof![2 => moment_and_id, 2 => id(), 1 => invalid_id(), 1 => text()];
     // A cursor is good for a day.
     let age = prop_oneof![
         3 => 0..86_000_i64,
@@ -772,7 +773,7 @@ fn any_position_in_a_cursor_gets_an_answer() {
     ];
     let cases = (0..LISTS.len(), any::<bool>(), position, age);
     let world = world_with_lists();
-    hold_in(
+    check_in(
         world,
         200,
         &cases,
@@ -828,8 +829,8 @@ impl Kind {
     /// A request with this token in its place and all else right.
     fn present(self, world: &'static World, token: &str) -> Call<'static> {
         match self {
-            Self::Access => right(world).bearer(token),
-            Self::Customer => right(world).customer_token(token),
+            Self::Access => valid_request(world).bearer(token),
+            Self::Customer => valid_request(world).customer_token(token),
         }
     }
 
@@ -844,7 +845,7 @@ impl Kind {
 }
 
 #[test]
-fn a_token_with_any_one_byte_changed_is_never_believed() {
+fn a_token_with_one_character_changed_is_refused() {
     #[derive(Debug, Clone)]
     enum Edit {
         Change(char),
@@ -865,7 +866,7 @@ fn a_token_with_any_one_byte_changed_is_never_believed() {
         1 => Just(Edit::End),
     ];
     let cases = (kind(), any::<Index>(), edit);
-    hold(400, &cases, |world, (kind, at, edit)| async move {
+    check(400, &cases, |world, (kind, at, edit)| async move {
         let good = kind.good();
         let at = at.index(good.len());
         let (before, after) = good.split_at(at);
@@ -885,7 +886,7 @@ fn a_token_with_any_one_byte_changed_is_never_believed() {
 }
 
 #[test]
-fn any_text_for_a_part_of_a_token_is_refused() {
+fn any_text_as_a_part_of_a_token_is_refused() {
     let part = prop_oneof![
         2 => text(),
         3 => any_json().prop_map(|json| URL_SAFE_NO_PAD.encode(json.to_string())),
@@ -893,7 +894,7 @@ fn any_text_for_a_part_of_a_token_is_refused() {
         1 => vec(any::<u8>(), 3000..4000).prop_map(|bytes| URL_SAFE_NO_PAD.encode(bytes)),
     ];
     let cases = (kind(), 0..3_usize, part);
-    hold(300, &cases, |world, (kind, index, part)| async move {
+    check(300, &cases, |world, (kind, index, part)| async move {
         let good = kind.good();
         let mut parts: Vec<&str> = good.split('.').collect();
         parts[index] = &part;
@@ -903,9 +904,9 @@ fn any_text_for_a_part_of_a_token_is_refused() {
 }
 
 #[test]
-fn any_text_for_a_customer_token_is_refused_and_never_taken_for_none() {
-    hold(100, &text(), |world, token| async move {
-        let answer = answer(right(world).customer_token(&token)).await;
+fn any_text_as_a_customer_token_is_refused_and_never_ignored() {
+    check(100, &text(), |world, token| async move {
+        let answer = answer(valid_request(world).customer_token(&token)).await;
         Kind::Customer.refused(&answer);
     });
 }
@@ -940,7 +941,7 @@ fn member_name() -> impl Strategy<Value = String> {
 }
 
 /// Whether a header is no header of a token of this kind.
-fn is_wrong_header(kind: Kind, header: &Value) -> bool {
+fn is_invalid_header(kind: Kind, header: &Value) -> bool {
     let refused = ["crit", "jwk", "jku", "x5c", "x5u"];
     let right = serde_json::to_value(kind.authority().key.header()).unwrap();
     let is_other_key = header.get("kid").is_some_and(|kid| *kid != right["kid"]);
@@ -950,7 +951,7 @@ fn is_wrong_header(kind: Kind, header: &Value) -> bool {
 }
 
 /// Whether claims are not those of a token of this kind.
-fn are_wrong_claims(kind: Kind, claims: &Value) -> bool {
+fn are_invalid_claims(kind: Kind, claims: &Value) -> bool {
     let Authority {
         issuer, audience, ..
     } = kind.authority();
@@ -962,7 +963,7 @@ fn are_wrong_claims(kind: Kind, claims: &Value) -> bool {
 }
 
 #[test]
-fn a_well_signed_token_is_believed_only_if_what_is_in_it_is_right() {
+fn a_correctly_signed_token_is_accepted_only_with_valid_contents() {
     let name = [Kind::Access, Kind::Customer].map(Kind::authority);
     let name = name.map(|authority| [authority.issuer.as_str(), authority.audience.as_str()]);
     let name = select(name.concat()).prop_map(str::to_owned).boxed();
@@ -975,7 +976,7 @@ fn a_well_signed_token_is_believed_only_if_what_is_in_it_is_right() {
     let value = option::weighted(0.9, value).boxed();
     let change = (any::<bool>(), member_name(), value);
     let cases = (kind(), vec(change, 1..3));
-    hold(250, &cases, |world, (kind, changes)| async move {
+    check(250, &cases, |world, (kind, changes)| async move {
         let key = &kind.authority().key;
         let mut header = serde_json::to_value(key.header()).unwrap();
         let mut claims = claims(kind);
@@ -989,7 +990,7 @@ fn a_well_signed_token_is_believed_only_if_what_is_in_it_is_right() {
         }
         let token = key.sign(&header.to_string(), &claims.to_string()).unwrap();
         let answer = answer(kind.present(world, &token)).await;
-        if is_wrong_header(kind, &header) || are_wrong_claims(kind, &claims) {
+        if is_invalid_header(kind, &header) || are_invalid_claims(kind, &claims) {
             kind.refused(&answer);
         } else {
             // Right, or wrong in its times.

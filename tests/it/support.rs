@@ -120,7 +120,7 @@ impl World {
     }
 
     /// Lets time pass, in milliseconds of the function's clock.
-    pub(crate) fn pass(&self, time: Duration) {
+    pub(crate) fn advance_clock(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap();
         self.ahead.fetch_add(millis, Ordering::Relaxed);
     }

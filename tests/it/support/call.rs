@@ -129,7 +129,7 @@ impl<'w> Call<'w> {
     pub(crate) async fn send(self) -> Answer {
         let event = self.event.to_string();
         let answer = Answer::read(&self.respond().await);
-        description::hold(&event, &answer);
+        description::check(&event, &answer);
         answer
     }
 

@@ -94,7 +94,7 @@ pub(crate) fn object(value: &Value) -> &Map<String, Value> {
 
 /// Holds an answer to what the document says of the request that the event
 /// carries: status, headers, media type, body and codes.
-pub(crate) fn hold(event: &str, answer: &Answer) {
+pub(crate) fn check(event: &str, answer: &Answer) {
     let request = Request::parse(event).and_then(Request::route);
     let (operation, path) = match &request {
         Ok(routed) => (routed.route().key, routed.path()),
@@ -104,7 +104,7 @@ pub(crate) fn hold(event: &str, answer: &Answer) {
     let described = ANSWERS
         .get(&key)
         .unwrap_or_else(|| panic!("{key:?} is not described: {answer:?}"));
-    described.hold(answer, is_reference(&path));
+    described.check(answer, is_reference(&path));
 }
 
 /// An answer as it is described.
@@ -139,7 +139,7 @@ impl Described {
 
     /// `came_by_http` tells whether the links of the answer, which begin as the
     /// path of the request does, can be links at all.
-    fn hold(&self, answer: &Answer, came_by_http: bool) {
+    fn check(&self, answer: &Answer, came_by_http: bool) {
         for (name, value) in answer
             .headers
             .iter()

@@ -60,7 +60,7 @@ impl Function {
         let completed = self.api.invoke(&event, deadline_millis).await.unwrap();
         let response = completed.result.expect("the invocation succeeds");
         let answer = Answer::read(&response);
-        description::hold(&event, &answer);
+        description::check(&event, &answer);
         answer
     }
 
@@ -73,7 +73,7 @@ impl Function {
 
     /// The error that the function reports instead of starting, and how it
     /// exits then.
-    pub(crate) async fn refuse(&mut self) -> (Value, ExitStatus) {
+    pub(crate) async fn init_error(&mut self) -> (Value, ExitStatus) {
         let error = self.api.init_error().await.unwrap();
         (error, self.process.wait().await.unwrap())
     }
