@@ -1,4 +1,4 @@
-//! Tying carts to customers: outcomes and what is stored.
+//! Associating carts with customers: the answers and the stored items.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

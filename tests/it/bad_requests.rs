@@ -1,5 +1,5 @@
-//! Every row of the contract's table of bad requests, and the order in which a
-//! request is checked.
+//! Every kind of invalid request in the contract, and the order in which a request
+//! is checked.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -273,12 +273,12 @@ async fn the_answer_is_json_api_if_accept_names_it() {
             Some("application/vnd.api+json")
         );
     }
-    let lost = world
+    let bad_method = world
         .post("cart-1")
         .method("PUT")
         .header("accept", "application/vnd.api+json");
     assert_eq!(
-        lost.send().await.header("content-type"),
+        bad_method.send().await.header("content-type"),
         Some("application/vnd.api+json")
     );
 }
@@ -361,7 +361,7 @@ async fn a_body_over_64_kib_is_413() {
         .unchanged();
 }
 
-/// Each call has the fault of its row and of every row below it.
+/// Each call has the fault that is reported, and faults that are checked later.
 #[tokio::test]
 async fn a_request_is_checked_in_the_order_of_the_contract() {
     let world = World::new().await;

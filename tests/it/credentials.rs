@@ -1,4 +1,4 @@
-//! Who may do what, and what a refused caller is told.
+//! What the tokens of a request permit, and how refused tokens are answered.
 
 use serde_json::{Value, json};
 
@@ -157,8 +157,8 @@ async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
     assert!(world.stored().await.is_empty());
 }
 
-/// The claims and headers that the library by itself would let pass stand here
-/// with the others: what counts is that the function refuses them.
+/// Includes claims and headers that JWT libraries accept and the function must
+/// refuse.
 #[tokio::test]
 async fn every_invalid_access_token_gets_the_same_401() {
     let world = World::new().await;
@@ -205,7 +205,7 @@ async fn every_invalid_access_token_gets_the_same_401() {
         ("aud others", claims(json!({ "aud": ["a", "b"] }))),
         ("aud empty", claims(json!({ "aud": [] }))),
         (
-            "aud oddly typed",
+            "aud with a number",
             claims(json!({ "aud": [access.audience, 7] })),
         ),
         ("sub missing", claims(json!({ "sub": null }))),
@@ -245,8 +245,7 @@ fn with_grant(mut claims: Value) -> Value {
     claims
 }
 
-/// A token that is right but for one member of its header, with a signature over
-/// just that header.
+/// A correctly signed token that is valid except for one member of its header.
 fn token_with_header(name: &str, value: Value) -> String {
     let access = &authorities().access;
     let good = access

@@ -1,4 +1,4 @@
-//! Taking carts and customers apart.
+//! Dissociating carts from customers.
 
 use std::collections::BTreeSet;
 

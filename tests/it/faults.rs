@@ -1,5 +1,5 @@
-//! True answers while everything breaks: each fault between the function and
-//! the table, before and after the write, once, twice and for ever.
+//! Answers are correct despite faults between the function and the table: each
+//! fault, before and after the write, on one call, on two calls and on all calls.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,7 +32,7 @@ const FAULTS: [Fault; 19] = [
     Fault::Late,
 ];
 
-/// What is asked for while the fault lasts, and what was there before.
+/// A request that is sent while a fault lasts, and the cart's customers before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Request {
     method: &'static str,
@@ -90,7 +90,7 @@ const REQUESTS: [Request; 10] = [
 ];
 
 impl Request {
-    /// The customers that are on the cart when it was served.
+    /// The cart's customers after the request.
     fn after(self) -> &'static [&'static str] {
         match self.method {
             "POST" => self.customers,
@@ -117,12 +117,12 @@ impl Request {
     }
 }
 
-/// The most calls that the function may make for one request: eight attempts of
-/// each of the calls that finding out what is there takes.
+/// The most calls that the function may make for one request: eight attempts of two
+/// calls.
 const MOST_CALLS: usize = 8 * 2;
 
-/// Two functions behind a proxy on one table: one whose associations live for
-/// ever, one that renews them.
+/// A table behind a proxy that injects faults, and two worlds on it: in one,
+/// associations never expire; in the other, they expire and a POST renews them.
 struct FaultyTable {
     proxy: Proxy,
     lasting: World,
@@ -150,7 +150,8 @@ impl FaultyTable {
         }
     }
 
-    /// Makes what was there before, and counts the calls from then on.
+    /// Creates the associations before the request. Returns the number of calls so
+    /// far.
     async fn prepare(&self, request: Request) -> usize {
         for customer in request.before {
             let call = self.world(request).associate(request.cart, &[customer]);
@@ -163,7 +164,7 @@ impl FaultyTable {
         send(self.world(request), request).await
     }
 
-    /// The customers that are stored for the request's cart.
+    /// The stored customers of the request's cart.
     async fn stored(&self, request: Request) -> BTreeSet<String> {
         let prefix = format!("{}#", request.cart);
         let stored = self.lasting.stored().await.into_iter();
@@ -173,12 +174,13 @@ impl FaultyTable {
     }
 }
 
-/// Sends the request with a deadline, and sees that it is kept.
+/// Sends the request with a deadline. Asserts that the answer comes in time and
+/// shows no internals.
 async fn send(world: &World, request: Request) -> Answer {
     let deadline = SystemTime::now() + Duration::from_secs(5);
     let millis = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
     let call = match request.method {
-        // By a customer, whose right to see the list is looked up first.
+        // For a customer, the function first reads whether they are on the cart.
         "GET" => world
             .get(&format!(
                 "/v2/carts/{}/relationships/customers",
@@ -211,14 +213,14 @@ fn set(customers: &[&str]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether it is certain that nothing was written when the fault is all there
-/// is.
+/// Returns whether the function knows that nothing was written if every call has
+/// this fault.
 fn proves_no_write(plan: Plan) -> bool {
     matches!(plan.fault, Fault::Refused(_) | Fault::Conflict)
 }
 
-/// Runs a scenario for every fault, before and after the write; several at once,
-/// for they wait most of the time.
+/// Runs a scenario with every fault, before and after the write. Several run at a
+/// time, because they mostly wait.
 async fn for_each_fault<F: Future<Output = ()>>(scenario: impl Fn(Plan) -> F) {
     let plans = FAULTS.into_iter().flat_map(|fault| {
         [false, true].map(|after_commit| Plan {
@@ -232,6 +234,7 @@ async fn for_each_fault<F: Future<Output = ()>>(scenario: impl Fn(Plan) -> F) {
         .await
 }
 
+/// Asserts that each request succeeds if this fault happens to its first calls.
 async fn survives(plan: Plan, times: usize) {
     let table = FaultyTable::new().await;
     for request in REQUESTS {
@@ -295,7 +298,7 @@ async fn a_lasting_fault_is_503_and_later_requests_succeed() {
             if !plan.after_commit {
                 assert_eq!(stored, set(request.before), "{context}");
             }
-            // Whatever is there now, the next answer is true of it.
+            // The next answer is correct whether or not the write took effect.
             let next = table.send(request).await;
             if request.method == "POST" && stored == set(request.customers) {
                 next.unchanged();

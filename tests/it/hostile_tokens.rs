@@ -1,8 +1,8 @@
-//! Tokens that other implementations made: good ones to be believed, and a corpus
-//! of hostile ones to be refused.
+//! Tokens from other implementations: good ones, which the function must accept,
+//! and hostile ones, which it must refuse.
 //!
-//! They are data, in `tokens/`, with the keys that made them; `tokens/make.py`
-//! makes them anew. All are looked at as of one moment, so that they never rot.
+//! They are in `tokens/`, with the keys that signed them. `tokens/make.py` generates
+//! them. The clock of these tests stands still, so the tokens never expire.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -26,18 +26,18 @@ use tokio::time::Instant;
 use crate::support::answer::Answer;
 use crate::support::{RON, World, authorities, linkage};
 
-/// The letters of base64url, in the order of their values.
+/// The alphabet of base64url.
 const BASE64URL: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 #[derive(Deserialize)]
 struct Fixtures {
-    /// When the tokens are looked at, in seconds since the epoch.
+    /// The time of the tests, in seconds since the epoch.
     now: u64,
     access: TrustedIssuer,
     customer: TrustedIssuer,
 }
 
-/// Who issues one kind of token, and for whom.
+/// The issuer of one kind of token.
 #[derive(Deserialize)]
 struct TrustedIssuer {
     issuer: String,
@@ -63,11 +63,11 @@ struct GoodToken {
     kind: Kind,
     subject: String,
     token: String,
-    /// The id of the key that must be alone in its set.
+    /// The id of the key, if the token is accepted only with a set of that one key.
     only_key: Option<String>,
 }
 
-/// Hostile tokens that the same rule refuses.
+/// Hostile tokens that are refused for the same reason.
 #[derive(Deserialize)]
 struct HostileTokens {
     kind: Kind,
@@ -82,7 +82,7 @@ struct HostileToken {
     token: String,
 }
 
-/// A key with which others than its owner can sign, and a token so signed.
+/// A key that allows others than its owner to sign, and a token signed with it.
 #[derive(Deserialize)]
 struct WeakKey {
     name: String,
@@ -114,12 +114,12 @@ fn hostile_tokens(kind: Kind) -> impl Iterator<Item = HostileToken> {
     groups.flat_map(|group| group.cases)
 }
 
-/// The good tokens that the usual sets believe.
+/// The good tokens that are accepted with all keys in the sets.
 fn good_for_full_sets() -> impl Iterator<Item = GoodToken> {
     good().into_iter().filter(|good| good.only_key.is_none())
 }
 
-/// One good token for each algorithm and kind, all by the same implementation.
+/// One good token for each algorithm and kind, all from the same implementation.
 fn one_of_each() -> impl Iterator<Item = GoodToken> {
     good_for_full_sets().filter(|good| good.name.ends_with("by OpenSSL"))
 }
@@ -169,7 +169,7 @@ impl Kind {
     }
 }
 
-/// Checks tokens as the function does, by key sets that a test can change.
+/// The function's authenticator with the keys of the fixtures.
 struct Verifier(Authenticator);
 
 impl Verifier {
@@ -177,7 +177,7 @@ impl Verifier {
         Self::with(Kind::Access, FIXTURES.access.public_keys())
     }
 
-    /// With another key set for one kind of token.
+    /// A verifier with another key set for one kind of token.
     fn with(kind: Kind, keys: Vec<Value>) -> Self {
         let policy = |this| {
             let issuer = FIXTURES.issuer(this);
@@ -202,7 +202,7 @@ impl Verifier {
         self.authenticate_at(kind, token, now()).await
     }
 
-    /// A customer token comes with a good access token.
+    /// Sends a customer token with a good access token.
     async fn authenticate_at(
         &self,
         kind: Kind,
@@ -240,7 +240,8 @@ impl Verifier {
         }
     }
 
-    /// Refuses the token, and no other. Returns the fault's name.
+    /// Asserts that this token is refused, not one sent with it. Returns the name of
+    /// the fault.
     async fn assert_refused(&self, kind: Kind, name: &str, token: &str) -> &'static str {
         match self.authenticate(kind, token).await {
             Err(AuthError::InvalidToken { kind: of, fault }) => {
@@ -288,7 +289,7 @@ async fn every_good_token_is_accepted() {
     }
 }
 
-/// An RSA key without `alg` is one of RS256, which every issuer supports.
+/// RSA keys without `alg` are for RS256, which every issuer supports.
 #[tokio::test]
 async fn keys_without_alg_accept_every_good_token_except_ps256() {
     for good in good() {
@@ -335,8 +336,8 @@ async fn every_hostile_token_is_refused_for_the_expected_reason() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A kind's set knows nothing of the other's keys, also where both name them
-/// alike.
+/// The tokens of one kind are not verified with the keys of the other, even if the
+/// keys have the same ids.
 #[tokio::test]
 async fn key_ids_that_both_sets_contain_do_not_mix_up_their_keys() {
     for kind in Kind::BOTH {
@@ -429,24 +430,24 @@ async fn a_good_token_is_refused_30_seconds_after_its_exp() {
         let expires = Timestamp::from_millis(claims["exp"].as_u64().unwrap() * 1000);
         let end = expires.plus(CLOCK_SKEW).millis();
         assert_eq!(CLOCK_SKEW, Duration::from_secs(30));
-        // The access token beside a customer token ends at the same time.
+        // The access token beside a customer token expires at the same time.
         for (at, good) in [
             (end - 1, true),
             (end, false),
             (end + 1, false),
             (u64::MAX, false),
-            // More than ten years ahead of its end.
+            // More than ten years before `exp`.
             (0, false),
         ] {
-            let seen = verifier
+            let result = verifier
                 .authenticate_at(kind, &token, Timestamp::from_millis(at))
                 .await;
-            assert_eq!(seen.is_ok(), good, "{name} at {at}: {seen:?}");
+            assert_eq!(result.is_ok(), good, "{name} at {at}: {result:?}");
         }
     }
 }
 
-/// What an issuer publishes by mistake must not open the door to others.
+/// An issuer may publish such keys by mistake.
 #[tokio::test]
 async fn weak_keys_verify_nothing_and_do_not_affect_other_keys() {
     let access = &FIXTURES.access;
@@ -472,7 +473,7 @@ async fn weak_keys_verify_nothing_and_do_not_affect_other_keys() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A world that trusts the keys of the fixtures, at their time.
+/// A world with the keys and the time of the fixtures.
 async fn world(access_keys: &str) -> World {
     let Fixtures {
         access, customer, ..
@@ -498,7 +499,8 @@ async fn send(world: &World, cart: &str, kind: Kind, token: &str) -> Answer {
     call.body(linkage(&[RON])).send().await
 }
 
-/// Sends the whole corpus to the handler, then what is good.
+/// Sends all hostile tokens to the handler, then the good ones. Asserts that all
+/// hostile tokens of a kind get the same answer, to the byte.
 async fn assert_same_answers(world: &World) {
     for (kind, code, header) in [
         (Kind::Access, "invalid_access_token", "Authorization"),
@@ -547,7 +549,7 @@ async fn hostile_tokens_make_the_function_fetch_remote_keys_only_once() {
     let server = KeyServer::start(&keys).await;
     let world = world(&server.url).await;
     assert_same_answers(&world).await;
-    assert_eq!(server.asked(), 2, "at the start, and for an unknown key");
+    assert_eq!(server.asked(), 2, "at the start and for an unknown key");
 }
 
 #[tokio::test]
@@ -570,8 +572,8 @@ async fn a_url_in_a_token_is_never_fetched() {
     assert_eq!(untrusted_server.asked(), 0);
 }
 
-fn assert_contains_no_token(shown: &dyn std::fmt::Debug) {
-    for text in [format!("{shown:?}"), format!("{shown:#?}")] {
+fn assert_contains_no_token(value: &dyn std::fmt::Debug) {
+    for text in [format!("{value:?}"), format!("{value:#?}")] {
         for part in good_for_full_sets()
             .flat_map(|good| good.token.split('.').map(str::to_owned).collect::<Vec<_>>())
         {

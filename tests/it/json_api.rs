@@ -1,5 +1,5 @@
-//! JSON:API 1.1's rules that concern relationships, each in our own words beside
-//! the test of it.
+//! The rules of JSON:API 1.1 that concern relationships, each in our own words and
+//! with a test.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::{RON, World, linkage};
 
 const CUSTOMERS: &str = "/v2/carts/cart-1/relationships/customers";
 
-/// A rule, a request that it is about, and what must come of it.
+/// A rule, a request that it applies to, and a check of the answer.
 struct Rule {
     text: &'static str,
     request: fn(&World) -> Call<'_>,
@@ -56,7 +56,7 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.status == 200 && answer.document() == linkage(&["new"]),
     },
     Rule {
-        text: "a POST of a member that is there already succeeds and adds no second",
+        text: "a POST of a member that is there already succeeds and adds nothing",
         request: |world| world.associate("cart-1", &[RON]),
         holds: |answer| answer.status == 204,
     },
@@ -99,19 +99,19 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.status == 415,
     },
     Rule {
-        text: "an Accept of JSON:API with nothing but unknown extensions is 406",
+        text: "an Accept header that has JSON:API only with unknown extensions is 406",
         request: |world| list(world).header("accept", "application/vnd.api+json;ext=\"https://x\""),
         holds: |answer| answer.status == 406,
     },
     Rule {
-        text: "a profile that is not known is ignored in Accept",
+        text: "an unknown profile in Accept is ignored",
         request: |world| {
             list(world).header("accept", "application/vnd.api+json;profile=\"https://x\"")
         },
         holds: |answer| answer.header("content-type") == Some("application/vnd.api+json"),
     },
     Rule {
-        text: "a profile that is not known is ignored in a content type",
+        text: "an unknown profile in a content type is ignored",
         request: |world| {
             world.associate("cart-1", &["x"]).header(
                 "content-type",
@@ -130,7 +130,7 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.status == 415,
     },
     Rule {
-        text: "filter and fields are 400 where they are not supported",
+        text: "filter and fields are 400 if they are not supported",
         request: |world| {
             world
                 .get(&format!("{CUSTOMERS}?filter[id]=a&fields[customer]=id"))
@@ -153,7 +153,7 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        text: "a server that looks at Accept says so in Vary",
+        text: "a server whose answer depends on Accept has a Vary header",
         request: |world| list(world),
         holds: |answer| answer.header("vary") == Some("Accept"),
     },
@@ -171,17 +171,17 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.errors("status") == ["401"],
     },
     Rule {
-        text: "a pointer of an error's source points to a value that exists, at worst to the whole",
+        text: "a pointer of an error's source points to an existing value or the whole document",
         request: |world| world.post("cart-1").back_end().body(json!({})),
         holds: |answer| answer.errors("source") == [json!({ "pointer": "" })],
     },
     Rule {
-        text: "a query parameter at fault is named by the error's source",
+        text: "an error's source names the query parameter at fault",
         request: |world| world.get(&format!("{CUSTOMERS}?page[limit]=x")).back_end(),
         holds: |answer| answer.errors("source") == [json!({ "parameter": "page[limit]" })],
     },
     Rule {
-        text: "include is 400 where it is not supported",
+        text: "include is 400 if it is not supported",
         request: |world| {
             world
                 .get(&format!("{CUSTOMERS}?include=customers"))
@@ -192,7 +192,7 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        text: "sort is 400 where it is not supported",
+        text: "sort is 400 if it is not supported",
         request: |world| world.get(&format!("{CUSTOMERS}?sort=id")).back_end(),
         holds: |answer| {
             answer.status == 400 && answer.errors("source") == [json!({ "parameter": "sort" })]

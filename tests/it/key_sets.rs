@@ -1,5 +1,5 @@
-//! Key sets that are published at a URL: fetched, kept, refreshed, and done
-//! without while their issuer is down.
+//! Key sets from a URL: how they are fetched, cached and refreshed, and what happens
+//! while their issuer is down.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::support::{RON, World, authorities, environment, linkage};
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// The key that comes after that of [`authorities`].
+/// The key that replaces that of [`authorities`].
 static NEXT_KEY: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate("access-2", Algorithm::ES256).unwrap());
 
@@ -32,7 +32,7 @@ async fn world(server: &KeyServer) -> World {
     World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await
 }
 
-/// An access token that is good for as long as any test lets pass.
+/// The claims of an access token that outlasts every test.
 fn claims() -> Value {
     json!({
         "iss": authorities().access.issuer, "aud": authorities().access.audience,
@@ -45,7 +45,7 @@ fn token(key: &SigningKey) -> String {
     key.sign(&header, &claims().to_string()).unwrap()
 }
 
-/// A token that names a key which nobody has.
+/// A token with a `kid` that is in no key set.
 fn token_with_unknown_key(kid: &str) -> String {
     let header = json!({ "alg": "ES256", "kid": kid });
     NEXT_KEY
@@ -84,7 +84,7 @@ async fn a_key_set_is_fetched_at_the_start_and_cached() {
 async fn the_first_request_fetches_keys_again_if_that_failed_at_the_start() {
     let server = KeyServer::start(&keys()).await;
     server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, keys()));
-    // No time passes, so that a pause after the failure would not be over.
+    // The clock stands still, so a pause after the failure would not end.
     let now = Timestamp::from_millis(1_795_392_000_000);
     let world = World::at(now, &[("ACCESS_TOKEN_JWKS", &server.url)]).await;
     assert_eq!(server.asked(), 1);
@@ -113,7 +113,7 @@ async fn requests_do_not_wait_for_the_refresh_of_valid_keys() {
     let world = world(&server).await;
     let token = token(&authorities().access.key);
     world.advance_clock(9 * MINUTE);
-    // It would be waited for in vain.
+    // A request that waited for the refresh would not be answered.
     server.does(Behaviour::Hang);
     assert_accepted(&world, &token).await;
     server.until_asked(2).await;
@@ -129,7 +129,7 @@ async fn a_refresh_in_the_background_replaces_the_keys() {
     world.advance_clock(9 * MINUTE);
     assert_accepted(&world, &token(&authorities().access.key)).await;
     server.until_asked(2).await;
-    // The keys in hand may still be the old ones, until the answer is read.
+    // The old keys stay in use until the new ones have arrived.
     while send(&world, &token(&authorities().access.key)).await.status != 401 {
         tokio::task::yield_now().await;
     }
@@ -137,7 +137,7 @@ async fn a_refresh_in_the_background_replaces_the_keys() {
     assert_eq!(
         server.asked(),
         3,
-        "and one for the id that is no longer known"
+        "one more for the key id that is no longer known"
     );
 }
 
@@ -187,7 +187,8 @@ async fn concurrent_unknown_key_ids_cause_one_fetch() {
     let world = world(&server).await;
     server.serves(&NEXT_KEY.jwks().unwrap());
     let token = token(&NEXT_KEY);
-    // All of them find the new key, also those that only waited for the answer.
+    // All of them get the new key, including those that waited for the fetch of
+    // another.
     let calls = (0..20).map(|_| assert_accepted(&world, &token));
     futures_util::future::join_all(calls).await;
     assert_eq!(server.asked(), 2);
@@ -227,8 +228,7 @@ async fn keys_are_used_for_a_day_while_their_issuer_is_down() {
     assert_accepted(&world, &token).await;
 }
 
-/// Some answers are no answer, some no key set; in none of them may the keys
-/// that they hold be used.
+/// None of these answers is a key set that may be used, even if it contains keys.
 #[tokio::test]
 async fn a_request_is_503_until_keys_have_been_fetched() {
     let padding = " ".repeat(256 * 1024);
@@ -268,8 +268,8 @@ async fn a_request_is_503_until_keys_have_been_fetched() {
     assert_eq!(elsewhere.asked(), 0);
 }
 
-/// The key server has a second to begin its response and another to end it: longer
-/// than this request has.
+/// The key server has a second to begin its response and another to end it, which
+/// is longer than this request has.
 #[tokio::test]
 async fn keys_that_do_not_arrive_before_the_deadline_are_unavailable() {
     let server = KeyServer::start("").await;
@@ -314,7 +314,7 @@ async fn the_built_function_starts_without_keys_and_logs_why() {
         "{line}"
     );
     let declared = &line["_aws"]["CloudWatchMetrics"];
-    assert_eq!(declared.as_array().unwrap().len(), 1, "there is no age");
+    assert_eq!(declared.as_array().unwrap().len(), 1, "no age of a key set");
     let declared = &declared[0];
     assert_eq!(declared["Namespace"], json!("CartAssociations"));
     assert_eq!(
@@ -363,7 +363,7 @@ async fn skipped_keys_are_logged_once() {
             "{line}"
         );
         assert!(!text.contains("c2VjcmV0"));
-        // What comes next is the line of the request.
+        // The next line is that of the request.
         function.invoke(&json!({})).await;
         assert_eq!(function.line().await.1["outcome"], json!("route_not_found"));
     }
@@ -378,7 +378,7 @@ async fn a_key_server_is_verified_with_the_configured_roots() {
     let server = KeyServer::start_on(listener, url, &keys());
     let token = token(&authorities().access.key);
 
-    // Those that are built in do not know this authority.
+    // The built-in roots do not contain this authority.
     let world = world(&server).await;
     send(&world, &token).await.refused(503, "keys_unavailable");
     assert_eq!(server.asked(), 0);
