@@ -1,4 +1,4 @@
-//! A customer's carts and a cart's customers, page by page.
+//! Lists of a customer's carts and of a cart's customers, and their pages.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use crate::support::{RON, World, engine};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The moment so many milliseconds into a day.
+/// The time `millis` milliseconds after the beginning of a fixed day.
 fn timestamp(millis: usize) -> String {
     format!(
         "2026-11-21T00:00:{:02}.{:03}Z",
@@ -22,7 +22,7 @@ fn timestamp(millis: usize) -> String {
     )
 }
 
-/// Ron's carts: so many, the newest with the highest number.
+/// Creates `count` carts of Ron's. The newest has the highest number.
 async fn carts(world: &World, count: usize) {
     for number in 0..count {
         world
@@ -31,7 +31,7 @@ async fn carts(world: &World, count: usize) {
     }
 }
 
-/// All members of a list by pages of `limit`, and how many pages they took.
+/// Reads a list in pages of `limit`. Returns its members and the number of pages.
 async fn all_pages(
     world: &World,
     path: &str,
@@ -45,7 +45,7 @@ async fn all_pages(
         let answer = world.get(&link).back_end().send().await;
         assert_eq!(answer.document()["meta"]["page"]["limit"], json!(limit));
         let (ids, following) = answer.listed(member_type);
-        // A page is full whenever more follow.
+        // Every page but the last is full.
         assert!(following.is_none() || ids.len() == limit, "{answer:?}");
         members.extend(ids);
         next = following;
@@ -184,7 +184,7 @@ async fn each_list_requires_the_tokens_of_the_contract() {
             Err(code) => drop(answer.refused(403, code)),
         }
     }
-    // Whether a cart exists is not told: the answers are the same.
+    // The answers do not show whether a cart exists.
     let hermione = |path| world.get(path).customer("hermione").send();
     assert_eq!(hermione(customers).await, hermione(empty_cart).await);
     world
@@ -225,7 +225,8 @@ async fn a_customer_can_list_the_customers_of_a_cart_only_while_on_it() {
 async fn expired_associations_are_absent_everywhere() {
     let world = World::new().await;
     let past = 1_700_000_000;
-    // Many more than a page have expired, before, between and behind the others.
+    // Far more items than fit in a page have expired: before, between and after the
+    // others.
     for number in 0..90 {
         let expires_at = (number % 30 != 7).then_some(past);
         world
@@ -321,32 +322,32 @@ async fn a_small_page_skips_many_expired_associations_in_few_calls() {
 async fn paging_during_writes_neither_repeats_nor_misses_associations() {
     let world = World::new().await;
     carts(&world, 30).await;
-    let mut seen = Vec::new();
+    let mut listed = Vec::new();
     let mut next = Some(format!("{RONS_CARTS}?page[limit]=4"));
     let mut page = 0;
     while let Some(link) = next {
         let (ids, following) = world.get(&link).back_end().send().await.listed("cart");
-        seen.extend(ids);
+        listed.extend(ids);
         next = following;
-        // Newer ones, one in what is still to come, and the very last that was
-        // seen is taken away.
+        // Add a newer cart and an older one, which later pages include, and once
+        // remove the last cart that was listed.
         world
             .put(&format!("new-{page}"), RON, &timestamp(10_000 + page), None)
             .await;
         world
             .put(&format!("old-{page}"), RON, &timestamp(page), None)
             .await;
-        let last = seen.last().unwrap();
+        let last = listed.last().unwrap();
         if page == 2 {
             world.dissociate(last, &[RON]).send().await.unchanged();
         }
         page += 1;
     }
-    let distinct: BTreeSet<&String> = seen.iter().collect();
-    assert_eq!(distinct.len(), seen.len(), "{seen:?}");
+    let distinct: BTreeSet<&String> = listed.iter().collect();
+    assert_eq!(distinct.len(), listed.len(), "{listed:?}");
     for number in 0..30 {
         let cart = format!("cart-{number:03}");
-        assert!(distinct.contains(&cart), "{cart} was lost");
+        assert!(distinct.contains(&cart), "{cart} is missing");
     }
 }
 
@@ -420,7 +421,7 @@ async fn a_cursor_is_valid_only_for_its_list() {
     let others = own("hermione", &format!("?page[after]={rons}")).await;
     others.refused(400, "invalid_page_cursor");
 
-    // The digest keeps no secret: who forges a cursor gets no further than this.
+    // The digest uses no secret, so anybody can make a cursor with any position.
     let (ron, cart_1) = (RON.parse().unwrap(), "cart-1".parse().unwrap());
     let now = Timestamp::from(SystemTime::now());
     for (path, list, position) in [
@@ -440,7 +441,7 @@ async fn a_cursor_is_valid_only_for_its_list() {
         );
     }
 
-    // A day, and the skew of two clocks.
+    // The lifetime of a cursor, and the clock skew.
     world.advance_clock(DAY + Duration::from_secs(30));
     let link = format!("{customers}?page[after]={of_cart}");
     let token = json!({ "exp": 2_000_000_000, "grant_type": "client_credentials" });
@@ -516,7 +517,7 @@ async fn an_invalid_page_parameter_is_400_and_named() {
     );
 }
 
-/// The links of a list lead back to it, whatever stands before its path.
+/// The links of a list lead back to it, whatever prefix its path has.
 #[tokio::test]
 async fn links_include_the_stage_or_base_path() {
     let world = World::new().await;
@@ -547,7 +548,7 @@ async fn links_include_the_stage_or_base_path() {
         ("/prod", http_api("/prod", "prod")),
         ("/shop/api", http_api("/shop/api", "$default")),
         ("/base", {
-            // A custom domain: the mapping is not in the raw path.
+            // A custom domain: the raw path does not contain its base path.
             let mut event = http_api("/prod", "prod");
             event["requestContext"]["http"]["path"] = json!(format!("/base{RONS_CARTS}"));
             event

@@ -1,9 +1,8 @@
-//! `docs/openapi.yaml` and `docs/errors.md` describe what the code does: all of it,
-//! and nothing else.
+//! `docs/openapi.yaml` and `docs/errors.md` describe exactly what the code does.
 //!
-//! Each error of the description is provoked on each operation. Every answer in all
-//! integration tests is compared with the description, see
-//! `support/description.rs`.
+//! These tests try to cause each described error on each operation. In addition,
+//! `support/description.rs` compares every answer in all integration tests with the
+//! description.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -132,9 +131,12 @@ fn each_answer_has_both_media_types_or_none_and_names_its_codes() {
             let both = ["application/json", "application/vnd.api+json"].into();
             assert_eq!(media_types, both, "{context}");
         }
-        let told = answer["description"].as_str().unwrap();
+        let description = answer["description"].as_str().unwrap();
         for code in codes(answer) {
-            assert!(told.contains(&format!("`{code}`")), "{context}: {code}");
+            assert!(
+                description.contains(&format!("`{code}`")),
+                "{context}: {code}"
+            );
         }
         assert_eq!(codes(answer).is_empty(), status < 400, "{context}");
     }
@@ -154,7 +156,8 @@ fn each_operation_declares_the_tokens_that_it_requires() {
     }
 }
 
-/// A storefront in a browser can send what is described and read what it needs.
+/// A storefront in a browser can send all described methods and headers and read all
+/// described response headers except `Vary`.
 #[test]
 fn cors_allows_browsers_every_described_method_and_header() {
     let cors = Cors::declared().unwrap();
@@ -174,7 +177,7 @@ fn cors_allows_browsers_every_described_method_and_header() {
         }
     }
     for scheme in object(&components["securitySchemes"]).values() {
-        // The scheme `http` is that of one header.
+        // Only schemes of type `apiKey` have a name.
         let name = scheme.get("name").and_then(Value::as_str);
         sent.insert(name.unwrap_or("authorization").to_lowercase());
     }
@@ -188,7 +191,7 @@ fn cors_allows_browsers_every_described_method_and_header() {
         .flat_map(|headers| object(headers).keys())
         .map(|name| name.to_lowercase())
         .collect();
-    // For caches on the way, not for scripts.
+    // Only caches need it.
     read.remove("vary");
     let exposed = set(&cors.expose_headers);
     assert!(read.is_subset(&exposed), "{read:?} {exposed:?}");
@@ -202,7 +205,7 @@ fn the_examples_are_those_of_the_sample_events() {
     assert_eq!(components["examples"]["Linkage"]["value"], body);
     let cart = &components["parameters"]["CartId"]["example"];
     assert_eq!(*cart, event["pathParameters"]["cartId"]);
-    // The customer of the seed, and of the samples.
+    // The customer of the samples.
     let customer = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
     assert_eq!(body, linkage(&[customer]));
     assert_eq!(
@@ -211,8 +214,8 @@ fn the_examples_are_those_of_the_sample_events() {
     );
 }
 
-/// Where a cause of each answer lies: in the request, or in the world around the
-/// function.
+/// A world for each cause of an error: a healthy one for faults in a request, and
+/// one for each fault outside of the function.
 struct Deployments {
     healthy: World,
     without_table: World,
@@ -237,7 +240,7 @@ impl Deployments {
             without_table: World::on(&[("TABLE_NAME", "no-such-table")], &healthy).await,
             throttled: behind(Fault::Refused("ThrottlingException")).await,
             hanging: behind(Fault::Hang).await,
-            // Nobody listens at this port of this machine.
+            // Nothing listens on this port.
             without_keys: World::on(
                 &[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")],
                 &healthy,
@@ -258,8 +261,8 @@ impl Deployments {
     }
 }
 
-/// A request of this operation that succeeds in a sound world, of this cart (and
-/// with this query, for a list).
+/// A request for this operation that succeeds in the healthy world. `cart` is the
+/// cart or the customer in the path.
 fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Call<'w> {
     let (method, path) = operation.split_once(' ').unwrap();
     let path = path.replace("{cartId}", cart).replace("{customerId}", cart);
@@ -271,7 +274,7 @@ fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Ca
     }
 }
 
-/// A request that is answered with this code.
+/// A request that is answered with this error code, if the operation has it.
 fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &str) -> Call<'w> {
     let world = deployments.for_code(code);
     let good = request(world, operation, RON, "");
@@ -309,7 +312,7 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "id_required" => good.body(member(json!({ "type": "customer" }))),
         "outcome_unknown" => good.deadline(in_a_second()),
         "internal_error" | "store_unavailable" | "keys_unavailable" => good,
-        other => panic!("how does {operation} come to {other}?"),
+        other => panic!("no request causes {other}"),
     }
 }
 
@@ -319,8 +322,7 @@ fn in_a_second() -> u64 {
     u64::try_from(since.as_millis()).unwrap()
 }
 
-/// Each fault in a request of each operation is answered as it is described
-/// there, and all that is described is answered.
+/// The errors that an operation answers with are those in its description.
 #[tokio::test]
 async fn exactly_the_described_errors_occur() {
     let deployments = Deployments::new().await;
@@ -337,8 +339,8 @@ async fn exactly_the_described_errors_occur() {
     for operation in operations().keys() {
         let mut answered = BTreeSet::new();
         for fault in &faults {
-            // Held to the document as it comes. A fault need not be one of every
-            // operation: nobody reads the body of a GET.
+            // Not every operation has every fault. For example, the body of a GET is
+            // ignored.
             let answer = request_with_error(&deployments, operation, fault)
                 .send()
                 .await;
@@ -386,7 +388,7 @@ async fn each_described_success_occurs() {
                 plain("again").send().await.created(&[RON]);
                 plain("again").send().await
             }
-            _ => panic!("how does {operation} come to {status}?"),
+            _ => panic!("no request for {operation} causes {status}"),
         };
         assert_eq!(answer.status, status, "{operation}: {answer:?}");
     }
@@ -436,7 +438,7 @@ async fn the_described_page_parameters_are_those_of_the_code() {
         assert_eq!(answer.status, status, "{limit}");
     }
 
-    // A cursor of the list, as short as one can be.
+    // A cursor from a link.
     world.associate("a", &[RON]).send().await.created(&[RON]);
     world.associate("b", &[RON]).send().await.created(&[RON]);
     let (_, next) = list("?page[limit]=1").await.listed("cart");
@@ -446,8 +448,8 @@ async fn the_described_page_parameters_are_those_of_the_code() {
     assert!(jsonschema::is_valid(&schema, &json!(cursor)), "{cursor}");
 }
 
-/// Each code has a section of its own, whose anchor is the code: that is where
-/// `links.about` leads.
+/// Each code has its own section. `links.about` of an error leads to the section's
+/// anchor, which is the code.
 #[test]
 fn each_error_code_has_a_section_in_errors_md() {
     let all = error_codes();
@@ -457,7 +459,7 @@ fn each_error_code_has_a_section_in_errors_md() {
         for section in chapter.split("\n### ").skip(1) {
             let (code, text) = section.split_once('\n').unwrap();
             let status = all.iter().find(|(_, known)| *known == code);
-            let (status, _) = status.unwrap_or_else(|| panic!("{code} is no code"));
+            let (status, _) = status.unwrap_or_else(|| panic!("unknown code {code}"));
             assert!(title.contains(&status.to_string()), "{code} under {title}");
             let (cause, advice) = text.split_once("\n- **Do:** ").expect(code);
             assert!(!cause.trim().is_empty(), "{code}");

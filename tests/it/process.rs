@@ -1,5 +1,4 @@
-//! The built Lambda as a process: start, logs, and what it does when it cannot
-//! start.
+//! The built function as a process: start, logs, and failed starts.
 
 use std::collections::BTreeMap;
 
@@ -77,8 +76,9 @@ async fn a_request_logs_one_line_with_the_keys_of_powertools() {
     );
 }
 
-/// The metrics of a line: for each set of dimensions their names, each of which
-/// the line must have, as CloudWatch drops a line without.
+/// The metrics of a log line: for each set of dimensions, the names and units of its
+/// metrics. Asserts that the line has each metric and dimension that it declares;
+/// CloudWatch drops the metrics of other lines.
 fn metrics(line: &Value) -> Vec<(Vec<String>, Vec<String>)> {
     let declaration = &line["_aws"];
     assert!(declaration["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
@@ -378,7 +378,7 @@ async fn a_failed_warm_up_is_logged_only_at_debug() {
 async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
     let mut env = World::new().await.env().clone();
     env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "warn".to_owned());
-    // A table that is not there is a fault of the set-up, told at ERROR.
+    // A missing table is a configuration fault, which is logged at ERROR.
     env.insert("TABLE_NAME".to_owned(), "no-such-table".to_owned());
     let mut function = Function::start(&env).await;
     function.invoke(&sample("bad-body")).await;
@@ -404,7 +404,11 @@ async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
             "timestamp"
         ]
     );
-    assert_eq!(metrics["level"], json!("WARN"), "or Lambda drops it");
+    assert_eq!(
+        metrics["level"],
+        json!("WARN"),
+        "Lambda drops lines below its level"
+    );
     let (_, line) = function.line().await;
     assert_eq!(
         (&line["level"], &line["status"]),

@@ -1,8 +1,9 @@
-//! What holds for whatever a caller sends, in each place that a caller controls:
-//! an answer of the contract's table, never a 5xx, and what only some get.
+//! Properties of the answers to arbitrary input, in each place that a caller
+//! controls: the status is one of the contract and never a 5xx, and invalid input is
+//! refused.
 //!
-//! Each test tries cases that are made at random from a fixed seed: the same in
-//! every run. What they are made of is mostly right, so that they get far.
+//! Each test generates cases from a fixed seed, so they are the same in every run.
+//! Most parts of a case are valid, so that many cases pass the first checks.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -28,18 +29,18 @@ use crate::support::answer::Answer;
 use crate::support::call::Call;
 use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
 
-/// The statuses of the contract, without those that are not the caller's.
+/// The statuses of the contract that callers can cause.
 const STATUSES: [u64; 10] = [200, 204, 400, 401, 403, 404, 405, 406, 413, 415];
 
 const GOOD_CART: &str = "cart-1";
 
-/// An access token that may act for everybody, signed once for all cases.
+/// An access token for client_credentials, signed once for all cases.
 static BACK_END: LazyLock<String> = LazyLock::new(|| access_token("client_credentials"));
 
 /// Ron's customer token.
 static RON_TOKEN: LazyLock<String> = LazyLock::new(|| customer_token(RON));
 
-/// Holds a property against so many cases, all of them in one world.
+/// Checks a property with this number of cases, all in one new world.
 fn check<S, F>(cases: u32, strategy: &S, property: impl Fn(&'static World, S::Value) -> F)
 where
     S: Strategy,
@@ -49,7 +50,7 @@ where
     check_in(World::new(), cases, strategy, property);
 }
 
-/// Holds a property against so many cases, all of them in this world.
+/// Checks a property with this number of cases, all in this world.
 fn check_in<S, F>(
     world: impl Future<Output = World>,
     cases: u32,
@@ -64,7 +65,7 @@ fn check_in<S, F>(
         .enable_all()
         .build()
         .unwrap();
-    // Lives as long as the process, so that a property may borrow it.
+    // Never dropped, so that a property can borrow it.
     let world: &World = Box::leak(Box::new(runtime.block_on(world)));
     let mut runner = TestRunner::new(Config {
         cases,
@@ -80,18 +81,18 @@ fn check_in<S, F>(
     result.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Sends what a caller made up, and gets an answer that is for callers.
+/// Sends a request and returns its answer, which must have one of [`STATUSES`].
 async fn answer(call: Call<'_>) -> Answer {
     let answer = call.send().await;
     assert!(STATUSES.contains(&answer.status), "{answer:?}");
     if answer.status >= 400 {
-        // What was sent is never echoed raw.
+        // An error never contains input as it was sent.
         assert!(answer.body.as_ref().unwrap().is_ascii(), "{answer:?}");
     }
     answer
 }
 
-/// A request that is right in every part.
+/// A valid request.
 fn valid_request(world: &World) -> Call<'_> {
     let call = world.post(GOOD_CART).bearer(&BACK_END);
     call.body(linkage(&[RON]))
@@ -102,7 +103,7 @@ fn id() -> impl Strategy<Value = String> {
     prop_oneof![4 => "[A-Za-z0-9_-]{1,12}", 1 => "[A-Za-z0-9_-]{128}"]
 }
 
-/// No identifier, and often nearly one.
+/// An invalid identifier, often with only one invalid character.
 fn invalid_id() -> impl Strategy<Value = String> {
     let odd = prop_oneof![
         any::<char>(),
@@ -123,7 +124,7 @@ fn invalid_id() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any text, and often one that means something somewhere.
+/// Any text, often one that has a meaning in some part of a request.
 fn text() -> impl Strategy<Value = String> {
     const SPECIAL: [&str; 34] = [
         "",
@@ -192,14 +193,15 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// One change of a JSON value, at a place that `Index` picks.
+/// A change of one place in a JSON value. An `Index` selects the place.
 #[derive(Debug, Clone)]
 enum Change {
     Replace(Value),
     Remove,
     Add(String, Value),
     Repeat,
-    /// A text within a text, if the place is one; in front of it, if not.
+    /// Inserts a text into the text at the place. Replaces a place that is not a
+    /// text.
     Splice(Index, String),
 }
 
@@ -214,7 +216,7 @@ fn change() -> impl Strategy<Value = (Index, Change)> {
     (any::<Index>(), change)
 }
 
-/// Every place of a value, as JSON pointers; the whole is the first.
+/// Collects the JSON pointers of all places in a value, the value itself first.
 fn collect_pointers(value: &Value, pointer: &str, pointers: &mut Vec<String>) {
     pointers.push(pointer.to_owned());
     match value {
@@ -267,7 +269,7 @@ fn remove(value: &mut Value, pointer: &str) {
         Value::Array(members) => {
             members.remove(name.parse().unwrap());
         }
-        _ => unreachable!("only these have members"),
+        _ => unreachable!("only objects and arrays have members"),
     }
 }
 
@@ -280,7 +282,7 @@ fn splice(old: &str, at: Index, new: &str) -> String {
         .collect()
 }
 
-/// Every sample of `events/`.
+/// All samples in `events/`.
 fn samples() -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
     let names: BTreeSet<_> = std::fs::read_dir(folder)
@@ -401,7 +403,7 @@ fn any_method_gets_an_answer() {
     });
 }
 
-/// A header's name in some case.
+/// The name of a header in any case.
 fn header_name() -> impl Strategy<Value = String> {
     const NAMES: [&str; 10] = [
         "authorization",
@@ -427,7 +429,7 @@ fn header_name() -> impl Strategy<Value = String> {
     prop_oneof![9 => known, 1 => text()]
 }
 
-/// A header's value, near to what some header means.
+/// The value of a header, often nearly a valid one.
 fn header_value() -> impl Strategy<Value = String> {
     let media_type = (
         select(
@@ -494,7 +496,7 @@ fn any_header_gets_an_answer() {
     });
 }
 
-/// A body: JSON, nearly what is asked for or anything, or no JSON.
+/// A body: a document that is valid or nearly so, other JSON, or no JSON.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let id = prop_oneof![3 => id().boxed(), 1 => invalid_id().boxed()].prop_map(Value::from);
     let member = (
@@ -547,7 +549,7 @@ fn any_body_gets_an_answer() {
         let expected = [200, 204, 400, 413];
         assert!(expected.contains(&encoded.status), "{encoded:?}");
         assert_eq!(encoded.status == 413, body.len() > 64 * 1024);
-        // The same as text, if it is any, is answered alike.
+        // The same body without base64 gets the same answer.
         if let Ok(text) = String::from_utf8(body) {
             let plain = answer(valid_request(world).text(&text)).await;
             match encoded.status {
@@ -561,7 +563,7 @@ fn any_body_gets_an_answer() {
 #[test]
 fn a_body_that_is_not_valid_base64_is_refused() {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    // An `=` may end it sooner.
+    // `=` is padding.
     let odd = any::<char>().prop_filter("base64", |c| !ALPHABET.contains(*c) && *c != '=');
     let cases = (any::<Index>(), odd);
     check(100, &cases, |world, (at, odd)| async move {
@@ -626,7 +628,7 @@ fn valid_ids_are_accepted_and_returned_once_each_in_order() {
     );
 }
 
-/// A request that is right in every part but its body.
+/// A valid request except that it has no body.
 fn valid_request_without_body<'w>(world: &'w World, cart: &str) -> Call<'w> {
     world.post(cart).bearer(&BACK_END)
 }
@@ -665,7 +667,7 @@ fn any_query_of_a_post_is_ignored_or_has_a_reserved_name() {
     });
 }
 
-/// A world in which Ron has a few carts, and cart-1 a few customers.
+/// A world in which Ron has several carts and cart-1 has several customers.
 async fn world_with_lists() -> World {
     let world = World::new().await;
     for (cart, customer) in [
@@ -687,7 +689,7 @@ const LISTS: [&str; 3] = [
     "/v2/customers/ron/relationships/carts",
 ];
 
-/// A request of a list, by a back end or by Ron, without a query.
+/// A request for a list, by a back end or for Ron, without a query.
 fn list(path: &str, back_end: bool) -> Value {
     let mut event = json!({
         "version": "2.0",
@@ -765,7 +767,7 @@ fn any_position_in_a_cursor_gets_an_answer() {
     let moment_and_id = (moment, select(&[" ", " ", ""][..]), id())
         .prop_map(|(moment, between, id)| format!("{moment}{between}{id}"));
     let position = prop_oneof![2 => moment_and_id, 2 => id(), 1 => invalid_id(), 1 => text()];
-    // A cursor is good for a day.
+    // Cursors are valid for a day.
     let age = prop_oneof![
         3 => 0..86_000_i64,
         1 => -86_400..172_800_i64,
@@ -787,7 +789,7 @@ fn any_position_in_a_cursor_gets_an_answer() {
             let now = i64::try_from(Timestamp::from(SystemTime::now()).seconds()).unwrap();
             let made_at = u64::try_from(now.saturating_sub(age)).unwrap_or_default();
             let made_at = Timestamp::from_millis(made_at.saturating_mul(1000));
-            // Whoever knows how can make one: there is no secret in it.
+            // A cursor contains no secret, so anybody can make one.
             let cursor = cursor::encode(list_name, &position, made_at);
             let mut event = list(LISTS[index], back_end);
             event["rawQueryString"] = json!(format!("page[after]={cursor}"));
@@ -800,7 +802,7 @@ fn any_position_in_a_cursor_gets_an_answer() {
     );
 }
 
-/// Which of the two tokens of a request.
+/// The kinds of tokens in a request.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Access,
@@ -826,7 +828,7 @@ impl Kind {
         }
     }
 
-    /// A request with this token in its place and all else right.
+    /// A request with this token. Its other parts are valid.
     fn present(self, world: &'static World, token: &str) -> Call<'static> {
         match self {
             Self::Access => valid_request(world).bearer(token),
@@ -834,7 +836,7 @@ impl Kind {
         }
     }
 
-    /// Refused like every other token that is not right, to the byte.
+    /// Asserts that the answer refuses a token of this kind.
     fn refused(self, answer: &Answer) {
         let (code, header) = match self {
             Self::Access => ("invalid_access_token", "Authorization"),
@@ -876,7 +878,7 @@ fn a_token_with_one_character_changed_is_refused() {
             Edit::Remove => format!("{before}{}", &after[1..]),
             Edit::End => before.to_owned(),
         };
-        // Space around a header's value is not the token's.
+        // White space around a header's value is not part of the token.
         if changed.trim() == good || changed.trim().is_empty() {
             return;
         }
@@ -911,7 +913,7 @@ fn any_text_as_a_customer_token_is_refused_and_never_ignored() {
     });
 }
 
-/// The claims of a good token.
+/// The claims of a valid token.
 fn claims(kind: Kind) -> Value {
     let token = kind.good();
     let claims = token.split('.').nth(1).unwrap();
@@ -940,17 +942,18 @@ fn member_name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Whether a header is no header of a token of this kind.
+/// Returns whether tokens of this kind must not have this header.
 fn is_invalid_header(kind: Kind, header: &Value) -> bool {
     let refused = ["crit", "jwk", "jku", "x5c", "x5u"];
-    let right = serde_json::to_value(kind.authority().key.header()).unwrap();
-    let is_other_key = header.get("kid").is_some_and(|kid| *kid != right["kid"]);
-    header["alg"] != right["alg"]
+    let valid = serde_json::to_value(kind.authority().key.header()).unwrap();
+    let is_other_key = header.get("kid").is_some_and(|kid| *kid != valid["kid"]);
+    header["alg"] != valid["alg"]
         || is_other_key
         || refused.iter().any(|name| header.get(name).is_some())
 }
 
-/// Whether claims are not those of a token of this kind.
+/// Returns whether tokens of this kind must not have these claims. Does not check
+/// times.
 fn are_invalid_claims(kind: Kind, claims: &Value) -> bool {
     let Authority {
         issuer, audience, ..
@@ -993,7 +996,7 @@ fn a_correctly_signed_token_is_accepted_only_with_valid_contents() {
         if is_invalid_header(kind, &header) || are_invalid_claims(kind, &claims) {
             kind.refused(&answer);
         } else {
-            // Right, or wrong in its times.
+            // Valid, or refused for its times.
             assert!([200, 204, 401, 403].contains(&answer.status), "{answer:?}");
         }
     });

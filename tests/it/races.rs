@@ -1,6 +1,6 @@
-//! Many processes of the built function write to one table at once. What each
-//! was answered is recorded, and the table tells afterwards whether it was true:
-//! each writer has a client id of its own, and an item names its maker.
+//! Several processes of the built function write to one table at the same time. The
+//! tests record each answer and compare it with the table afterwards: each writer
+//! has its own client id, and an item contains the client id of its writer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::support::{World, authorities, engine, linkage};
 
 const WRITERS: usize = 6;
 
-/// What a writer asked for, and what it was answered.
+/// A writer's request, and the status of its answer.
 #[derive(Debug)]
 struct Write {
     writer: String,
@@ -27,8 +27,8 @@ async fn writers(world: &World) -> Vec<Function> {
     join_all(starts).await
 }
 
-/// The event by which a writer ties the cart to customers, or takes it apart
-/// from them.
+/// The event with which a writer associates the cart with customers or dissociates
+/// it from them.
 fn event(method: &str, writer: &str, cart: &str, customers: &BTreeSet<String>) -> Value {
     let token = authorities()
         .access
@@ -46,7 +46,7 @@ fn event(method: &str, writer: &str, cart: &str, customers: &BTreeSet<String>) -
     })
 }
 
-/// Has every writer ask for its set at the same time.
+/// Lets all writers associate their sets of customers at the same time.
 async fn race(writers: &[Function], cart: &str, sets: Vec<BTreeSet<String>>) -> Vec<Write> {
     let requests = writers.iter().zip(sets).enumerate();
     join_all(requests.map(|(number, (function, customers))| async move {
@@ -63,7 +63,7 @@ async fn race(writers: &[Function], cart: &str, sets: Vec<BTreeSet<String>>) -> 
     .await
 }
 
-/// By whom each customer of the cart was tied to it.
+/// The writer of each association of a cart, by customer.
 async fn associated_by(world: &World, cart: &str) -> BTreeMap<String, String> {
     let items = world.items().await;
     let text = |item: &std::collections::HashMap<_, aws_sdk_dynamodb::types::AttributeValue>,
@@ -75,18 +75,18 @@ async fn associated_by(world: &World, cart: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Every answer is true: the union is there, and who was told 200 made something
-/// of it, and who was told 204 nothing.
+/// Asserts that the union is stored and every answer is correct: 200 if the writer
+/// created an association, 204 if not.
 fn check(history: &[Write], associated_by: &BTreeMap<String, String>) {
-    let asked: BTreeSet<&String> = history.iter().flat_map(|write| &write.customers).collect();
-    assert_eq!(asked, associated_by.keys().collect(), "{history:?}");
+    let union: BTreeSet<&String> = history.iter().flat_map(|write| &write.customers).collect();
+    assert_eq!(union, associated_by.keys().collect(), "{history:?}");
     for write in history {
-        let made = associated_by.iter().any(|(customer, writer)| {
+        let created = associated_by.iter().any(|(customer, writer)| {
             *writer == write.writer && write.customers.contains(customer)
         });
         assert_eq!(
             write.status,
-            if made { 200 } else { 204 },
+            if created { 200 } else { 204 },
             "{history:?}, {associated_by:?}"
         );
     }
@@ -143,10 +143,9 @@ async fn answers_are_correct_even_if_answers_of_the_store_are_lost() {
     }
 }
 
-/// Half of the writers add the same pair of customers, half remove it. Whatever
-/// the order, the pair is there or not there as a whole: a transaction takes
-/// effect or none of it does. And it is there for certain once all that is left
-/// to do is to add it.
+/// Half of the writers add the same pair of customers, half remove it. In every
+/// order, both customers are stored or neither is, because each request is one
+/// transaction. A last POST stores both.
 #[tokio::test]
 async fn concurrent_posts_and_deletes_have_the_effect_of_some_order() {
     let world = World::new().await;
@@ -177,9 +176,9 @@ async fn concurrent_posts_and_deletes_have_the_effect_of_some_order() {
             stored.is_empty() || stored == pair,
             "{history:?}, {associated_by:?}"
         );
-        // Both items are of one writer, who was told 200.
-        let associated_by: BTreeSet<&String> = associated_by.values().collect();
-        assert!(associated_by.len() <= 1, "{associated_by:?}");
+        // The same writer created both items.
+        let clients: BTreeSet<&String> = associated_by.values().collect();
+        assert!(clients.len() <= 1, "{clients:?}");
 
         let add = event("POST", "last", &cart, &pair);
         let last = writers[0].invoke(&add).await.status;

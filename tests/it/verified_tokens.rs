@@ -1,5 +1,5 @@
-//! Tokens that were verified before: not verified again, and refused all the
-//! same when their time or their key is over.
+//! The cache of verified tokens: a cached token is still refused once it has expired
+//! or its key is gone.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ async fn send(world: &World, token: &str) -> Answer {
     call.send().await
 }
 
-/// Sends a token until it has been verified and seen again.
+/// Sends a token twice: the first time it is verified, the second time it is in the
+/// cache.
 async fn verify_and_cache(world: &World, token: &str) {
     send(world, token).await.created(&[RON]);
     send(world, token).await.unchanged();
@@ -144,7 +145,7 @@ async fn more_tokens_than_the_cache_holds_are_accepted() {
     send(&world, &first).await.unchanged();
 }
 
-/// A token that is good for longer than any test lets pass.
+/// A token that outlasts every test.
 fn signed_by(key: &SigningKey) -> String {
     let claims = json!({
         "iss": authorities().access.issuer, "aud": authorities().access.audience,
