@@ -1,5 +1,6 @@
-//! Any bytes as a body: exactly what the contract asks for is accepted, each
-//! customer once and in order; of everything else each fault is pointed at.
+//! Any bytes as a body. Exactly the valid bodies are accepted, and each customer is
+//! read once and in order. For other bodies, each error points to a value that has
+//! this fault.
 #![no_main]
 
 use base64::Engine as _;
@@ -11,7 +12,7 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// The name of a member by which serde_json takes a text for what is in it.
+/// serde_json reads an object with only this member as the JSON in the member's text.
 const RAW_VALUE: &[u8] = b"$serde_json::private::RawValue";
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -26,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
         (result, expected) => panic!("{result:?} is not {expected:?}"),
     }
     if let Ok(text) = std::str::from_utf8(data) {
-        assert_eq!(read(text, false), result, "base64 makes no difference");
+        assert_eq!(read(text, false), result, "without base64");
     }
 });
 
@@ -50,14 +51,15 @@ fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<Fault>> {
     }
 }
 
-/// There are faults, and each points at a value that is there and has it.
+/// Asserts that there are faults, and that each points to an existing value that has
+/// it.
 fn check_faults(faults: &[Fault], body: &[u8]) {
     assert!(!faults.is_empty());
     let is_json = serde_json::from_slice::<&RawValue>(body).is_ok();
     let document = serde_json::from_slice::<Value>(body).ok();
     let has_raw_value = body.windows(RAW_VALUE.len()).any(|part| part == RAW_VALUE);
     if is_json && (document.is_none() || has_raw_value) {
-        // JSON, but more than fits in a value, or what serde_json takes for it.
+        // JSON that a `Value` cannot represent.
         return;
     }
     for Fault { code, source } in faults {
@@ -66,9 +68,9 @@ fn check_faults(faults: &[Fault], body: &[u8]) {
         };
         let value = document.as_ref().map(|document| {
             let value = document.pointer(pointer);
-            value.unwrap_or_else(|| panic!("{pointer} points at nothing"))
+            value.unwrap_or_else(|| panic!("{pointer} points to no value"))
         });
-        let there = match code {
+        let has_fault = match code {
             ErrorCode::BodyRequired => body.is_empty(),
             ErrorCode::InvalidEncoding => std::str::from_utf8(body).is_err(),
             ErrorCode::InvalidJson => !is_json,
@@ -88,7 +90,7 @@ fn check_faults(faults: &[Fault], body: &[u8]) {
                 .is_some_and(|value| !value.as_str().is_some_and(cart_associations_fuzz::is_id)),
             _ => false,
         };
-        assert!(there, "{code:?} at {pointer:?}");
+        assert!(has_fault, "{code:?} at {pointer:?}");
     }
 }
 

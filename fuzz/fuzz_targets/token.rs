@@ -1,5 +1,5 @@
-//! Any bytes as a token: nothing is believed but, to the byte, what the issuer
-//! signed, and that only as the kind of token that it is.
+//! Any bytes as a token. Only the tokens that the issuer signed are accepted, to the
+//! byte, and each only as its kind of token.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -24,19 +24,19 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| -> Corpus {
-    // A header is text by the time it is in an event.
+    // Headers in an event are text.
     let Ok(token) = std::str::from_utf8(data) else {
         return Corpus::Reject;
     };
     let presented = || Credential::Token(token.into());
-    let good = || Credential::Token(ACCESS_TOKENS[0].into());
+    let valid_access_token = Credential::Token(ACCESS_TOKENS[0].into());
 
-    let alone = authenticate(presented(), Credential::Absent);
-    check(alone, TokenKind::Access, ACCESS_TOKENS.contains(&token));
-    let beside = authenticate(good(), presented());
-    let right = CUSTOMER_TOKENS.contains(&token);
-    check(beside, TokenKind::Customer, right);
-    if right {
+    let result = authenticate(presented(), Credential::Absent);
+    check(result, TokenKind::Access, ACCESS_TOKENS.contains(&token));
+    let result = authenticate(valid_access_token, presented());
+    let is_valid = CUSTOMER_TOKENS.contains(&token);
+    check(result, TokenKind::Customer, is_valid);
+    if is_valid {
         assert!(token.len() <= MAX_TOKEN_BYTES);
     }
     Corpus::Keep
@@ -50,19 +50,19 @@ fn authenticate(access: Credential<'_>, customer: Credential<'_>) -> Result<Gran
     AUTHENTICATOR
         .authenticate(&credentials, now(), Instant::now())
         .now_or_never()
-        .expect("there is nothing to wait for")
+        .expect("the keys are inline")
 }
 
-fn check(result: Result<Grant, AuthError>, presented: TokenKind, right: bool) {
+fn check(result: Result<Grant, AuthError>, presented: TokenKind, is_valid: bool) {
     match result {
         Ok(grant) => {
-            assert!(right, "{grant:?}");
+            assert!(is_valid, "{grant:?}");
             assert_eq!(grant.client(), "storefront");
             let customer = grant.name() == "customer";
             assert_eq!(customer, presented == TokenKind::Customer);
         }
         Err(AuthError::InvalidToken { kind, fault }) => {
-            assert!(!right, "{fault:?}");
+            assert!(!is_valid, "{fault:?}");
             assert_eq!(kind, presented);
         }
         Err(other @ (AuthError::NoAccessToken | AuthError::NoKeys { .. })) => panic!("{other:?}"),

@@ -1,11 +1,11 @@
-//! Who may do what, and what a refused caller is told.
+//! What the tokens of a request permit, and how refused tokens are answered.
 
 use serde_json::{Value, json};
 
 use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
 
 #[tokio::test]
-async fn client_credentials_act_for_every_customer() {
+async fn client_credentials_permit_every_customer() {
     let world = World::new().await;
     for grant in ["client_credentials", "client-credentials"] {
         let call = world
@@ -17,7 +17,7 @@ async fn client_credentials_act_for_every_customer() {
 }
 
 #[tokio::test]
-async fn a_customer_token_acts_for_its_customer_alone_whatever_the_grant() {
+async fn a_customer_token_permits_only_its_customer_with_every_grant() {
     let world = World::new().await;
     for grant in ["implicit", "client_credentials", "password"] {
         let cart = format!("cart-{grant}");
@@ -38,14 +38,14 @@ async fn a_customer_token_acts_for_its_customer_alone_whatever_the_grant() {
 }
 
 #[tokio::test]
-async fn another_grant_without_a_customer_token_acts_for_nobody() {
+async fn another_grant_without_a_customer_token_permits_nothing() {
     let world = World::new().await;
-    let oddly_typed = [
+    let not_strings = [
         json!(["client_credentials"]),
         json!({ "client_credentials": 1 }),
         json!(null),
     ];
-    let tokens = oddly_typed.map(|grant| {
+    let tokens = not_strings.map(|grant| {
         authorities()
             .access
             .token("storefront", &json!({ "grant_type": grant }))
@@ -68,7 +68,7 @@ async fn another_grant_without_a_customer_token_acts_for_nobody() {
 }
 
 #[tokio::test]
-async fn the_grant_may_be_in_another_claim() {
+async fn the_claim_that_names_the_grant_is_configurable() {
     let world = World::with(&[("ACCESS_TOKEN_GRANT_CLAIM", "gty")]).await;
     let claims = json!({ "gty": "client-credentials", "grant_type": "implicit" });
     let token = authorities().access.token("back-end", &claims).unwrap();
@@ -110,7 +110,7 @@ async fn without_a_bearer_token_the_answer_asks_for_one() {
 }
 
 #[tokio::test]
-async fn the_scheme_is_taken_in_any_case_and_with_any_spaces() {
+async fn the_bearer_scheme_is_case_insensitive_and_allows_extra_spaces() {
     let world = World::new().await;
     let token = access_token("client_credentials");
     for (cart, header) in [("a", "bearer "), ("b", "BEARER "), ("c", "Bearer   ")] {
@@ -128,7 +128,7 @@ async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
     let customer = &authorities().customer;
     let no_customer = customer.token("not a customer", &json!({})).unwrap();
     let expired = customer.token(RON, &json!({ "exp": 1 })).unwrap();
-    let of_the_other_kind = access.access_token(RON, "client_credentials").unwrap();
+    let access_token = access.access_token(RON, "client_credentials").unwrap();
     for token in [
         "",
         " ",
@@ -136,7 +136,7 @@ async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
         "x.y.z",
         &no_customer,
         &expired,
-        &of_the_other_kind,
+        &access_token,
     ] {
         let answer = world
             .associate("cart-1", &[RON])
@@ -157,10 +157,10 @@ async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
     assert!(world.stored().await.is_empty());
 }
 
-/// The claims and headers that the library by itself would let pass stand here
-/// with the others: what counts is that the function refuses them.
+/// Includes claims and headers that JWT libraries accept and the function must
+/// refuse.
 #[tokio::test]
-async fn a_bad_access_token_is_401_and_the_answer_is_the_same_whatever_is_wrong() {
+async fn every_invalid_access_token_gets_the_same_401() {
     let world = World::new().await;
     let access = &authorities().access;
     let claims = |claims: Value| access.token("back-end", &with_grant(claims)).unwrap();
@@ -205,7 +205,7 @@ async fn a_bad_access_token_is_401_and_the_answer_is_the_same_whatever_is_wrong(
         ("aud others", claims(json!({ "aud": ["a", "b"] }))),
         ("aud empty", claims(json!({ "aud": [] }))),
         (
-            "aud oddly typed",
+            "aud with a number",
             claims(json!({ "aud": [access.audience, 7] })),
         ),
         ("sub missing", claims(json!({ "sub": null }))),
@@ -245,8 +245,7 @@ fn with_grant(mut claims: Value) -> Value {
     claims
 }
 
-/// A token that is right but for one member of its header, with a signature over
-/// just that header.
+/// A correctly signed token that is valid except for one member of its header.
 fn token_with_header(name: &str, value: Value) -> String {
     let access = &authorities().access;
     let good = access
@@ -273,7 +272,7 @@ fn decode(part: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_member_that_stands_twice_in_a_token_refuses_it() {
+async fn a_token_with_a_duplicate_member_is_refused() {
     let world = World::new().await;
     let key = &authorities().access.key;
     let header = r#"{"alg":"ES256","kid":"access-1"}"#;
@@ -298,7 +297,7 @@ async fn a_member_that_stands_twice_in_a_token_refuses_it() {
 }
 
 #[tokio::test]
-async fn times_have_a_leeway_of_half_a_minute() {
+async fn exp_and_nbf_tolerate_30_seconds_of_clock_skew() {
     let world = World::new().await;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -1,5 +1,4 @@
-//! The built Lambda as a process: start, logs, and what it does when it cannot
-//! start.
+//! The built function as a process: start, logs, and failed starts.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +22,7 @@ async fn the_built_function_answers_events() {
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_with_the_keys_of_powertools() {
+async fn a_request_logs_one_line_with_the_keys_of_powertools() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
     let mut event = sample("associate-customer-token");
@@ -87,7 +86,7 @@ async fn a_request_is_one_line_with_the_keys_of_powertools() {
     assert_eq!(line["outcome"], "invalid_customer_token");
     assert_eq!(line["token_refused"], 1);
 
-    // Whoever sends none at all says nothing about how tokens are checked.
+    // A request without a token says nothing about the configuration of tokens.
     let headers = event["headers"].as_object_mut().unwrap();
     headers.remove("authorization");
     function.invoke(&event).await;
@@ -96,8 +95,9 @@ async fn a_request_is_one_line_with_the_keys_of_powertools() {
     assert_eq!(line["token_refused"], 0);
 }
 
-/// The metrics of a line: for each set of dimensions their names, each of which
-/// the line must have, as CloudWatch drops a line without.
+/// The metrics of a log line: for each set of dimensions, the names and units of its
+/// metrics. Asserts that the line has each metric and dimension that it declares;
+/// CloudWatch drops the metrics of other lines.
 fn metrics(line: &Value) -> Vec<(Vec<String>, Vec<String>)> {
     let declaration = &line["_aws"];
     assert!(declaration["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
@@ -124,7 +124,7 @@ fn metrics(line: &Value) -> Vec<(Vec<String>, Vec<String>)> {
 }
 
 #[tokio::test]
-async fn the_line_of_a_request_has_its_metrics() {
+async fn the_log_line_of_a_request_contains_its_metrics() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -143,7 +143,7 @@ async fn the_line_of_a_request_has_its_metrics() {
         texts(&["service", "function_name"]),
         texts(&["store_ms Milliseconds", "store_attempts Count"]),
     );
-    for (name, outcome, start, asked_store) in [
+    for (name, outcome, start, called_store) in [
         ("associate-customer-token", "created", "cold", true),
         ("associate-customer-token", "unchanged", "warm", true),
         ("bad-body", "invalid_type", "warm", false),
@@ -156,13 +156,13 @@ async fn the_line_of_a_request_has_its_metrics() {
         );
         let mut expected = vec![answered("outcome"), answered("start")];
         expected.extend(tokens.clone());
-        expected.extend(asked_store.then(|| stored.clone()));
+        expected.extend(called_store.then(|| stored.clone()));
         assert_eq!(metrics(&line), expected);
     }
 }
 
 #[tokio::test]
-async fn the_first_request_finds_a_connection_to_the_store() {
+async fn the_first_request_uses_the_connection_from_the_start() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     let before = (proxy.connections(), proxy.calls());
@@ -176,7 +176,7 @@ async fn the_first_request_finds_a_connection_to_the_store() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_at_the_start_does_not_keep_the_function_from_starting() {
+async fn the_function_starts_even_if_the_store_fails() {
     for fault in [
         Fault::Refused("AccessDeniedException"),
         Fault::Failed(500),
@@ -202,7 +202,7 @@ async fn a_store_that_fails_at_the_start_does_not_keep_the_function_from_startin
 }
 
 #[tokio::test]
-async fn no_line_has_a_token_a_body_or_an_identifier() {
+async fn no_log_line_contains_a_token_a_body_or_an_identifier() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
     for name in [
@@ -235,7 +235,7 @@ async fn no_line_has_a_token_a_body_or_an_identifier() {
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_too_when_the_store_fails() {
+async fn a_request_logs_one_line_even_if_the_store_fails() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     let mut function = Function::start(world.env()).await;
@@ -283,9 +283,9 @@ async fn a_request_is_one_line_too_when_the_store_fails() {
 }
 
 #[tokio::test]
-async fn a_start_without_configuration_names_all_that_is_missing_and_fails() {
+async fn a_start_without_configuration_fails_and_names_every_missing_variable() {
     let mut function = Function::start(&BTreeMap::new()).await;
-    let (error, exit) = function.refuse().await;
+    let (error, exit) = function.init_error().await;
     assert!(!exit.success());
     let (_, line) = function.line().await;
     assert_eq!(line["level"], json!("ERROR"));
@@ -310,7 +310,7 @@ async fn a_start_without_configuration_names_all_that_is_missing_and_fails() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_configuration_is_told_at_once() {
+async fn all_configuration_faults_are_reported_together() {
     let same = environment(&[]);
     let mut function = Function::start(&environment(&[
         (
@@ -323,7 +323,7 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
         ("AWS_ENDPOINT_URL_DYNAMODB", "https://["),
     ]))
     .await;
-    let (error, exit) = function.refuse().await;
+    let (error, exit) = function.init_error().await;
     assert!(!exit.success());
     let text = error["errorMessage"].as_str().unwrap();
     for name in [
@@ -342,7 +342,7 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
         ("CUSTOMER_TOKEN_AUDIENCE", &same["ACCESS_TOKEN_AUDIENCE"]),
     ]))
     .await;
-    let (error, _) = function.refuse().await;
+    let (error, _) = function.init_error().await;
     assert!(
         error["errorMessage"]
             .as_str()
@@ -353,18 +353,18 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_wrong_log_level_is_told_once_and_info_is_used() {
+async fn an_unknown_log_level_is_logged_once_and_means_info() {
     let mut env = World::new().await.env().clone();
     env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "LOUD".to_owned());
     let mut function = Function::start(&env).await;
-    let (_, told) = function.line().await;
-    assert_eq!(told["level"], json!("WARN"));
+    let (_, warning) = function.line().await;
+    assert_eq!(warning["level"], json!("WARN"));
     assert!(
-        told["message"]
+        warning["message"]
             .as_str()
             .unwrap()
             .contains("AWS_LAMBDA_LOG_LEVEL"),
-        "{told}"
+        "{warning}"
     );
     for _ in 0..2 {
         function.invoke(&json!({})).await;
@@ -377,18 +377,18 @@ async fn a_wrong_log_level_is_told_once_and_info_is_used() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_not_reached_at_the_start_is_told_of_at_debug_alone() {
+async fn a_failed_warm_up_is_logged_only_at_debug() {
     let mut env = World::new().await.env().clone();
     env.insert(
         "AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
         "http://127.0.0.1:1".to_owned(),
     );
-    for (level, is_told) in [("DEBUG", true), ("INFO", false)] {
+    for (level, is_logged) in [("DEBUG", true), ("INFO", false)] {
         env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.to_owned());
         let mut function = Function::start(&env).await;
         function.invoke(&json!({})).await;
         let (_, line) = function.line().await;
-        if is_told {
+        if is_logged {
             assert_eq!(line["level"], json!("DEBUG"), "{line}");
             let message = line["message"].as_str().unwrap();
             assert!(message.contains("warm-up"), "{line}");
@@ -400,10 +400,10 @@ async fn a_store_that_is_not_reached_at_the_start_is_told_of_at_debug_alone() {
 }
 
 #[tokio::test]
-async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
+async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
     let mut env = World::new().await.env().clone();
     env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "warn".to_owned());
-    // A table that is not there is a fault of the set-up, told at ERROR.
+    // A missing table is a configuration fault, which is logged at ERROR.
     env.insert("TABLE_NAME".to_owned(), "no-such-table".to_owned());
     let mut function = Function::start(&env).await;
     function.invoke(&sample("bad-body")).await;
@@ -431,7 +431,11 @@ async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
             "token_refused"
         ]
     );
-    assert_eq!(metrics["level"], json!("WARN"), "or Lambda drops it");
+    assert_eq!(
+        metrics["level"],
+        json!("WARN"),
+        "Lambda drops lines below its level"
+    );
     let (_, line) = function.line().await;
     assert_eq!(
         (&line["level"], &line["status"]),
@@ -448,7 +452,7 @@ async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_none_ends_its_invocation_alone() {
+async fn an_invalid_event_does_not_affect_later_invocations() {
     let world = World::new().await;
     let function = Function::start(world.env()).await;
     for event in [

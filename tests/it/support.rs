@@ -1,5 +1,5 @@
-//! The world that a test has to itself: a table of its own in an engine that all
-//! share, an application on it, and authorities that issue tokens.
+//! A world for each test: its own table in an engine that all tests share, and an
+//! application on that table. All tests share the authorities that issue tokens.
 
 pub(crate) mod answer;
 pub(crate) mod call;
@@ -28,19 +28,19 @@ use serde_json::{Value, json};
 
 use self::call::Call;
 
-/// Ron, whose tokens most tests hold.
+/// The customer of most tests.
 pub(crate) const RON: &str = "ron";
 
-/// The engine's endpoint: that of `DYNAMODB_ENDPOINT`, or an embedded emulator
-/// that is started once for all tests of this run.
+/// The engine's endpoint: `DYNAMODB_ENDPOINT`, or that of an embedded emulator,
+/// which is started once for all tests.
 static ENDPOINT: LazyLock<String> = LazyLock::new(|| {
     std::env::var("DYNAMODB_ENDPOINT").unwrap_or_else(|_| Emulator::in_memory().unwrap().endpoint)
 });
 
-/// Its keys take a while to make, so that all tests share them.
+/// Shared by all tests, because generating keys is slow.
 static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| Authorities::generate().unwrap());
 
-/// What a test has to itself.
+/// An application with a table and a clock that no other test uses.
 pub(crate) struct World {
     app: App,
     client: Client,
@@ -55,12 +55,13 @@ impl World {
         Self::with(&[]).await
     }
 
-    /// A world with these variables beside or instead of the usual ones.
+    /// A world with an empty table and these environment variables, which are added
+    /// to the usual ones or replace them.
     pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
         Self::with_table(Self::of(environment(variables), None)).await
     }
 
-    /// Such a world, whose clock stands at this moment.
+    /// Like [`World::with`], with a clock that stops at `now`.
     pub(crate) async fn at(now: Timestamp, variables: &[(&str, &str)]) -> Self {
         Self::with_table(Self::of(environment(variables), Some(now))).await
     }
@@ -73,8 +74,8 @@ impl World {
         world
     }
 
-    /// A world on the table of another, with these variables instead of the
-    /// other's.
+    /// A world on the table of `other`, with these environment variables in place of
+    /// the other's.
     pub(crate) async fn on(variables: &[(&str, &str)], other: &World) -> Self {
         let mut env = other.env.clone();
         for (name, value) in variables {
@@ -109,7 +110,7 @@ impl World {
         }
     }
 
-    /// The environment of a function in this world.
+    /// The environment variables of a function on this world's table.
     pub(crate) fn env(&self) -> &Environment {
         &self.env
     }
@@ -119,34 +120,34 @@ impl World {
         self.clock.now()
     }
 
-    /// Lets time pass, in milliseconds of the function's clock.
-    pub(crate) fn pass(&self, time: Duration) {
+    /// Advances the function's clock.
+    pub(crate) fn advance_clock(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap();
         self.ahead.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// `POST` of the cart's customers, by a back end, with these customers.
+    /// A back end's `POST` that associates the cart with these customers.
     pub(crate) fn associate(&self, cart: &str, customers: &[&str]) -> Call<'_> {
         self.post(cart).back_end().body(linkage(customers))
     }
 
-    /// `POST` of the cart's customers, with nothing else.
+    /// A `POST` to the cart's customers without tokens or body.
     pub(crate) fn post(&self, cart: &str) -> Call<'_> {
         Call::of_cart(&self.app, "POST", cart)
     }
 
-    /// `DELETE` of these of the cart's customers, by a back end.
+    /// A back end's `DELETE` that dissociates the cart from these customers.
     pub(crate) fn dissociate(&self, cart: &str, customers: &[&str]) -> Call<'_> {
         let call = Call::of_cart(&self.app, "DELETE", cart);
         call.back_end().body(linkage(customers))
     }
 
-    /// `GET` of a path, with nothing else.
+    /// A `GET` without tokens. `path` may have a query.
     pub(crate) fn get(&self, path: &str) -> Call<'_> {
         Call::new(&self.app, "GET", path)
     }
 
-    /// Puts an item into the table by hand.
+    /// Puts an item into the table directly.
     pub(crate) async fn put(&self, cart: &str, customer: &str, at: &str, expires_at: Option<u64>) {
         let text = |value: &str| AttributeValue::S(value.to_owned());
         let mut put = self
@@ -168,7 +169,7 @@ impl World {
         &self.app
     }
 
-    /// The table's partition keys.
+    /// The partition keys of the table's items.
     pub(crate) async fn stored(&self) -> BTreeSet<String> {
         let items = self.items().await;
         items
@@ -191,13 +192,13 @@ impl World {
     }
 }
 
-/// Credentials as Lambda gives them: those of a role, with a session token.
+/// AWS credentials with a session token, as Lambda has them.
 pub(crate) fn credentials() -> Credentials {
     let token = "IQoJb3JpZ2luX2VjEA/+4=".to_owned();
     Credentials::new("local", "local", Some(token), None, "test")
 }
 
-/// A clock that is `ahead` of `now`, or of the machine's.
+/// A clock that is `ahead` of `now`, or of the system clock if there is no `now`.
 fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
     Clock::from_fn(move || {
         let ahead = Duration::from_millis(ahead.load(Ordering::Relaxed));
@@ -206,7 +207,7 @@ fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
     })
 }
 
-/// The environment of a function, with a table name that no other test has.
+/// The environment variables of a function, with a unique table name.
 pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
     let table_name = format!("test-{}", uuid::Uuid::new_v4());
     let mut env = dev::environment::environment(authorities(), engine(), &table_name).unwrap();
@@ -221,12 +222,12 @@ pub(crate) fn engine() -> &'static str {
     &ENDPOINT
 }
 
-/// Those whom the function trusts.
+/// The authorities whose tokens the function accepts.
 pub(crate) fn authorities() -> &'static Authorities {
     &AUTHORITIES
 }
 
-/// An access token of this grant.
+/// An access token with this grant.
 pub(crate) fn access_token(grant: &str) -> String {
     authorities()
         .access
@@ -234,12 +235,12 @@ pub(crate) fn access_token(grant: &str) -> String {
         .unwrap()
 }
 
-/// A customer token.
+/// A customer token for this customer.
 pub(crate) fn customer_token(customer: &str) -> String {
     authorities().customer.customer_token(customer).unwrap()
 }
 
-/// The document that names these customers.
+/// The request body that names these customers.
 pub(crate) fn linkage(customers: &[&str]) -> Value {
     let data: Vec<Value> = customers
         .iter()

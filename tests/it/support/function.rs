@@ -1,4 +1,4 @@
-//! The built Lambda as a process under the Runtime API.
+//! The built function as a process under the Runtime API.
 
 use std::process::{ExitStatus, Stdio};
 
@@ -20,7 +20,8 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Starts the function in this environment and no other.
+    /// Starts the function with exactly these environment variables and those that
+    /// Lambda sets.
     pub(crate) async fn start(env: &Environment) -> Self {
         let api = RuntimeApi::start().await.unwrap();
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cart-associations"));
@@ -44,12 +45,12 @@ impl Function {
         }
     }
 
-    /// Waits until the function has started.
+    /// Waits until the function has started, so that it asks for an event.
     pub(crate) async fn ready(&self) {
         self.api.requested(1).await.unwrap();
     }
 
-    /// Invokes the function without a deadline that it could know.
+    /// Invokes the function without a deadline.
     pub(crate) async fn invoke(&self, event: &Value) -> Answer {
         self.invoke_until(event, 0).await
     }
@@ -60,20 +61,21 @@ impl Function {
         let completed = self.api.invoke(&event, deadline_millis).await.unwrap();
         let response = completed.result.expect("the invocation succeeds");
         let answer = Answer::read(&response);
-        description::hold(&event, &answer);
+        description::check(&event, &answer);
         answer
     }
 
-    /// The next line that the function logs, as text and as what it says.
+    /// Waits for the next line that the function logs. Returns it as text and as
+    /// JSON.
     pub(crate) async fn line(&mut self) -> (String, Value) {
         let line = self.lines.recv().await.expect("the function logs a line");
         let parsed = serde_json::from_str(&line).expect("a line is JSON");
         (line, parsed)
     }
 
-    /// The error that the function reports instead of starting, and how it
-    /// exits then.
-    pub(crate) async fn refuse(&mut self) -> (Value, ExitStatus) {
+    /// Waits for the error that the function reports instead of starting. Returns it
+    /// with the exit status.
+    pub(crate) async fn init_error(&mut self) -> (Value, ExitStatus) {
         let error = self.api.init_error().await.unwrap();
         (error, self.process.wait().await.unwrap())
     }

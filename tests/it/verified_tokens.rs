@@ -1,5 +1,5 @@
-//! Tokens that were verified before: not verified again, and refused all the
-//! same when their time or their key is over.
+//! The cache of verified tokens: a cached token is still refused once it has expired
+//! or its key is gone.
 
 use std::time::Duration;
 
@@ -19,8 +19,9 @@ async fn send(world: &World, token: &str) -> Answer {
     call.send().await
 }
 
-/// Sends a token until it has been verified and seen again.
-async fn is_seen(world: &World, token: &str) {
+/// Sends a token twice: the first time it is verified, the second time it is in the
+/// cache.
+async fn verify_and_cache(world: &World, token: &str) {
     send(world, token).await.created(&[RON]);
     send(world, token).await.unchanged();
 }
@@ -34,71 +35,71 @@ fn back_end_token(claims: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_token_is_refused_when_it_has_expired_however_often_it_was_seen() {
+async fn a_cached_token_is_refused_once_it_has_expired() {
     let world = World::new().await;
     let token = back_end_token(&json!({}));
-    is_seen(&world, &token).await;
-    world.pass(9 * HOUR);
+    verify_and_cache(&world, &token).await;
+    world.advance_clock(9 * HOUR);
     let refused = send(&world, &token).await;
     refused.refused(401, "invalid_access_token");
 }
 
 #[tokio::test]
-async fn a_token_is_refused_when_its_key_is_no_longer_published() {
+async fn a_cached_token_is_refused_once_its_key_is_no_longer_published() {
     let old = SigningKey::generate("old", Algorithm::ES256).unwrap();
     let new = SigningKey::generate("new", Algorithm::ES256).unwrap();
     let server = KeyServer::start(&old.jwks().unwrap()).await;
     let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await;
     let token = signed_by(&old);
-    is_seen(&world, &token).await;
+    verify_and_cache(&world, &token).await;
     server.serves(&new.jwks().unwrap());
-    world.pass(HOUR);
+    world.advance_clock(HOUR);
     let refused = send(&world, &token).await;
     refused.refused(401, "invalid_access_token");
     send(&world, &signed_by(&new)).await.unchanged();
 }
 
 #[tokio::test]
-async fn a_token_is_refused_when_another_key_has_the_id_of_its_key() {
+async fn a_cached_token_is_refused_once_another_key_has_the_id_of_its_key() {
     let old = SigningKey::generate("the-key", Algorithm::RS256).unwrap();
     let new = SigningKey::generate("the-key", Algorithm::RS256).unwrap();
     let server = KeyServer::start(&old.jwks().unwrap()).await;
     let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await;
     let token = signed_by(&old);
-    is_seen(&world, &token).await;
+    verify_and_cache(&world, &token).await;
     server.serves(&new.jwks().unwrap());
-    world.pass(HOUR);
+    world.advance_clock(HOUR);
     let refused = send(&world, &token).await;
     refused.refused(401, "invalid_access_token");
     send(&world, &signed_by(&new)).await.unchanged();
 }
 
 #[tokio::test]
-async fn a_token_goes_on_being_good_when_its_key_is_published_anew() {
+async fn a_cached_token_stays_valid_when_its_key_is_published_again() {
     let key = SigningKey::generate("the-key", Algorithm::EdDSA).unwrap();
     let server = KeyServer::start(&key.jwks().unwrap()).await;
     let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await;
     let token = signed_by(&key);
-    is_seen(&world, &token).await;
-    world.pass(HOUR);
+    verify_and_cache(&world, &token).await;
+    world.advance_clock(HOUR);
     send(&world, &token).await.unchanged();
     assert_eq!(server.asked(), 2);
 }
 
 #[tokio::test]
-async fn a_token_is_not_believed_without_keys_that_are_good() {
+async fn a_cached_token_is_not_accepted_once_its_key_set_is_too_old() {
     let key = SigningKey::generate("the-key", Algorithm::ES384).unwrap();
     let server = KeyServer::start(&key.jwks().unwrap()).await;
     let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await;
     let token = signed_by(&key);
-    is_seen(&world, &token).await;
+    verify_and_cache(&world, &token).await;
     server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, String::new()));
-    world.pass(25 * HOUR);
+    world.advance_clock(25 * HOUR);
     send(&world, &token).await.refused(503, "keys_unavailable");
 }
 
 #[tokio::test]
-async fn a_token_that_was_seen_as_one_kind_does_not_pass_for_the_other() {
+async fn a_token_cached_as_one_kind_is_refused_as_the_other() {
     let world = World::new().await;
     let (access, customer) = (access_token("implicit"), customer_token(RON));
     let call = |bearer: &str, customer: &str| {
@@ -116,10 +117,10 @@ async fn a_token_that_was_seen_as_one_kind_does_not_pass_for_the_other() {
 }
 
 #[tokio::test]
-async fn a_token_like_one_that_was_seen_is_verified() {
+async fn a_token_that_resembles_a_cached_one_is_verified() {
     let world = World::new().await;
     let token = back_end_token(&json!({}));
-    is_seen(&world, &token).await;
+    verify_and_cache(&world, &token).await;
     let other = back_end_token(&json!({ "jti": "another" }));
     let parts = |token: &str| -> Vec<String> { token.split('.').map(str::to_owned).collect() };
     let (token, other) = (parts(&token), parts(&other));
@@ -133,10 +134,10 @@ async fn a_token_like_one_that_was_seen_is_verified() {
 }
 
 #[tokio::test]
-async fn more_tokens_than_are_kept_are_served_all_the_same() {
+async fn more_tokens_than_the_cache_holds_are_accepted() {
     let world = World::new().await;
     let first = back_end_token(&json!({}));
-    is_seen(&world, &first).await;
+    verify_and_cache(&world, &first).await;
     for number in 0..600 {
         let token = back_end_token(&json!({ "jti": number.to_string() }));
         send(&world, &token).await.unchanged();
@@ -144,7 +145,7 @@ async fn more_tokens_than_are_kept_are_served_all_the_same() {
     send(&world, &first).await.unchanged();
 }
 
-/// A token that is good for longer than any test lets pass.
+/// A token that outlasts every test.
 fn signed_by(key: &SigningKey) -> String {
     let claims = json!({
         "iss": authorities().access.issuer, "aud": authorities().access.audience,
