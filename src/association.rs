@@ -7,9 +7,8 @@ use uuid::Uuid;
 use crate::auth::{Forbidden, Grant};
 use crate::clock::{Clock, Timestamp};
 use crate::cursor::{self, InvalidCursor, ListId};
-use crate::fault::Fault;
 use crate::ids::{CartId, CustomerId};
-use crate::request::{CartCustomers, Page, invalid_cursor};
+use crate::request::{CartCustomers, Page};
 use crate::store::{Budget, Member, PutOutcome, Store, StoreError, WriteMetadata};
 
 /// The associations of all carts with all customers.
@@ -35,7 +34,7 @@ pub enum AssociationError {
     /// The grant does not permit it. Nothing was written.
     Forbidden(Forbidden),
     /// The page's cursor is not one of this list.
-    InvalidCursor(Fault),
+    InvalidCursor,
     /// The store failed.
     Store(StoreError),
 }
@@ -48,7 +47,7 @@ impl From<Forbidden> for AssociationError {
 
 impl From<InvalidCursor> for AssociationError {
     fn from(_: InvalidCursor) -> Self {
-        Self::InvalidCursor(invalid_cursor())
+        Self::InvalidCursor
     }
 }
 
@@ -215,8 +214,8 @@ fn cart_position(
     })
 }
 
-/// Makes a page of members that were read with one more than the limit: that one
-/// exists if there is a next page.
+/// Makes a page. One member more than the limit was read: if it exists, there is a
+/// next page.
 fn member_page(
     list: ListId<'_>,
     mut members: Vec<Member>,

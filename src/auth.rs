@@ -14,7 +14,7 @@ use std::time::Duration;
 use lambda_http::http::Uri;
 use tokio::time::Instant;
 
-use self::keys::{Algorithm, Key, KeyLookup};
+use self::keys::{Algorithm, Key};
 pub use self::keys::{KeyFault, KeySet, KeySetError, SkippedKey};
 pub use self::remote::CONNECT_TIMEOUT as KEYS_CONNECT_TIMEOUT;
 use self::remote::{NoKeys, RemoteKeySet};
@@ -304,10 +304,7 @@ impl Verifier {
         deadline: Instant,
     ) -> Result<Option<Arc<Key>>, AuthError> {
         match &self.keys {
-            Keys::Inline(keys) => Ok(match keys.find(kid, alg) {
-                KeyLookup::Key(key) => Some(key),
-                KeyLookup::OtherAlgorithm | KeyLookup::Unknown => None,
-            }),
+            Keys::Inline(keys) => Ok(keys.find(kid, alg).key()),
             Keys::Remote(keys) => {
                 let key = keys.find(kid, alg, deadline).await;
                 key.map_err(|NoKeys { retry_after }| AuthError::NoKeys {

@@ -1,8 +1,9 @@
-//! The error of a request: one of those of the layers.
+//! The errors of all layers in one enum.
 
 use crate::association::AssociationError;
 use crate::auth::{AuthError, Forbidden};
-use crate::request::RequestError;
+use crate::fault::{ErrorCode, Fault};
+use crate::request::{AFTER, RequestError};
 use crate::store::StoreError;
 
 /// Why a request fails.
@@ -36,7 +37,10 @@ impl From<AssociationError> for Error {
     fn from(error: AssociationError) -> Self {
         match error {
             AssociationError::Forbidden(forbidden) => Self::Forbidden(forbidden),
-            AssociationError::InvalidCursor(fault) => Self::Request(fault.into()),
+            AssociationError::InvalidCursor => {
+                let fault = Fault::of_parameter(ErrorCode::InvalidPageCursor, AFTER);
+                Self::Request(fault.into())
+            }
             AssociationError::Store(error) => Self::Store(error),
         }
     }

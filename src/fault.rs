@@ -4,8 +4,12 @@
 
 use serde::Serialize;
 
+/// The most faults that a response names. A body of 64 KiB can have so many that
+/// naming them all would exceed Lambda's limit of 6 MB.
+pub const MAX_FAULTS: usize = 100;
+
 /// A fault of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fault {
     /// What is wrong.
     pub code: ErrorCode,
@@ -14,7 +18,7 @@ pub struct Fault {
 }
 
 /// The place of a fault in a request: the JSON:API `source`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// A JSON Pointer (RFC 6901) to the faulty value, or to the object that lacks a
@@ -55,7 +59,7 @@ macro_rules! error_codes {
     ($($name:ident $status:literal $code:literal: $title:literal, $detail:literal;)+) => {
         /// The stable codes of errors, which responses, logs and metrics share.
         /// `docs/errors.md` explains each.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[expect(missing_docs, reason = "docs/errors.md explains each")]
         pub enum ErrorCode {
             $($name,)+
@@ -65,7 +69,7 @@ macro_rules! error_codes {
             /// All codes.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The code.
+            /// The value of `code`.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $code,)+

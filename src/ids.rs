@@ -46,8 +46,8 @@ macro_rules! id {
 }
 
 id! {
-    /// Identifies a cart. Who knows it can act on the cart, so the log does not show
-    /// it.
+    /// Identifies a cart. Anyone who knows it can act on the cart, so the log does not
+    /// show it.
     CartId
 }
 

@@ -1,7 +1,7 @@
 //! Parsing: event -> [`Operation`] + [`Credentials`], checked in the contract's
 //! order.
 //!
-//! Imports [`ids`](crate::ids) and `json` only: tokens are not verified here.
+//! Tokens are only found here, not verified.
 
 mod body;
 mod event;
@@ -16,7 +16,7 @@ pub use self::body::{MAX_BODY_BYTES, MAX_MEMBERS};
 use self::event::Event;
 pub use self::event::PayloadFormat;
 pub use self::media_type::AnswerType;
-pub(crate) use self::query::invalid_cursor;
+pub(crate) use self::query::AFTER;
 pub use self::query::{MAX_LIMIT, Page};
 use crate::fault::{ErrorCode, Fault};
 use crate::ids::{CartId, CustomerId};
@@ -68,7 +68,7 @@ pub struct Route {
 }
 
 /// All routes. The methods of one path appear in `Allow` in this order.
-pub const ROUTES: [Route; 5] = [
+pub static ROUTES: &[Route] = &[
     Route {
         key: "GET /v2/carts/{cartId}/relationships/customers",
         operation: |request| {
@@ -162,9 +162,9 @@ pub struct Credentials<'a> {
 
 /// An unverified credential.
 pub enum Credential<'a> {
-    /// The header was not sent, or has another authentication scheme.
+    /// The header was not sent, or `Authorization` has no `Bearer` token.
     Absent,
-    /// The header was sent more than once, or has no token in it.
+    /// The header was sent more than once, or another header has no token in it.
     Malformed,
     /// The text in the place of the token.
     Token(Cow<'a, str>),
@@ -292,7 +292,8 @@ impl<'a> RoutedRequest<'a> {
     ///
     /// # Errors
     ///
-    /// [`RequestError`], about path, media types, query and body in this order.
+    /// [`RequestError`]. Path, `Accept`, query, content type and body are checked in
+    /// this order.
     pub fn operation(&self) -> Result<Operation, RequestError> {
         (self.route.operation)(self)
     }
@@ -304,10 +305,11 @@ impl<'a> RoutedRequest<'a> {
 
     fn id<I: FromStr>(&self, name: &'static str) -> Result<I, RequestError> {
         let mut parameters = self.parameters.iter();
-        parameters
+        let (_, value) = parameters
             .find(|(parameter, _)| *parameter == name)
-            .and_then(|(_, value)| value.parse().ok())
-            .ok_or_else(|| Fault::of_parameter(ErrorCode::InvalidId, name).into())
+            .expect("the route's template has this parameter");
+        let invalid = |_| Fault::of_parameter(ErrorCode::InvalidId, name);
+        Ok(value.parse().map_err(invalid)?)
     }
 
     fn cart_customers(&self) -> Result<CartCustomers, RequestError> {

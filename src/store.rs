@@ -52,8 +52,8 @@ const MAX_BACKOFF: Duration = Duration::from_millis(500);
 /// The most attempts of one call to DynamoDB. The budget usually ends first.
 const MAX_ATTEMPTS: u32 = 8;
 
-/// The most calls that one request makes to find out which items exist. It needs
-/// more than two only while others add and remove the same associations.
+/// The most rounds of one put. It needs more than two only while others add and
+/// remove the same associations.
 const MAX_ROUNDS: usize = 8;
 
 /// The time limit for the warm-up call. Lambda allows the whole start ten

@@ -1,8 +1,8 @@
 //! Logs and metrics: JSON lines with the keys of AWS Lambda Powertools, one line per
 //! request.
 //!
-//! No line has a token, a body, a cart id or a customer id. Events of other crates
-//! are logged from WARN on, at any level: below, they show what they send.
+//! No line has a token, a body, a cart id or a customer id. Other crates log at WARN
+//! or above only: their DEBUG events show requests.
 
 mod events;
 mod metrics;

@@ -3,6 +3,7 @@
 //! JSON:API requires a server to refuse ("Query Parameters").
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::RequestError;
 use crate::fault::{ErrorCode, Fault};
@@ -13,7 +14,8 @@ pub const MAX_LIMIT: usize = 100;
 const DEFAULT_LIMIT: usize = 25;
 
 const LIMIT: &str = "page[limit]";
-const AFTER: &str = "page[after]";
+/// The parameter with the cursor.
+pub(crate) const AFTER: &str = "page[after]";
 
 /// The longest parameter name that an error shows, in bytes.
 const MAX_NAME_LENGTH: usize = 64;
@@ -57,7 +59,7 @@ impl Page {
             faults.push(Fault::of_parameter(ErrorCode::InvalidPageLimit, LIMIT));
         }
         if cursors.len() > 1 {
-            faults.push(invalid_cursor());
+            faults.push(Fault::of_parameter(ErrorCode::InvalidPageCursor, AFTER));
         }
         none_of(faults)?;
         Ok(Self {
@@ -80,11 +82,6 @@ impl Page {
     }
 }
 
-/// The fault of a cursor that is not one of the list.
-pub(crate) fn invalid_cursor() -> Fault {
-    Fault::of_parameter(ErrorCode::InvalidPageCursor, AFTER)
-}
-
 /// Checks the query of a request that has no parameters.
 pub(super) fn check(query: &Query<'_>) -> Result<(), RequestError> {
     none_of(
@@ -95,19 +92,14 @@ pub(super) fn check(query: &Query<'_>) -> Result<(), RequestError> {
     )
 }
 
-/// Fails with the faults, each once, if there are any.
-fn none_of(faults: Vec<Fault>) -> Result<(), RequestError> {
-    let mut unique = Vec::new();
-    for fault in faults {
-        if !unique.contains(&fault) {
-            unique.push(fault);
-        }
+/// Fails with the faults, without duplicates, if there are any.
+fn none_of(mut faults: Vec<Fault>) -> Result<(), RequestError> {
+    let mut seen = HashSet::new();
+    faults.retain(|fault| seen.insert(fault.clone()));
+    if faults.is_empty() {
+        return Ok(());
     }
-    if unique.is_empty() {
-        Ok(())
-    } else {
-        Err(RequestError::Faults(unique))
-    }
+    Err(RequestError::Faults(faults))
 }
 
 /// Returns the name of a parameter's family: `filter` of `filter[name]`.
@@ -121,7 +113,8 @@ fn unsupported(name: &str) -> Option<Fault> {
     let base = base_name(name);
     let reserved = !base.is_empty() && base.bytes().all(|byte| byte.is_ascii_lowercase());
     reserved.then(|| {
-        let shown: String = base.chars().take(MAX_NAME_LENGTH).collect();
+        // ASCII, so any cut is between characters.
+        let shown = &base[..base.len().min(MAX_NAME_LENGTH)];
         Fault::of_parameter(ErrorCode::UnsupportedParameter, shown)
     })
 }
@@ -137,7 +130,7 @@ fn read_limit(limit: &str) -> Option<usize> {
 }
 
 /// Returns the name to show for a `page[…]` parameter: one that other APIs use, or
-/// `page`. Input is not echoed.
+/// `page`, since the rest of the name may be anything.
 fn known_name(name: &str) -> &'static str {
     [
         "page[size]",

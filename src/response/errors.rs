@@ -1,20 +1,17 @@
 //! JSON:API error documents.
 //!
-//! The only place where errors become HTTP, in matches without `_`: a new error
-//! does not compile until somebody decides what it means to a caller.
+//! The only place where the errors of other layers get a code, in matches without
+//! `_`: a new error does not compile until somebody decides what it means to a
+//! caller.
 
 use serde::Serialize;
 
 use super::{Header, Response, content_type, json};
 use crate::auth::{AuthError, Forbidden, TokenKind};
 use crate::error::Error;
-use crate::fault::{ErrorCode, Fault, Source};
+use crate::fault::{ErrorCode, Fault, MAX_FAULTS, Source};
 use crate::request::{RequestError, ResponseOptions};
 use crate::store::StoreError;
-
-/// The most errors in one response. A body of 64 KiB can have so many faults that
-/// naming them all would exceed Lambda's limit of 6 MB.
-pub const MAX_ERRORS: usize = 100;
 
 /// The `Retry-After` of a store that fails, in seconds: the smallest value of the
 /// header, and longer than most throttling lasts.
@@ -57,8 +54,7 @@ impl ErrorDocuments {
 
     /// Makes the response to a request that failed.
     pub fn failure(&self, error: &Error, options: ResponseOptions, request_id: &str) -> Response {
-        let mut faults = faults(error);
-        faults.truncate(MAX_ERRORS);
+        let faults = faults(error);
         // All faults of one request have the same status.
         let code = faults
             .first()
@@ -118,10 +114,12 @@ fn header(error: &Error) -> Option<Header> {
     }
 }
 
-/// Returns the faults of an error, at least one.
+/// Returns the faults of an error, 1 to [`MAX_FAULTS`].
 fn faults(error: &Error) -> Vec<Fault> {
     let fault = match error {
-        Error::Request(RequestError::Faults(faults)) => return faults.clone(),
+        Error::Request(RequestError::Faults(faults)) => {
+            return faults.iter().take(MAX_FAULTS).cloned().collect();
+        }
         Error::Request(RequestError::MethodNotAllowed { .. }) => {
             Fault::new(ErrorCode::MethodNotAllowed)
         }

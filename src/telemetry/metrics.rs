@@ -90,7 +90,7 @@ pub(crate) fn request(level: Level, request: &RequestLine<'_>) {
         store_ms: millis(request.store_time),
         store_attempts: request.store_attempts,
     };
-    // A request without a call would count as one of zero milliseconds.
+    // Requests without a store call would lower the average.
     let directives: &[Directive] = if request.store_attempts > 0 {
         &[ANSWERED, TOKENS, STORED]
     } else {

@@ -8,10 +8,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use cart_associations::cursor::MAX_CURSOR_LENGTH;
-use cart_associations::fault::ErrorCode;
+use cart_associations::fault::{ErrorCode, MAX_FAULTS};
 use cart_associations::ids::MAX_ID_LENGTH;
 use cart_associations::request::{MAX_BODY_BYTES, MAX_LIMIT, MAX_MEMBERS, ROUTES};
-use cart_associations::response::MAX_ERRORS;
 use dev::proxy::{Fault, Plan, Proxy};
 use dev::template::Cors;
 use serde_json::{Value, json};
@@ -81,7 +80,7 @@ fn the_described_limits_are_those_of_the_code() {
         ),
         (
             format!("{schemas}/ErrorDocument/properties/errors/maxItems"),
-            MAX_ERRORS,
+            MAX_FAULTS,
         ),
         (
             "/components/parameters/PageLimit/schema/maximum".to_owned(),
