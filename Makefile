@@ -167,9 +167,9 @@ $(CARGO_DENY)/bin/cargo-deny:
 
 # The database of known weaknesses is a repository at GitHub. Where it cannot be had, that alone is left out, aloud.
 check-dependencies: .need-cargo $(CARGO_DENY)/bin/cargo-deny
-	'$(CARGO_DENY)/bin/cargo-deny' --locked check licenses bans sources
+	'$(CARGO_DENY)/bin/cargo-deny' --locked --workspace --all-features check licenses bans sources
 	@if '$(CARGO_DENY)/bin/cargo-deny' fetch db; then \
-	    '$(CARGO_DENY)/bin/cargo-deny' --locked check --disable-fetch advisories; \
+	    '$(CARGO_DENY)/bin/cargo-deny' --locked --workspace --all-features check --disable-fetch advisories; \
 	else \
 	    echo 'NOT CHECKED: known weaknesses and withdrawn crates; the database of RustSec cannot be had' >&2; \
 	fi
@@ -209,9 +209,9 @@ check-api: $(REDOCLY)/node_modules/.bin/redocly
 $(REDOCLY)/node_modules/.bin/redocly:
 	npm install --silent --no-audit --no-fund --no-save --prefix '$(REDOCLY)' @redocly/cli@2.77.0
 
-# Runs a command in a world of its own. One build for the function and this program builds their dependencies once.
-WITH_WORLD = cargo build --locked --quiet --package cart-associations --bin cart-associations \
-    --package dev --example local && target/debug/examples/local with
+# Runs a command in a world of its own. One build of the whole workspace reuses the dependencies that the tests have built.
+WITH_WORLD = cargo build --locked --quiet --workspace --bin cart-associations --example local \
+    && target/debug/examples/local with
 SCHEMATHESIS := .local/schemathesis-4.32.5
 SELENIUM := .local/selenium-4.51.0
 

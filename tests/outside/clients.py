@@ -61,7 +61,9 @@ class Rust:
 
     @staticmethod
     def libraries(*names):
-        built = run("cargo", "build", "--locked", "--package=dev", "--features=ureq", "--message-format=json")
+        built = run(
+            *"cargo build --locked --workspace --example local --features dev/ureq --message-format=json".split()
+        )
         found = {}
         for message in map(json.loads, built.splitlines()):
             name = message.get("target", {}).get("name")

@@ -61,9 +61,9 @@ impl Ledger {
             return;
         }
         let entry = self.carts.entry(cart.to_owned()).or_default();
-        let asked = customers(&serde_json::from_slice(body).unwrap_or_default());
+        let requested = customers(&serde_json::from_slice(body).unwrap_or_default());
         match (status, code) {
-            (200, _) if customers(&document) != asked => self.unexpected.push(format!(
+            (200, _) if customers(&document) != requested => self.unexpected.push(format!(
                 "a 200 for {cart} names other customers than the request"
             )),
             (200, _) => {
@@ -80,7 +80,7 @@ impl Ledger {
                 "a request for {cart} that may succeed was answered with {status} {code}"
             )),
         }
-        entry.customers.extend(asked);
+        entry.customers.extend(requested);
     }
 
     /// The number of answers.
