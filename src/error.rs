@@ -105,7 +105,9 @@ error_codes! {
     AccessTokenRequired: 401, "access_token_required", "Access token required";
     InvalidAccessToken: 401, "invalid_access_token", "Invalid access token";
     InvalidCustomerToken: 401, "invalid_customer_token", "Invalid customer token";
+    InvalidCartToken: 401, "invalid_cart_token", "Invalid cart token";
     CustomerTokenRequired: 403, "customer_token_required", "Customer token required";
+    CartTokenRequired: 403, "cart_token_required", "Cart token required";
     OtherCustomer: 403, "other_customer", "Other customer";
     NotOnCart: 403, "not_on_cart", "Not on this cart";
     RouteNotFound: 404, "route_not_found", "Not found";

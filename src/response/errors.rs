@@ -319,6 +319,14 @@ fn auth_problem(error: AuthError) -> Problem {
             "The customer token is malformed, expired or not for this API.",
         )
         .at(Source::Header("x-moltin-customer-token")),
+        AuthError::InvalidToken {
+            kind: TokenKind::Cart,
+            ..
+        } => problem(
+            ErrorCode::InvalidCartToken,
+            "The cart token is malformed, expired or not for this cart.",
+        )
+        .at(Source::Header("x-cart-token")),
         AuthError::NoKeys { .. } => problem(
             ErrorCode::KeysUnavailable,
             "Tokens cannot be verified at the moment. Nothing was changed. Sending the request again \
@@ -335,6 +343,11 @@ fn forbidden_problem(forbidden: Forbidden) -> Problem {
             "An access token of this grant needs a customer token beside it.",
         )
         .at(Source::Header("x-moltin-customer-token")),
+        Forbidden::CartTokenRequired => problem(
+            ErrorCode::CartTokenRequired,
+            "A customer needs a cart token to be associated with the cart.",
+        )
+        .at(Source::Header("x-cart-token")),
         Forbidden::OtherCustomer => problem(ErrorCode::OtherCustomer, OTHER_CUSTOMER)
             .at(Source::Pointer("/data".to_owned())),
         Forbidden::OtherCustomersCarts => problem(ErrorCode::OtherCustomer, OTHER_CUSTOMER)
