@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
+use crate::support::call::Call;
+use crate::support::{RON, World, access_token, authorities, cart_token, customer_token, linkage};
 
 #[tokio::test]
 async fn client_credentials_act_for_every_customer() {
@@ -155,6 +156,161 @@ async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
         );
     }
     assert!(world.stored().await.is_empty());
+}
+
+/// A POST by Ron's storefront, for himself.
+fn rons<'w>(world: &'w World, cart: &str) -> Call<'w> {
+    world.post(cart).customer(RON).body(linkage(&[RON]))
+}
+
+#[tokio::test]
+async fn a_customer_needs_a_cart_token_where_they_are_configured() {
+    let world = World::with_cart_tokens().await;
+    for grant in ["implicit", "client_credentials"] {
+        let answer = rons(&world, "cart-1").grant(grant).send().await;
+        let source = answer.refused(403, "cart_token_required");
+        assert_eq!(source, json!({ "header": "x-cart-token" }));
+    }
+    assert!(world.stored().await.is_empty());
+
+    let call = || rons(&world, "cart-1").cart_token(&cart_token("cart-1"));
+    call().send().await.created(&[RON]);
+    call().send().await.unchanged();
+}
+
+#[tokio::test]
+async fn no_cart_token_is_read_where_they_are_not_configured() {
+    let world = World::new().await;
+    for (cart, token) in [("a", "x"), ("b", ""), ("c", &*cart_token("cart-1"))] {
+        let call = rons(&world, cart).cart_token(token);
+        call.send().await.created(&[RON]);
+    }
+}
+
+/// A back end acts for every customer, and others for nobody, whatever the token.
+#[tokio::test]
+async fn a_cart_token_is_read_beside_a_customer_token_only() {
+    let world = World::with_cart_tokens().await;
+    world.associate("a", &[RON]).send().await.created(&[RON]);
+    let call = world.associate("b", &[RON]).cart_token("x");
+    call.send().await.created(&[RON]);
+    for token in ["x", &cart_token("c")] {
+        let call = world.associate("c", &[RON]).grant("implicit");
+        let answer = call.cart_token(token).send().await;
+        answer.refused(403, "customer_token_required");
+    }
+    assert_eq!(world.stored().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_cart_token_is_read_by_post_only() {
+    let world = World::with_cart_tokens().await;
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    for path in [
+        "/v2/carts/cart-1/relationships/customers",
+        "/v2/carts",
+        "/v2/customers/ron/relationships/carts",
+    ] {
+        for call in [
+            world.get(path).customer(RON),
+            world.get(path).customer(RON).cart_token("x"),
+        ] {
+            assert_eq!(call.send().await.status, 200, "{path}");
+        }
+    }
+    for call in [
+        world.dissociate("cart-1", &[RON]).customer(RON),
+        world
+            .dissociate("cart-1", &[RON])
+            .customer(RON)
+            .cart_token("x"),
+    ] {
+        call.send().await.unchanged();
+    }
+    assert!(world.stored().await.is_empty());
+}
+
+/// Also where something else is wrong: who sends a cart token for another cart gets
+/// no further than who sends a forged one.
+#[tokio::test]
+async fn a_bad_cart_token_is_401_and_the_answer_is_the_same_whatever_is_wrong() {
+    let world = World::with_cart_tokens().await;
+    let cart = &authorities().cart;
+    let token = |claims: Value| cart.token("cart-1", &claims).unwrap();
+    let good = token(json!({}));
+    let mut answers = Vec::new();
+    for (name, token) in [
+        ("empty", String::new()),
+        ("blank", " ".to_owned()),
+        ("no token", "x.y.z".to_owned()),
+        ("another signature", format!("{}A", &good[..good.len() - 2])),
+        ("expired", token(json!({ "exp": 1_700_000_000 }))),
+        (
+            "another issuer",
+            token(json!({ "iss": "https://auth.example.com" })),
+        ),
+        ("another audience", token(json!({ "aud": "carts" }))),
+        ("no subject", token(json!({ "sub": null }))),
+        ("another cart", cart_token("cart-2")),
+        ("the cart in capitals", cart_token("CART-1")),
+        ("a part of the cart", cart_token("cart-")),
+        ("no cart", cart_token("a b")),
+        ("a customer", cart_token(RON)),
+        ("an access token", access_token("client_credentials")),
+        ("a customer token", customer_token(RON)),
+    ] {
+        let call = || rons(&world, "cart-1").cart_token(&token);
+        for call in [
+            call(),
+            call().grant("client_credentials"),
+            call().header("accept", "application/vnd.api+json;ext=x"),
+            call().header("content-type", "text/plain"),
+            call().text("{"),
+            call().body(linkage(&["hermione"])),
+        ] {
+            let answer = call.send().await;
+            let source = answer.refused(401, "invalid_cart_token");
+            assert_eq!(source, json!({ "header": "x-cart-token" }), "{name}");
+            assert_eq!(
+                answer.header("www-authenticate"),
+                Some("Bearer error=\"invalid_token\"")
+            );
+            answers.push((answer.status, answer.document()));
+        }
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    // In the path too: this cart has no valid id, and the token is not for it.
+    let answer = rons(&world, "a b").cart_token(&good).send().await;
+    answer.refused(401, "invalid_cart_token");
+    let same = rons(&world, "a b").cart_token(&cart_token("a b"));
+    same.send().await.refused(400, "invalid_id");
+    assert!(world.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_missing_cart_token_is_told_after_all_other_faults() {
+    let world = World::with_cart_tokens().await;
+    let call = || rons(&world, "cart-1");
+    rons(&world, "a b").send().await.refused(400, "invalid_id");
+    call().text("{").send().await.refused(400, "invalid_json");
+    let others = call().body(linkage(&["hermione"])).send().await;
+    others.refused(403, "other_customer");
+    call().send().await.refused(403, "cart_token_required");
+}
+
+#[tokio::test]
+async fn the_access_token_is_judged_first_then_the_customer_token_then_the_cart_token() {
+    let world = World::with_cart_tokens().await;
+    let call = || rons(&world, "cart-1").cart_token("x");
+    let both = call().bearer("x").customer_token("x").send().await;
+    both.refused(401, "invalid_access_token");
+    let customer = call().customer_token("x").send().await;
+    customer.refused(401, "invalid_customer_token");
+    call().send().await.refused(401, "invalid_cart_token");
 }
 
 /// The claims and headers that the library by itself would let pass stand here

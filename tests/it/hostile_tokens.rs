@@ -4,14 +4,14 @@
 //! They are data, in `tokens/`, with the keys that made them; `tokens/make.py`
 //! makes them anew. All are looked at as of one moment, so that they never rot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cart_associations::auth::{
-    AuthError, Authenticator, Expected, Grant, KeySet, KeySource, TokenKind, TokenPolicy,
+    AuthError, Authenticator, Expected, Forbidden, Grant, KeySet, KeySource, TokenKind, TokenPolicy,
 };
 use cart_associations::clock::{CLOCK_SKEW, Clock, Timestamp};
 use cart_associations::config::Config;
@@ -29,12 +29,16 @@ use crate::support::{RON, World, authorities, linkage};
 /// The letters of base64url, in the order of their values.
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/// The cart of most requests, and of most cart tokens.
+const CART: &str = "cart-1";
+
 #[derive(Deserialize)]
 struct Fixtures {
     /// When the tokens are looked at, in seconds since the epoch.
     now: u64,
     access: Party,
     customer: Party,
+    cart: Party,
 }
 
 /// Who issues one kind of token, and for whom.
@@ -50,11 +54,12 @@ struct Pair {
     public: Value,
 }
 
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Access,
     Customer,
+    Cart,
 }
 
 #[derive(Deserialize)]
@@ -82,14 +87,15 @@ struct Case {
     token: String,
 }
 
-/// A key with which others than its owner can sign, and a token so signed.
+/// A key with which others than its owner can sign, and a token of each kind so
+/// signed.
 #[derive(Deserialize)]
 struct WeakKey {
     name: String,
     why: String,
     fault: String,
     jwk: Value,
-    token: String,
+    tokens: BTreeMap<Kind, String>,
 }
 
 static FIXTURES: LazyLock<Fixtures> =
@@ -124,12 +130,13 @@ fn one_of_each() -> impl Iterator<Item = Good> {
     usual().filter(|good| good.name.ends_with("by OpenSSL"))
 }
 
-fn good_access_token() -> &'static str {
-    static TOKEN: LazyLock<String> = LazyLock::new(|| {
-        let access = usual().find(|good| good.kind == Kind::Access);
-        access.unwrap().token
+/// A good token to send beside another one.
+fn good_token(kind: Kind) -> &'static str {
+    static TOKENS: LazyLock<[String; 3]> = LazyLock::new(|| {
+        let token = |kind| usual().find(|good| good.kind == kind).unwrap().token;
+        Kind::ALL.map(token)
     });
-    &TOKEN
+    &TOKENS[kind as usize]
 }
 
 fn now() -> Timestamp {
@@ -141,6 +148,7 @@ impl Fixtures {
         match kind {
             Kind::Access => &self.access,
             Kind::Customer => &self.customer,
+            Kind::Cart => &self.cart,
         }
     }
 }
@@ -152,19 +160,17 @@ impl Party {
 }
 
 impl Kind {
-    const BOTH: [Self; 2] = [Self::Access, Self::Customer];
+    const ALL: [Self; 3] = [Self::Access, Self::Customer, Self::Cart];
 
-    fn other(self) -> Self {
-        match self {
-            Self::Access => Self::Customer,
-            Self::Customer => Self::Access,
-        }
+    fn others(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |kind| *kind != self)
     }
 
     fn token_kind(self) -> TokenKind {
         match self {
             Self::Access => TokenKind::Access,
             Self::Customer => TokenKind::Customer,
+            Self::Cart => TokenKind::Cart,
         }
     }
 }
@@ -192,6 +198,7 @@ impl Doorkeeper {
         Self(Authenticator::new(
             policy(Kind::Access),
             policy(Kind::Customer),
+            Some(policy(Kind::Cart)),
             "grant_type".to_owned(),
             &http,
             &Clock::from_fn(now),
@@ -199,27 +206,39 @@ impl Doorkeeper {
     }
 
     async fn sees(&self, kind: Kind, token: &str) -> Result<Grant, AuthError> {
-        self.sees_at(kind, token, now()).await
+        self.sees_for(CART, kind, token, now()).await
     }
 
-    /// A customer token comes with a good access token.
-    async fn sees_at(&self, kind: Kind, token: &str, at: Timestamp) -> Result<Grant, AuthError> {
-        let credentials = match kind {
-            Kind::Access => Credentials {
-                access_token: Credential::Token(token.into()),
-                customer_token: Credential::Absent,
-            },
-            Kind::Customer => Credentials {
-                access_token: Credential::Token(good_access_token().into()),
-                customer_token: Credential::Token(token.into()),
-            },
+    /// A request for a cart. With a customer token comes a good access token, with a
+    /// cart token both others.
+    async fn sees_for(
+        &self,
+        cart: &str,
+        kind: Kind,
+        token: &str,
+        at: Timestamp,
+    ) -> Result<Grant, AuthError> {
+        let credential = |this| match this {
+            this if this == kind => Credential::Token(token.into()),
+            this if this < kind => Credential::Token(good_token(this).into()),
+            _ => Credential::Absent,
+        };
+        let credentials = Credentials {
+            access_token: credential(Kind::Access),
+            customer_token: credential(Kind::Customer),
+            cart_token: credential(Kind::Cart),
+            cart_id: Some(cart),
         };
         let soon = Instant::now() + Duration::from_secs(1);
         self.0.authenticate(&credentials, at, soon).await
     }
 
     async fn believes(&self, good: &Good) {
-        let grant = self.sees(good.kind, &good.token).await;
+        let cart = match good.kind {
+            Kind::Access | Kind::Customer => CART,
+            Kind::Cart => &good.subject,
+        };
+        let grant = self.sees_for(cart, good.kind, &good.token, now()).await;
         let grant = grant.unwrap_or_else(|error| panic!("{}: {error:?}", good.name));
         match good.kind {
             Kind::Access => {
@@ -231,6 +250,15 @@ impl Doorkeeper {
                 assert_eq!(grant.permit(&[own]), Ok(()), "{}", good.name);
                 let other = "another".parse().unwrap();
                 assert!(grant.permit(&[other]).is_err(), "{}", good.name);
+            }
+            Kind::Cart => {
+                let permits = |cart: &str| {
+                    let ron = [RON.parse().unwrap()];
+                    grant.permit_association(&cart.parse().unwrap(), &ron)
+                };
+                assert_eq!(permits(cart), Ok(()), "{}", good.name);
+                let refused = Err(Forbidden::CartTokenRequired);
+                assert_eq!(permits("another"), refused, "{}", good.name);
             }
         }
     }
@@ -268,8 +296,9 @@ fn every_case_has_a_name_of_its_own() {
     for name in &names {
         assert!(seen.insert(name), "{name}");
     }
-    assert!(hostile_tokens(Kind::Access).count() > 400);
-    assert!(hostile_tokens(Kind::Customer).count() > 100);
+    for kind in Kind::ALL {
+        assert!(hostile_tokens(kind).count() > 500);
+    }
 }
 
 #[tokio::test]
@@ -328,27 +357,28 @@ async fn every_hostile_token_is_refused_for_what_is_wrong_with_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A kind's set knows nothing of the other's keys, also where both name them
-/// alike.
+/// A kind's set knows nothing of another's keys, also where both name them alike.
 #[tokio::test]
-async fn ids_that_both_sets_have_do_not_confuse_their_keys() {
-    for kind in Kind::BOTH {
-        let mut keys = FIXTURES.party(kind).public_keys();
-        let names = FIXTURES.party(kind.other()).public_keys();
-        for (key, other) in keys.iter_mut().zip(names) {
-            key["kid"] = other["kid"].clone();
-        }
-        let doorkeeper = Doorkeeper::with(kind, keys);
-        for Case { name, token } in hostile_tokens(kind) {
-            doorkeeper.refuses(kind, &name, &token).await;
+async fn ids_that_two_sets_have_do_not_confuse_their_keys() {
+    for kind in Kind::ALL {
+        for other in kind.others() {
+            let mut keys = FIXTURES.party(kind).public_keys();
+            let names = FIXTURES.party(other).public_keys();
+            for (key, other) in keys.iter_mut().zip(names) {
+                key["kid"] = other["kid"].clone();
+            }
+            let doorkeeper = Doorkeeper::with(kind, keys);
+            for Case { name, token } in hostile_tokens(kind) {
+                doorkeeper.refuses(kind, &name, &token).await;
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn a_token_of_one_kind_is_none_of_the_other_even_where_they_share_all_keys() {
-    let keys = Kind::BOTH.map(|kind| FIXTURES.party(kind).public_keys());
-    for kind in Kind::BOTH {
+async fn a_token_of_one_kind_is_none_of_another_even_where_they_share_all_keys() {
+    let keys = Kind::ALL.map(|kind| FIXTURES.party(kind).public_keys());
+    for kind in Kind::ALL {
         let doorkeeper = Doorkeeper::with(kind, keys.concat());
         for good in usual().filter(|good| good.kind == kind) {
             doorkeeper.believes(&good).await;
@@ -420,7 +450,7 @@ async fn a_good_token_ends_half_a_minute_after_its_time() {
         let expires = Timestamp::from_millis(claims["exp"].as_u64().unwrap() * 1000);
         let end = expires.plus(CLOCK_SKEW).millis();
         assert_eq!(CLOCK_SKEW, Duration::from_secs(30));
-        // The access token beside a customer token ends at the same time.
+        // The tokens beside it end at the same time.
         for (at, good) in [
             (end - 1, true),
             (end, false),
@@ -430,7 +460,7 @@ async fn a_good_token_ends_half_a_minute_after_its_time() {
             (0, false),
         ] {
             let seen = doorkeeper
-                .sees_at(kind, &token, Timestamp::from_millis(at))
+                .sees_for(CART, kind, &token, Timestamp::from_millis(at))
                 .await;
             assert_eq!(seen.is_ok(), good, "{name} at {at}: {seen:?}");
         }
@@ -440,24 +470,29 @@ async fn a_good_token_ends_half_a_minute_after_its_time() {
 /// What an issuer publishes by mistake must not open the door to others.
 #[tokio::test]
 async fn keys_that_nobody_should_trust_verify_nothing_and_do_not_harm_the_others() {
-    let access = &FIXTURES.access;
     let mut wrong = Vec::new();
     for WeakKey {
         name,
         why,
         fault,
         jwk,
-        token,
+        tokens,
     } in weak_keys()
     {
-        let keys = [vec![jwk], access.public_keys()].concat();
-        let doorkeeper = Doorkeeper::with(Kind::Access, keys);
-        match doorkeeper.sees(Kind::Access, &token).await {
-            Err(AuthError::InvalidToken { fault: found, .. }) if found.name() == fault => {}
-            other => wrong.push(format!("{name}: {other:?}, not {fault}. {why}")),
-        }
-        for good in usual().filter(|good| good.kind == Kind::Access) {
-            doorkeeper.believes(&good).await;
+        assert!(tokens.keys().copied().eq(Kind::ALL), "{name}");
+        for (kind, token) in tokens {
+            let keys = [vec![jwk.clone()], FIXTURES.party(kind).public_keys()].concat();
+            let doorkeeper = Doorkeeper::with(kind, keys);
+            match doorkeeper.sees(kind, &token).await {
+                Err(AuthError::InvalidToken {
+                    kind: of,
+                    fault: found,
+                }) if of == kind.token_kind() && found.name() == fault => {}
+                other => wrong.push(format!("{name}: {other:?}, not {fault}. {why}")),
+            }
+            for good in usual().filter(|good| good.kind == kind) {
+                doorkeeper.believes(&good).await;
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -466,9 +501,13 @@ async fn keys_that_nobody_should_trust_verify_nothing_and_do_not_harm_the_others
 /// A world that trusts the keys of the fixtures, at their time.
 async fn world(access_keys: &str) -> World {
     let Fixtures {
-        access, customer, ..
+        access,
+        customer,
+        cart,
+        ..
     } = &*FIXTURES;
-    let customer_keys = json!({ "keys": customer.public_keys() }).to_string();
+    let keys = |party: &Party| json!({ "keys": party.public_keys() }).to_string();
+    let (customer_keys, cart_keys) = (keys(customer), keys(cart));
     let variables = [
         ("ACCESS_TOKEN_JWKS", access_keys),
         ("ACCESS_TOKEN_ISSUER", &access.issuer),
@@ -476,16 +515,30 @@ async fn world(access_keys: &str) -> World {
         ("CUSTOMER_TOKEN_JWKS", &customer_keys),
         ("CUSTOMER_TOKEN_ISSUER", &customer.issuer),
         ("CUSTOMER_TOKEN_AUDIENCE", &customer.audience),
+        ("CART_TOKEN_JWKS", &cart_keys),
+        ("CART_TOKEN_ISSUER", &cart.issuer),
+        ("CART_TOKEN_AUDIENCE", &cart.audience),
     ];
     World::at(now(), &variables).await
 }
 
 async fn send(world: &World, cart: &str, kind: Kind, token: &str) -> Answer {
-    let access = good_access_token();
-    let call = match kind {
-        Kind::Access => world.post(cart).bearer(token),
-        Kind::Customer => world.post(cart).bearer(access).customer_token(token),
-    };
+    let mut call = world.post(cart);
+    for this in Kind::ALL
+        .into_iter()
+        .filter(|this| kind != Kind::Access || *this == kind)
+    {
+        let token = if this == kind {
+            token
+        } else {
+            good_token(this)
+        };
+        call = match this {
+            Kind::Access => call.bearer(token),
+            Kind::Customer => call.customer_token(token),
+            Kind::Cart => call.cart_token(token),
+        };
+    }
     call.body(linkage(&[RON])).send().await
 }
 
@@ -498,10 +551,11 @@ async fn the_answer_is_the_same_to_the_byte(world: &World) {
             "invalid_customer_token",
             "x-moltin-customer-token",
         ),
+        (Kind::Cart, "invalid_cart_token", "x-cart-token"),
     ] {
         let mut first = None;
         for Case { name, token } in hostile_tokens(kind) {
-            let answer = send(world, "cart-1", kind, &token).await;
+            let answer = send(world, CART, kind, &token).await;
             let source = answer.refused(401, code);
             assert_eq!(source, json!({ "header": header }), "{name}");
             assert_eq!(
@@ -515,13 +569,17 @@ async fn the_answer_is_the_same_to_the_byte(world: &World) {
     }
     assert!(world.stored().await.is_empty());
 
-    for good in usual().filter(|good| good.kind == Kind::Access || good.subject == RON) {
-        let cart = format!(
-            "cart-{}",
-            good.name.replace(|c: char| !c.is_alphanumeric(), "-")
+    for good in usual().filter(|good| good.kind != Kind::Customer || good.subject == RON) {
+        let cart = match good.kind {
+            Kind::Access | Kind::Customer => CART,
+            Kind::Cart => &good.subject,
+        };
+        let answer = send(world, cart, good.kind, &good.token).await;
+        assert!(
+            [200, 204].contains(&answer.status),
+            "{}: {answer:?}",
+            good.name
         );
-        let answer = send(world, &cart, good.kind, &good.token).await;
-        assert_eq!(answer.status, 200, "{}: {answer:?}", good.name);
     }
 }
 
@@ -573,20 +631,25 @@ fn shows_no_token(shown: &dyn std::fmt::Debug) {
 #[tokio::test]
 async fn debug_of_what_holds_a_token_shows_none() {
     let token = |kind| one_of_each().find(|good| good.kind == kind).unwrap().token;
-    let (access, customer) = (token(Kind::Access), token(Kind::Customer));
+    let [access, customer, cart] = Kind::ALL.map(token);
     let bearer = format!("Bearer {access}");
     let path = "/v2/carts/cart-1/relationships/customers";
     for event in [
         json!({
             "version": "2.0", "rawPath": path, "requestContext": { "http": { "method": "POST" } },
-            "headers": { "authorization": bearer, "x-moltin-customer-token": customer },
+            "headers": {
+                "authorization": bearer, "x-moltin-customer-token": customer, "x-cart-token": cart,
+            },
             "body": access,
         }),
         json!({
             "path": path, "httpMethod": "POST",
-            "headers": { "Authorization": bearer, "X-Moltin-Customer-Token": customer },
+            "headers": {
+                "Authorization": bearer, "X-Moltin-Customer-Token": customer, "X-Cart-Token": cart,
+            },
             "multiValueHeaders": {
                 "Authorization": [bearer], "X-Moltin-Customer-Token": [customer, customer],
+                "X-Cart-Token": [cart, cart],
             },
         }),
     ] {
@@ -604,8 +667,9 @@ async fn debug_of_what_holds_a_token_shows_none() {
 
     let doorkeeper = Doorkeeper::usual();
     for good in one_of_each() {
-        shows_no_token(&doorkeeper.sees(good.kind, &good.token).await);
-        shows_no_token(&doorkeeper.sees(good.kind.other(), &good.token).await);
+        for kind in Kind::ALL {
+            shows_no_token(&doorkeeper.sees(kind, &good.token).await);
+        }
     }
     shows_no_token(&doorkeeper.0);
 }
@@ -617,8 +681,9 @@ async fn debug_of_what_saw_tokens_shows_none() {
     for keys in [&keys, &server.url] {
         let world = world(keys).await;
         for good in one_of_each() {
-            send(&world, "cart-1", good.kind, &good.token).await;
-            send(&world, "cart-1", good.kind.other(), &good.token).await;
+            for kind in Kind::ALL {
+                send(&world, CART, kind, &good.token).await;
+            }
         }
         shows_no_token(world.app());
         let config = Config::from_lookup(|name| world.env().get(name).cloned()).unwrap();

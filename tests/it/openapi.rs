@@ -128,13 +128,14 @@ fn each_answer_has_both_media_types_or_none_and_tells_its_codes_to_people() {
 
 #[test]
 fn an_operation_says_which_tokens_it_wants() {
+    let all = json!({ "accessToken": [], "customerToken": [], "cartToken": [] });
     let both = json!({ "accessToken": [], "customerToken": [] });
     let one = json!({ "accessToken": [] });
     for (name, operation) in operations() {
-        let expected = if name == "GET /v2/carts" {
-            json!([both])
-        } else {
-            json!([one, both])
+        let expected = match name.as_str() {
+            "GET /v2/carts" => json!([both]),
+            "POST /v2/carts/{cartId}/relationships/customers" => json!([one, both, all]),
+            _ => json!([one, both]),
         };
         assert_eq!(operation["security"], expected, "{name}");
     }
@@ -205,6 +206,7 @@ struct Worlds {
     throttled: World,
     silent: World,
     without_keys: World,
+    with_cart_tokens: World,
 }
 
 impl Worlds {
@@ -226,6 +228,7 @@ impl Worlds {
             // Nobody listens at this port of this machine.
             without_keys: World::on(&[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")], &sound)
                 .await,
+            with_cart_tokens: World::with_cart_tokens().await,
             sound,
         }
     }
@@ -236,6 +239,7 @@ impl Worlds {
             "store_unavailable" => &self.throttled,
             "outcome_unknown" => &self.silent,
             "keys_unavailable" => &self.without_keys,
+            "cart_token_required" | "invalid_cart_token" => &self.with_cart_tokens,
             _ => &self.sound,
         }
     }
@@ -269,6 +273,8 @@ fn refused<'w>(worlds: &'w Worlds, operation: &str, code: &str) -> Call<'w> {
         "customer_token_required" => good
             .without_header("x-moltin-customer-token")
             .grant("implicit"),
+        "cart_token_required" => good.customer(RON),
+        "invalid_cart_token" => good.customer(RON).cart_token(""),
         "other_customer" | "not_on_cart" => good.customer("hermione"),
         "invalid_id" => request(world, operation, "a b", ""),
         "invalid_page_limit" => queried("page[limit]=0"),

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use cart_associations::config::Config;
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::function::Function;
 use crate::support::proxy::{Fault, Plan, Proxy};
-use crate::support::{World, engine, environment};
+use crate::support::{World, cart_token_variables, engine, environment};
 
 #[tokio::test]
 async fn the_built_function_answers_events() {
@@ -293,6 +294,7 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
             r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#,
         ),
         ("CUSTOMER_TOKEN_JWKS", "-----BEGIN PUBLIC KEY-----"),
+        ("CART_TOKEN_ISSUER", "https://carts.example.com"),
         ("ASSOCIATION_LIFETIME_DAYS", "3651"),
         ("ERROR_DOCS_URL", "docs"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "https://["),
@@ -304,6 +306,8 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
     for name in [
         "ACCESS_TOKEN_JWKS",
         "CUSTOMER_TOKEN_JWKS",
+        "CART_TOKEN_JWKS",
+        "CART_TOKEN_AUDIENCE",
         "ASSOCIATION_LIFETIME_DAYS",
         "ERROR_DOCS_URL",
         "AWS_ENDPOINT_URL_DYNAMODB",
@@ -325,6 +329,77 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
             .contains("must differ"),
         "{error}"
     );
+}
+
+/// The faults of the configuration that these variables make of the usual one.
+fn faults(variables: &[(&str, &str)]) -> Vec<String> {
+    let env = environment(variables);
+    let config = Config::from_lookup(|name| env.get(name).cloned());
+    config.err().map_or_else(Vec::new, |error| error.faults)
+}
+
+#[test]
+fn cart_tokens_are_configured_by_three_variables_or_by_none() {
+    let variables = cart_token_variables();
+    let count = variables.len();
+    for set in 0..1 << count {
+        let given = |index: usize| set & 1 << index != 0;
+        // An empty value is none.
+        let some = variables
+            .iter()
+            .enumerate()
+            .map(|(index, (name, value))| (*name, if given(index) { &**value } else { "" }));
+        let some: Vec<(&str, &str)> = some.collect();
+        let missing = (0..count).filter(|index| set != 0 && !given(*index));
+        let missing: Vec<String> = missing
+            .map(|index| format!("{} is required", variables[index].0))
+            .collect();
+        assert_eq!(faults(&some), missing);
+    }
+}
+
+#[test]
+fn no_two_kinds_of_tokens_have_the_same_issuer_and_audience() {
+    const KINDS: [&str; 3] = ["ACCESS_TOKEN", "CUSTOMER_TOKEN", "CART_TOKEN"];
+    let with_cart_tokens = cart_token_variables();
+    for (kind, other) in [(1, 0), (2, 0), (2, 1)].map(|(a, b)| (KINDS[a], KINDS[b])) {
+        // Keys that cannot be read do not keep the fault from being told.
+        let keys = format!("{kind}_JWKS");
+        let changes = [
+            (keys.as_str(), "x".to_owned()),
+            (
+                &format!("{kind}_ISSUER"),
+                "https://one.example.com".to_owned(),
+            ),
+            (&format!("{kind}_AUDIENCE"), "one".to_owned()),
+            (
+                &format!("{other}_ISSUER"),
+                "https://one.example.com".to_owned(),
+            ),
+            (&format!("{other}_AUDIENCE"), "one".to_owned()),
+        ];
+        let variables = |changes: &[(&str, String)]| {
+            let all = [with_cart_tokens.as_slice(), changes].concat();
+            faults(
+                &all.iter()
+                    .map(|(name, value)| (*name, &**value))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let found = variables(&changes);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with(&keys), "{found:?}");
+        let same = format!(
+            "{kind}_ISSUER, {kind}_AUDIENCE must differ from {other}_ISSUER, {other}_AUDIENCE"
+        );
+        assert!(found[1].starts_with(&same), "{found:?}");
+        // One of the two may be the same.
+        assert_eq!(variables(&changes[1..4]), Vec::<String>::new());
+        assert_eq!(
+            variables(&[&changes[1..3], &changes[4..]].concat()),
+            Vec::<String>::new()
+        );
+    }
 }
 
 #[tokio::test]

@@ -70,12 +70,19 @@ static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| Authorities {
         "customer-1",
         Algorithm::EdDSA,
     ),
+    cart: authority(
+        "https://carts.example.com",
+        "cart-holders",
+        "cart-1",
+        Algorithm::ES384,
+    ),
 });
 
 /// Those whom the function trusts.
 pub(crate) struct Authorities {
     pub(crate) access: Authority,
     pub(crate) customer: Authority,
+    pub(crate) cart: Authority,
 }
 
 fn authority(issuer: &str, audience: &str, key: &str, algorithm: Algorithm) -> Authority {
@@ -122,6 +129,16 @@ impl World {
     /// A world with these variables beside or instead of the usual ones.
     pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
         Self::with_table(Self::of(environment(variables), None)).await
+    }
+
+    /// A world in which a customer must prove that they hold a cart.
+    pub(crate) async fn with_cart_tokens() -> Self {
+        Self::with(
+            &cart_token_variables()
+                .each_ref()
+                .map(|(name, value)| (*name, &**value)),
+        )
+        .await
     }
 
     /// Such a world, whose clock stands at this moment.
@@ -272,7 +289,9 @@ fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
 
 /// The environment of a function, with a table name that no other test has.
 pub(crate) fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let Authorities { access, customer } = authorities();
+    let Authorities {
+        access, customer, ..
+    } = authorities();
     let usual = [
         ("TABLE_NAME", format!("test-{}", uuid::Uuid::new_v4())),
         ("ACCESS_TOKEN_JWKS", access.key.jwks().unwrap()),
@@ -292,6 +311,16 @@ pub(crate) fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String
         env.insert((*name).to_owned(), (*value).to_owned());
     }
     env
+}
+
+/// The variables that make the function demand cart tokens.
+pub(crate) fn cart_token_variables() -> [(&'static str, String); 3] {
+    let Authorities { cart, .. } = authorities();
+    [
+        ("CART_TOKEN_JWKS", cart.key.jwks().unwrap()),
+        ("CART_TOKEN_ISSUER", cart.issuer.clone()),
+        ("CART_TOKEN_AUDIENCE", cart.audience.clone()),
+    ]
 }
 
 /// The engine's endpoint.
@@ -315,6 +344,11 @@ pub(crate) fn access_token(grant: &str) -> String {
 /// A customer token.
 pub(crate) fn customer_token(customer: &str) -> String {
     authorities().customer.customer_token(customer).unwrap()
+}
+
+/// A cart token: the proof that its bearer holds the cart.
+pub(crate) fn cart_token(cart: &str) -> String {
+    authorities().cart.token(cart, &json!({})).unwrap()
 }
 
 /// The document that names these customers.
