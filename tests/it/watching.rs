@@ -16,6 +16,9 @@ const NAMESPACE: &str = "CartAssociations";
 /// The outcomes of requests that succeed.
 const OUTCOMES: [&str; 4] = ["created", "listed", "removed", "unchanged"];
 
+/// The key sets, as metrics name them.
+const KEY_SETS: [&str; 3] = ["access", "cart", "customer"];
+
 /// The operations of DynamoDB that the function calls.
 const OPERATIONS: [&str; 6] = [
     "DeleteItem",
@@ -155,7 +158,7 @@ impl Metric {
                     OUTCOMES.contains(&value)
                         || ErrorCode::ALL.iter().any(|code| code.as_str() == value)
                 }
-                "key_set" => ["access", "customer"].contains(&value),
+                "key_set" => KEY_SETS.contains(&value),
                 "ApiId" => value == "Api",
                 "function_name" | "FunctionName" => value == "Function",
                 "Resource" => value == "Function:live",
@@ -251,22 +254,31 @@ fn every_alarm_watches_what_there_is() {
 }
 
 #[test]
-fn the_table_is_watched_for_every_operation() {
+fn every_operation_of_the_table_and_every_key_set_is_watched() {
     let template = Template::read();
-    for (name, metric) in [
-        ("TableThrottlesAlarm", "ThrottledRequests"),
-        ("TableErrorsAlarm", "SystemErrors"),
+    for (name, metric, dimension, all) in [
+        (
+            "TableThrottlesAlarm",
+            "ThrottledRequests",
+            "Operation",
+            &OPERATIONS[..],
+        ),
+        ("TableErrorsAlarm", "SystemErrors", "Operation", &OPERATIONS),
+        (
+            "KeySetStaleAlarm",
+            "key_set_age_seconds",
+            "key_set",
+            &KEY_SETS,
+        ),
     ] {
         let alarm = template.properties(name);
         let watched = metrics_of_alarm(alarm);
         assert!(watched.iter().all(|one| one.name == metric), "{watched:?}");
-        let operations = watched
+        let values: BTreeSet<&str> = watched
             .iter()
-            .map(|metric| metric.dimensions["Operation"].clone().unwrap());
-        assert_eq!(
-            operations.collect::<BTreeSet<_>>(),
-            OPERATIONS.map(str::to_owned).into()
-        );
+            .map(|metric| metric.dimensions[dimension].as_deref().unwrap())
+            .collect();
+        assert_eq!(values, all.iter().copied().collect(), "{name}");
         // And every one of them counts.
         let ids = alarm["Metrics"].as_array().unwrap().iter();
         let computed = alarm["Metrics"][0]["Expression"].as_str().unwrap();
