@@ -179,10 +179,11 @@ async fn a_store_that_fails_at_the_start_does_not_keep_the_function_from_startin
 
 #[tokio::test]
 async fn no_line_has_a_token_a_body_or_an_identifier() {
-    let world = World::new().await;
+    let world = World::with_cart_tokens().await;
     let mut function = Function::start(world.env()).await;
     for name in [
         "associate-customer-token",
+        "associate-cart-token",
         "associate-rest-api",
         "bad-body",
         "refused-other-customer",
@@ -195,7 +196,8 @@ async fn no_line_has_a_token_a_body_or_an_identifier() {
         let tokens = headers
             .iter()
             .filter(|(name, _)| {
-                ["authorization", "x-moltin-customer-token"].contains(&&*name.to_lowercase())
+                ["authorization", "x-moltin-customer-token", "x-cart-token"]
+                    .contains(&&*name.to_lowercase())
             })
             .flat_map(|(_, value)| value.as_str().unwrap().split(['.', ' ']))
             .filter(|part| *part != "Bearer");

@@ -26,7 +26,7 @@ use crate::events;
 use crate::support::answer::Answer;
 use crate::support::call::Call;
 use crate::support::tokens::Authority;
-use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
+use crate::support::{RON, World, access_token, authorities, cart_token, customer_token, linkage};
 
 /// The statuses of the contract, without those that are not the caller's.
 const STATUSES: [u64; 10] = [200, 204, 400, 401, 403, 404, 405, 406, 413, 415];
@@ -403,9 +403,10 @@ fn any_method_gets_an_answer() {
 
 /// A header's name in some case.
 fn header_name() -> impl Strategy<Value = String> {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 11] = [
         "authorization",
         "x-moltin-customer-token",
+        "x-cart-token",
         "accept",
         "content-type",
         "prefer",
@@ -481,9 +482,16 @@ fn any_header_gets_an_answer() {
     let cases = (
         select(&["headers", "multiValueHeaders"][..]),
         vec((header_name(), value), 1..5),
-        select(&["associate-client-credentials", "associate-rest-api"][..]),
+        select(
+            &[
+                "associate-client-credentials",
+                "associate-rest-api",
+                "associate-cart-token",
+            ][..],
+        ),
     );
-    hold(250, &cases, |world, (place, headers, name)| {
+    let world = World::with_cart_tokens();
+    hold_in(world, 250, &cases, |world, (place, headers, name)| {
         let mut event = events::sample(name);
         for (name, value) in headers {
             event[place][name] = value;
@@ -799,22 +807,26 @@ fn any_position_in_a_cursor_gets_an_answer() {
     );
 }
 
-/// Which of the two tokens of a request.
-#[derive(Debug, Clone, Copy)]
+/// Which of the three tokens of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Access,
     Customer,
+    Cart,
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    select(&[Kind::Access, Kind::Customer][..])
+    select(&Kind::ALL[..])
 }
 
 impl Kind {
+    const ALL: [Self; 3] = [Self::Access, Self::Customer, Self::Cart];
+
     fn authority(self) -> &'static Authority {
         match self {
             Self::Access => &authorities().access,
             Self::Customer => &authorities().customer,
+            Self::Cart => &authorities().cart,
         }
     }
 
@@ -822,6 +834,7 @@ impl Kind {
         match self {
             Self::Access => access_token("client_credentials"),
             Self::Customer => customer_token(RON),
+            Self::Cart => cart_token(GOOD_CART),
         }
     }
 
@@ -829,7 +842,11 @@ impl Kind {
     fn present(self, world: &'static World, token: &str) -> Call<'static> {
         match self {
             Self::Access => right(world).bearer(token),
-            Self::Customer => right(world).customer_token(token),
+            Self::Customer => {
+                let call = right(world).customer_token(token);
+                call.cart_token(&Self::Cart.good())
+            }
+            Self::Cart => right(world).customer_token(&RONS).cart_token(token),
         }
     }
 
@@ -838,6 +855,7 @@ impl Kind {
         let (code, header) = match self {
             Self::Access => ("invalid_access_token", "Authorization"),
             Self::Customer => ("invalid_customer_token", "x-moltin-customer-token"),
+            Self::Cart => ("invalid_cart_token", "x-cart-token"),
         };
         assert_eq!(answer.refused(401, code), json!({ "header": header }));
     }
@@ -865,7 +883,8 @@ fn a_token_with_any_one_byte_changed_is_never_believed() {
         1 => Just(Edit::End),
     ];
     let cases = (kind(), any::<Index>(), edit);
-    hold(400, &cases, |world, (kind, at, edit)| async move {
+    let world = World::with_cart_tokens();
+    hold_in(world, 400, &cases, |world, (kind, at, edit)| async move {
         let good = kind.good();
         let at = at.index(good.len());
         let (before, after) = good.split_at(at);
@@ -893,20 +912,45 @@ fn any_text_for_a_part_of_a_token_is_refused() {
         1 => vec(any::<u8>(), 3000..4000).prop_map(|bytes| URL_SAFE_NO_PAD.encode(bytes)),
     ];
     let cases = (kind(), 0..3_usize, part);
-    hold(300, &cases, |world, (kind, index, part)| async move {
-        let good = kind.good();
-        let mut parts: Vec<&str> = good.split('.').collect();
-        parts[index] = &part;
-        let answer = answer(kind.present(world, &parts.join("."))).await;
+    let world = World::with_cart_tokens();
+    hold_in(
+        world,
+        300,
+        &cases,
+        |world, (kind, index, part)| async move {
+            let good = kind.good();
+            let mut parts: Vec<&str> = good.split('.').collect();
+            parts[index] = &part;
+            let answer = answer(kind.present(world, &parts.join("."))).await;
+            kind.refused(&answer);
+        },
+    );
+}
+
+#[test]
+fn any_text_for_a_customer_or_cart_token_is_refused_and_never_taken_for_none() {
+    let cases = (select(&[Kind::Customer, Kind::Cart][..]), text());
+    let world = World::with_cart_tokens();
+    hold_in(world, 200, &cases, |world, (kind, token)| async move {
+        let answer = answer(kind.present(world, &token)).await;
         kind.refused(&answer);
     });
 }
 
 #[test]
-fn any_text_for_a_customer_token_is_refused_and_never_taken_for_none() {
-    hold(100, &text(), |world, token| async move {
-        let answer = answer(right(world).customer_token(&token)).await;
-        Kind::Customer.refused(&answer);
+fn a_cart_token_is_good_for_the_cart_that_it_names_and_for_no_other() {
+    let another = prop_oneof![3 => id().boxed(), 1 => no_id().boxed(), 1 => text().boxed()];
+    let cases = (id(), option::of(another));
+    let world = World::with_cart_tokens();
+    hold_in(world, 100, &cases, |world, (cart, another)| async move {
+        let named = another.as_ref().unwrap_or(&cart);
+        let call = world.post(&cart).customer(RON).body(linkage(&[RON]));
+        let answer = answer(call.cart_token(&cart_token(named))).await;
+        if *named == cart {
+            assert!([200, 204].contains(&answer.status), "{answer:?}");
+        } else {
+            Kind::Cart.refused(&answer);
+        }
     });
 }
 
@@ -958,12 +1002,17 @@ fn are_wrong_claims(kind: Kind, claims: &Value) -> bool {
         Value::Array(audiences) => audiences.contains(&json!(audience)),
         one => one == audience,
     };
-    !for_us || claims["iss"] != *issuer || !claims["sub"].is_string() || !claims["exp"].is_number()
+    let for_the_cart = kind != Kind::Cart || claims["sub"] == GOOD_CART;
+    !for_us
+        || !for_the_cart
+        || claims["iss"] != *issuer
+        || !claims["sub"].is_string()
+        || !claims["exp"].is_number()
 }
 
 #[test]
 fn a_well_signed_token_is_believed_only_if_what_is_in_it_is_right() {
-    let name = [Kind::Access, Kind::Customer].map(Kind::authority);
+    let name = Kind::ALL.map(Kind::authority);
     let name = name.map(|authority| [authority.issuer.as_str(), authority.audience.as_str()]);
     let name = select(name.concat()).prop_map(str::to_owned).boxed();
     let value = prop_oneof![
@@ -975,7 +1024,8 @@ fn a_well_signed_token_is_believed_only_if_what_is_in_it_is_right() {
     let value = option::weighted(0.9, value).boxed();
     let change = (any::<bool>(), member_name(), value);
     let cases = (kind(), vec(change, 1..3));
-    hold(250, &cases, |world, (kind, changes)| async move {
+    let world = World::with_cart_tokens();
+    hold_in(world, 300, &cases, |world, (kind, changes)| async move {
         let key = &kind.authority().key;
         let mut header = serde_json::to_value(key.header()).unwrap();
         let mut claims = claims(kind);
