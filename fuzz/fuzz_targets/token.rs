@@ -7,17 +7,13 @@ use std::sync::LazyLock;
 use cart_associations::auth::{AuthError, Authenticator, Grant, MAX_TOKEN_BYTES, TokenKind};
 use cart_associations::request::{Credential, Credentials};
 use cart_associations_fuzz::{
-    ACCESS_TOKENS, CUSTOMER_TOKENS, KEYS, clock, config, http, mutate, now, policies,
+    ACCESS_TOKENS, CART, CART_TOKENS, CUSTOMER_TOKENS, KEYS, authenticator, mutate, now,
 };
 use futures_util::FutureExt as _;
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
 use tokio::time::Instant;
 
-static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
-    let (access, customer) = policies(KEYS);
-    let http = http(&config());
-    Authenticator::new(access, customer, "grant_type".to_owned(), &http, &clock())
-});
+static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| authenticator(KEYS));
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     mutate::token(data, size, max_size, seed)
@@ -29,23 +25,34 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         return Corpus::Reject;
     };
     let presented = || Credential::Token(token.into());
-    let good = || Credential::Token(ACCESS_TOKENS[0].into());
+    let good = |tokens: &[&'static str]| Credential::Token(tokens[0].into());
 
-    let alone = authenticate(presented(), Credential::Absent);
+    let none = || Credential::Absent;
+    let alone = authenticate(presented(), none(), none());
     check(alone, TokenKind::Access, ACCESS_TOKENS.contains(&token));
-    let beside = authenticate(good(), presented());
-    let right = CUSTOMER_TOKENS.contains(&token);
-    check(beside, TokenKind::Customer, right);
-    if right {
+    let access = || good(&ACCESS_TOKENS);
+    let beside = authenticate(access(), presented(), none());
+    let is_customers = CUSTOMER_TOKENS.contains(&token);
+    check(beside, TokenKind::Customer, is_customers);
+    let beside_both = authenticate(access(), good(&CUSTOMER_TOKENS), presented());
+    let is_carts = CART_TOKENS.contains(&token);
+    check(beside_both, TokenKind::Cart, is_carts);
+    if is_customers || is_carts {
         assert!(token.len() <= MAX_TOKEN_BYTES);
     }
     Corpus::Keep
 });
 
-fn authenticate(access: Credential<'_>, customer: Credential<'_>) -> Result<Grant, AuthError> {
+fn authenticate(
+    access: Credential<'_>,
+    customer: Credential<'_>,
+    cart: Credential<'_>,
+) -> Result<Grant, AuthError> {
     let credentials = Credentials {
         access_token: access,
         customer_token: customer,
+        cart_token: cart,
+        cart_id: Some(CART),
     };
     AUTHENTICATOR
         .authenticate(&credentials, now(), Instant::now())
@@ -59,7 +66,7 @@ fn check(result: Result<Grant, AuthError>, presented: TokenKind, right: bool) {
             assert!(right, "{grant:?}");
             assert_eq!(grant.client(), "storefront");
             let customer = grant.name() == "customer";
-            assert_eq!(customer, presented == TokenKind::Customer);
+            assert_eq!(customer, presented != TokenKind::Access);
         }
         Err(AuthError::InvalidToken { kind, fault }) => {
             assert!(!right, "{fault:?}");

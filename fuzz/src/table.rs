@@ -22,6 +22,8 @@ pub struct Table(Arc<Mutex<Vec<Asked>>>);
 pub struct Asked {
     /// Whether it changes nothing.
     pub reads: bool,
+    /// Whether it puts an association.
+    pub associates: bool,
     /// Empty where a customer's carts are read.
     pub cart: String,
     pub customers: Vec<String>,
@@ -107,6 +109,7 @@ impl HttpConnector for Table {
         };
         self.0.lock().expect("nobody panics").push(Asked {
             reads: matches!(operation, "GetItem" | "Query"),
+            associates: items.iter().any(|item| item.get("associated_at").is_some()),
             cart: cart.to_owned(),
             customers: customers.into_iter().map(str::to_owned).collect(),
             failed,
