@@ -48,8 +48,7 @@ use gateway::{Gateway, Listeners};
 use process::Process;
 use world::Authorities;
 
-const USAGE: &str =
-    "usage: local run | dynamodb | token --grant GRANT | token --customer CUSTOMER | with COMMAND…";
+const USAGE: &str = "usage: local run | dynamodb | token --grant GRANT | token --customer CUSTOMER | token --cart CART | with COMMAND…";
 
 /// The customer whose token a command gets that runs `with` a world.
 const CUSTOMER: &str = "ron";
@@ -63,6 +62,7 @@ async fn main() -> ExitCode {
         ["dynamodb"] => until_stopped(dynamodb()).await,
         ["token", "--grant", grant] => access_token(grant),
         ["token", "--customer", customer] => customer_token(customer),
+        ["token", "--cart", cart] => cart_token(cart),
         ["with", program, ref arguments @ ..] => until_stopped(with(program, arguments)).await,
         _ => Err(anyhow::anyhow!(USAGE)),
     };
@@ -124,7 +124,9 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
     let environment = world::environment(&authorities, dynamodb_port, Some(errors_url(page_port)))?;
     let inner_port = function::free_port()?;
     let mut function = function::run_built(inner_port, environment).await?;
-    let Authorities { access, customer } = &authorities;
+    let Authorities {
+        access, customer, ..
+    } = &authorities;
     let mut command = tokio::process::Command::new(program);
     command
         .args(arguments)
@@ -208,6 +210,16 @@ fn customer_token(customer: &str) -> Result<()> {
     Ok(())
 }
 
+fn cart_token(cart: &str) -> Result<()> {
+    println!(
+        "{}",
+        Authorities::kept_in(&world::folder()?)?
+            .cart
+            .cart_token(cart)?
+    );
+    Ok(())
+}
+
 /// The port that the environment names, or else `default`.
 fn port(name: &str, default: u16) -> Result<u16> {
     match std::env::var(name) {
@@ -229,6 +241,12 @@ fn print_examples(port: u16, page_port: u16, authorities: &Authorities) -> Resul
     let hermione = authorities.customer.customer_token("hermione")?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let cart = format!("cart-{}", now.as_secs());
+    let proof = if world::demands_cart_tokens() {
+        let token = authorities.cart.cart_token(&cart)?;
+        format!("  -H 'x-cart-token: {token}' \\\n")
+    } else {
+        String::new()
+    };
     let url = format!("http://localhost:{port}/v2/carts/{cart}/relationships/customers");
     let body = |customer: &str| format!(r#"{{"data":[{{"type":"customer","id":"{customer}"}}]}}"#);
 
@@ -249,14 +267,14 @@ curl -i '{url}' \\
 curl -i '{url}' \\
   -H 'Authorization: Bearer {storefront}' \\
   -H 'x-moltin-customer-token: {hermione}' \\
-  -H 'Content-Type: application/json' \\
+{proof}  -H 'Content-Type: application/json' \\
   -d '{hermione_body}'
 
 # It may not do it for harry with hermione's token: 403, and nothing is stored.
 curl -i '{url}' \\
   -H 'Authorization: Bearer {storefront}' \\
   -H 'x-moltin-customer-token: {hermione}' \\
-  -H 'Content-Type: application/json' \\
+{proof}  -H 'Content-Type: application/json' \\
   -d '{harry_body}'
 
 # Hermione, on another device, finds the cart: 200 and her carts, this one first.

@@ -6,27 +6,37 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 use pulldown_cmark::{Options, Parser, html};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource, generate_routes};
 
-use crate::world::{Authorities, SAMPLE_CUSTOMER};
+use crate::world::{Authorities, SAMPLE_CART, SAMPLE_CUSTOMER, demands_cart_tokens};
 
 const DOCUMENT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.yaml"));
 const ERRORS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md"));
 
-/// The cart of the document's examples. Each time the page is loaded, a new one takes its place, so that the first POST
-/// is answered with 200 and the second with 204, whatever is stored.
-const SAMPLE_CART: &str = "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11";
-
 struct Page {
     api: String,
     authorities: Authorities,
+}
+
+/// The number of a cart. Each time the page is loaded, a new one takes the place of the cart in the document's examples,
+/// so that the first POST is answered with 200 and the second with 204, whatever is stored.
+#[derive(Deserialize)]
+struct Cart {
+    cart: u64,
+}
+
+impl Cart {
+    fn id(&self) -> String {
+        format!("cart-{}", self.cart)
+    }
 }
 
 /// The page, for the API at `api`.
@@ -40,7 +50,7 @@ pub(crate) fn router(api: &str, authorities: Authorities) -> Result<Router> {
         authorities,
     };
     // Told now rather than by the page.
-    page.document()?;
+    page.document(&Cart { cart: 0 })?;
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
          connect-src 'self' {api}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -72,23 +82,32 @@ pub(crate) fn router(api: &str, authorities: Authorities) -> Result<Router> {
 
 impl Page {
     /// The document as it is, but for its servers and its cart.
-    fn document(&self) -> Result<String> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-        let cart = format!("cart-{}", now.as_millis());
+    fn document(&self, cart: &Cart) -> Result<String> {
         let (head, rest) = DOCUMENT
             .split_once("\nservers:\n")
             .context("it has no servers")?;
         let (_, rest) = rest
             .split_once("\ntags:\n")
             .context("no tags follow its servers")?;
-        let rest = rest.replace(SAMPLE_CART, &cart);
+        let rest = rest.replace(SAMPLE_CART, &cart.id());
         let api = &self.api;
         Ok(format!("{head}\nservers:\n  - url: {api}\ntags:\n{rest}"))
     }
 
     fn tokens(&self) -> Result<Value> {
-        let Authorities { access, customer } = &self.authorities;
+        let Authorities {
+            access,
+            customer,
+            cart: carts,
+        } = &self.authorities;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let cart = Cart {
+            cart: u64::try_from(now.as_millis())?,
+        };
+        let cart_token = demands_cart_tokens().then(|| carts.cart_token(&cart.id()));
         Ok(json!({
+            "cart": cart.cart,
+            "cartToken": cart_token.transpose()?,
             "accessToken": access.access_token("local-storefront", "implicit")?,
             "customerToken": customer.customer_token(SAMPLE_CUSTOMER)?,
             "customer": SAMPLE_CUSTOMER,
@@ -97,8 +116,8 @@ impl Page {
     }
 }
 
-async fn document(State(page): State<Arc<Page>>) -> Response {
-    made(page.document())
+async fn document(State(page): State<Arc<Page>>, Query(cart): Query<Cart>) -> Response {
+    made(page.document(&cart))
 }
 
 /// `docs/errors.md` for browsers.

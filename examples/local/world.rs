@@ -26,6 +26,14 @@ const REGION: &str = "local";
 /// The customer of the samples in `events/`.
 pub(crate) const SAMPLE_CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
 
+/// The cart of the samples in `events/`.
+pub(crate) const SAMPLE_CART: &str = "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11";
+
+/// Whether the function demands cart tokens: if `CART_TOKENS` is set.
+pub(crate) fn demands_cart_tokens() -> bool {
+    std::env::var("CART_TOKENS").is_ok_and(|value| !value.is_empty())
+}
+
 /// The folder in which all is kept.
 pub(crate) fn folder() -> Result<PathBuf> {
     let folder = Path::new(PROJECT).join(".local");
@@ -34,10 +42,11 @@ pub(crate) fn folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The two authorities whose tokens the function is told to trust. Neither exists but here.
+/// The authorities whose tokens the function is told to trust. None exists but here.
 pub(crate) struct Authorities {
     pub(crate) access: Authority,
     pub(crate) customer: Authority,
+    pub(crate) cart: Authority,
 }
 
 impl Authorities {
@@ -57,6 +66,11 @@ impl Authorities {
                 audience: "carts-customers".to_owned(),
                 key: key("customer-tokens", Algorithm::EdDSA)?,
             },
+            cart: Authority {
+                issuer: "https://tokens.example.com/carts".to_owned(),
+                audience: "cart-holders".to_owned(),
+                key: key("cart-tokens", Algorithm::ES384)?,
+            },
         })
     }
 }
@@ -70,7 +84,11 @@ pub(crate) fn environment(
     dynamodb: u16,
     errors: Option<String>,
 ) -> Result<Environment> {
-    let Authorities { access, customer } = authorities;
+    let Authorities {
+        access,
+        customer,
+        cart,
+    } = authorities;
     let mut variables = vec![
         ("TABLE_NAME", TABLE_NAME.to_owned()),
         ("ACCESS_TOKEN_JWKS", access.key.jwks()?),
@@ -85,6 +103,13 @@ pub(crate) fn environment(
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
     ];
     variables.extend(errors.map(|url| ("ERROR_DOCS_URL", url)));
+    if demands_cart_tokens() {
+        variables.extend([
+            ("CART_TOKEN_JWKS", cart.key.jwks()?),
+            ("CART_TOKEN_ISSUER", cart.issuer.clone()),
+            ("CART_TOKEN_AUDIENCE", cart.audience.clone()),
+        ]);
+    }
     Ok(variables)
 }
 
@@ -103,7 +128,11 @@ pub(crate) fn write_env_file(folder: &Path, environment: &Environment) -> Result
 
 /// Writes the samples of `events/` with tokens in them to `events/` in this folder, for `cargo lambda invoke`.
 pub(crate) fn write_events(folder: &Path, authorities: &Authorities) -> Result<()> {
-    let Authorities { access, customer } = authorities;
+    let Authorities {
+        access,
+        customer,
+        cart,
+    } = authorities;
     let tokens = [
         (
             "CLIENT_CREDENTIALS_TOKEN",
@@ -114,6 +143,7 @@ pub(crate) fn write_events(folder: &Path, authorities: &Authorities) -> Result<(
             access.access_token("local-storefront", "implicit")?,
         ),
         ("CUSTOMER_TOKEN", customer.customer_token(SAMPLE_CUSTOMER)?),
+        ("CART_TOKEN", cart.cart_token(SAMPLE_CART)?),
     ];
     let filled = folder.join("events");
     std::fs::create_dir_all(&filled)?;
