@@ -186,6 +186,7 @@ fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration
             route: progress.route,
             status: response.status(),
             outcome: response.outcome(),
+            token_refused: matches!(error, Some(Error::Auth(AuthError::InvalidToken { .. }))),
             grant: progress.grant,
             cause,
             duration,

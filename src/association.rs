@@ -7,8 +7,9 @@ use uuid::Uuid;
 use crate::auth::{Forbidden, Grant};
 use crate::clock::{Clock, Timestamp};
 use crate::cursor::{self, InvalidCursor, ListId};
+use crate::fault::Fault;
 use crate::ids::{CartId, CustomerId};
-use crate::request::{CartCustomers, Page};
+use crate::request::{CartCustomers, Page, invalid_cursor};
 use crate::store::{Budget, Member, PutOutcome, Store, StoreError, WriteMetadata};
 
 /// The associations of all carts with all customers.
@@ -34,7 +35,7 @@ pub enum AssociationError {
     /// The grant does not permit it. Nothing was written.
     Forbidden(Forbidden),
     /// The page's cursor is not one of this list.
-    InvalidCursor,
+    InvalidCursor(Fault),
     /// The store failed.
     Store(StoreError),
 }
@@ -47,7 +48,7 @@ impl From<Forbidden> for AssociationError {
 
 impl From<InvalidCursor> for AssociationError {
     fn from(_: InvalidCursor) -> Self {
-        Self::InvalidCursor
+        Self::InvalidCursor(invalid_cursor())
     }
 }
 

@@ -28,6 +28,8 @@ pub mod response;
 
 pub mod error;
 
+pub mod fault;
+
 pub mod http;
 
 pub mod config;

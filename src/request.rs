@@ -12,12 +12,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use self::body::BodyError;
-pub use self::body::{BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_MEMBERS};
+pub use self::body::{MAX_BODY_BYTES, MAX_MEMBERS};
 use self::event::Event;
 pub use self::event::PayloadFormat;
 pub use self::media_type::AnswerType;
-pub use self::query::{MAX_LIMIT, Page, QueryFault};
+pub(crate) use self::query::invalid_cursor;
+pub use self::query::{MAX_LIMIT, Page};
+use crate::fault::{ErrorCode, Fault};
 use crate::ids::{CartId, CustomerId};
 
 /// What a request asks for.
@@ -132,35 +133,24 @@ impl fmt::Debug for Route {
 /// Why a request is not understood.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// The event is not a JSON object.
-    UnreadableEvent,
-    /// No route has this path.
-    NoSuchRoute,
-    /// A route has this path, but none this method.
+    /// The path exists, but not with this method.
     MethodNotAllowed {
         /// The value of `Allow`.
         allow: String,
     },
-    /// The path parameter of this name is not an identifier.
-    InvalidPathParameter(&'static str),
-    /// `Accept` names JSON:API only with unsupported parameters.
-    NotAcceptable,
-    /// `Content-Type` is not supported.
-    UnsupportedMediaType,
-    /// The body is larger than [`MAX_BODY_BYTES`].
-    BodyTooLarge,
-    /// The query has faults, at least one.
-    Query(Vec<QueryFault>),
-    /// The body has faults, at least one.
-    Body(Vec<BodyFault>),
+    /// At least one fault, all with the same status.
+    Faults(Vec<Fault>),
 }
 
-impl From<BodyError> for RequestError {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::TooLarge => Self::BodyTooLarge,
-            BodyError::Faults(faults) => Self::Body(faults),
-        }
+impl From<Fault> for RequestError {
+    fn from(fault: Fault) -> Self {
+        Self::Faults(vec![fault])
+    }
+}
+
+impl From<ErrorCode> for RequestError {
+    fn from(code: ErrorCode) -> Self {
+        Fault::new(code).into()
     }
 }
 
@@ -242,9 +232,9 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::UnreadableEvent`]
+    /// [`ErrorCode::UnreadableEvent`]
     pub fn parse(json: &'a str) -> Result<Self, RequestError> {
-        let event = Event::parse(json).map_err(|_| RequestError::UnreadableEvent)?;
+        let event = Event::parse(json).map_err(|_| ErrorCode::UnreadableEvent)?;
         Ok(Self { event })
     }
 
@@ -273,9 +263,9 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::NoSuchRoute`], [`RequestError::MethodNotAllowed`]
+    /// [`ErrorCode::RouteNotFound`], [`RequestError::MethodNotAllowed`]
     pub fn route(self) -> Result<RoutedRequest<'a>, RequestError> {
-        let (template, parameters) = match_path(&self.event).ok_or(RequestError::NoSuchRoute)?;
+        let (template, parameters) = match_path(&self.event).ok_or(ErrorCode::RouteNotFound)?;
         let method = self.event.method();
         let routes = || ROUTES.iter().filter(|route| route.template() == template);
         let Some(route) = routes().find(|route| route.method() == method) else {
@@ -327,7 +317,7 @@ impl<'a> RoutedRequest<'a> {
     fn id<I: FromStr>(&self, name: &'static str) -> Result<I, RequestError> {
         self.parameter(name)
             .and_then(|value| value.parse().ok())
-            .ok_or(RequestError::InvalidPathParameter(name))
+            .ok_or_else(|| Fault::of_parameter(ErrorCode::InvalidId, name).into())
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {
@@ -339,9 +329,9 @@ impl<'a> RoutedRequest<'a> {
     fn cart_customers(&self) -> Result<CartCustomers, RequestError> {
         let cart = self.id("cartId")?;
         self.check_accept()?;
-        query::check(&self.event.query()).map_err(RequestError::Query)?;
+        query::check(&self.event.query())?;
         if !media_type::is_supported(&self.event.header("content-type")) {
-            return Err(RequestError::UnsupportedMediaType);
+            return Err(Fault::of_header(ErrorCode::UnsupportedMediaType, "Content-Type").into());
         }
         let (body, base64) = self.event.body();
         let body = body::decode(body, base64)?;
@@ -351,12 +341,12 @@ impl<'a> RoutedRequest<'a> {
 
     fn page(&self) -> Result<Page, RequestError> {
         self.check_accept()?;
-        Page::read(&self.event.query()).map_err(RequestError::Query)
+        Page::read(&self.event.query())
     }
 
     fn check_accept(&self) -> Result<(), RequestError> {
         if media_type::accepted(&self.event.header("accept")).not_acceptable {
-            return Err(RequestError::NotAcceptable);
+            return Err(Fault::of_header(ErrorCode::NotAcceptable, "Accept").into());
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! What the fuzz targets share: a moment that does not pass, keys whose tokens
-//! are checked in, and mutations that keep the shape of what they change.
+//! What the fuzz targets share: a clock that stands still, keys and tokens from
+//! files, a table in memory, and mutations.
 
 pub mod mutate;
 pub mod table;
@@ -12,7 +12,8 @@ use cart_associations::config::Config;
 use cart_associations::http::Client;
 use serde_json::value::RawValue;
 
-/// 2026-11-23T00:00:00Z, in seconds: when the tokens in `seeds/` are good.
+/// 2026-11-23T00:00:00Z, in seconds since the epoch. The tokens in `seeds/` are valid
+/// at this time.
 pub const NOW: u64 = 1_795_392_000;
 
 /// The customer of `CUSTOMER_TOKEN`.
@@ -28,7 +29,7 @@ pub const CUSTOMER_AUDIENCE: &str = "shop";
 pub const CART_ISSUER: &str = "https://carts.example.com";
 pub const CART_AUDIENCE: &str = "cart-holders";
 
-/// The keys that made the tokens in `seeds/`: one of each algorithm.
+/// The keys that signed the tokens in `seeds/`: one for each algorithm.
 pub const KEYS: &str = include_str!("../keys.json");
 
 macro_rules! seeds {
@@ -37,7 +38,7 @@ macro_rules! seeds {
     };
 }
 
-/// The tokens that must be believed for access tokens.
+/// The valid access tokens.
 pub const ACCESS_TOKENS: [&str; 6] = seeds![
     "access-eddsa",
     "access-implicit",
@@ -47,7 +48,7 @@ pub const ACCESS_TOKENS: [&str; 6] = seeds![
     "access-rs256",
 ];
 
-/// The tokens that must be believed for customer tokens.
+/// The valid customer tokens.
 pub const CUSTOMER_TOKENS: [&str; 5] = seeds![
     "customer-eddsa",
     "customer-es256",
@@ -56,7 +57,7 @@ pub const CUSTOMER_TOKENS: [&str; 5] = seeds![
     "customer-rs256",
 ];
 
-/// The tokens that must be believed for cart tokens, of the cart [`CART`].
+/// The valid cart tokens for [`CART`].
 pub const CART_TOKENS: [&str; 5] = seeds![
     "cart-eddsa",
     "cart-es256",
@@ -65,18 +66,18 @@ pub const CART_TOKENS: [&str; 5] = seeds![
     "cart-rs256",
 ];
 
-/// The present moment.
+/// The time [`NOW`].
 pub fn now() -> Timestamp {
     Timestamp::from_millis(NOW * 1000)
 }
 
-/// A clock that always shows it.
+/// A clock that always shows [`NOW`].
 pub fn clock() -> Clock {
     Clock::from_fn(now)
 }
 
-/// An authenticator of all kinds of tokens. They share one key set, so that nothing
-/// but issuer and audience tells one kind from another.
+/// An authenticator for all kinds of tokens. All kinds have the same keys, so they
+/// differ only in issuer and audience.
 pub fn authenticator(keys: &str) -> Authenticator {
     let keys = KeySet::parse(keys).expect("the keys are good");
     let policy = |issuer: &str, audience: &str| TokenPolicy {
@@ -116,7 +117,7 @@ pub fn config() -> Config {
     .expect("the configuration is good")
 }
 
-/// A client for key sets that are never asked for: those here are inline.
+/// An HTTP client that is never used, because the key sets are inline.
 pub fn http(config: &Config) -> Client {
     Client::new(
         &config.trusted_roots,
@@ -124,7 +125,8 @@ pub fn http(config: &Config) -> Client {
     )
 }
 
-/// `[A-Za-z0-9_-]{1,128}`, said once more, so that it can disagree.
+/// Returns whether an identifier matches `[A-Za-z0-9_-]{1,128}`. Independent of the
+/// function's code, so the two can disagree.
 pub fn is_id(id: &str) -> bool {
     (1..=128).contains(&id.chars().count())
         && id
@@ -132,8 +134,8 @@ pub fn is_id(id: &str) -> bool {
             .all(|c| matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-'))
 }
 
-/// The customers that a body names, each once, in their order; `None` where it
-/// is not what the contract asks for. What is not asked for may be any JSON.
+/// The customers that a body names, each once and in order; `None` if the body is
+/// invalid. Members that the contract does not mention may be any JSON.
 pub fn customers(body: &[u8]) -> Option<Vec<String>> {
     type Members<'a> = HashMap<String, &'a RawValue>;
 

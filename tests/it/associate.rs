@@ -1,4 +1,4 @@
-//! Tying carts to customers: outcomes and what is stored.
+//! Associating carts with customers: the answers and the stored items.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn a_new_association_is_200_and_a_repeated_one_204() {
 }
 
 #[tokio::test]
-async fn the_body_of_a_200_is_the_seeds_to_the_letter() {
+async fn the_body_of_a_200_is_exactly_the_specified_one() {
     let world = World::new().await;
     let customer = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
     let answer = world.associate("cart-1", &[customer]).send().await;
@@ -32,7 +32,7 @@ async fn the_body_of_a_200_is_the_seeds_to_the_letter() {
 }
 
 #[tokio::test]
-async fn several_are_200_when_at_least_one_is_new() {
+async fn several_associations_are_200_if_at_least_one_is_new() {
     let world = World::new().await;
     world
         .associate("cart-1", &["a", "b"])
@@ -54,7 +54,7 @@ async fn several_are_200_when_at_least_one_is_new() {
 }
 
 #[tokio::test]
-async fn a_repeated_member_counts_once() {
+async fn a_customer_named_twice_is_associated_once() {
     let world = World::new().await;
     world
         .associate("cart-1", &["a", "b", "a"])
@@ -130,7 +130,7 @@ async fn unknown_members_of_the_document_are_ignored() {
 }
 
 #[tokio::test]
-async fn preferring_the_representation_turns_204_into_200() {
+async fn prefer_return_representation_turns_204_into_200() {
     let world = World::new().await;
     let prefer = |value| {
         let call = world.associate("cart-1", &[RON]).header("prefer", value);
@@ -178,29 +178,29 @@ async fn an_association_with_a_lifetime_expires_and_is_renewed_by_a_repeated_pos
     one().send().await.created(&[RON]);
     two().send().await.created(&["a", "b"]);
 
-    world.pass(DAY);
+    world.advance_clock(DAY);
     one().send().await.unchanged();
     two().send().await.unchanged();
-    world.pass(DAY + DAY / 2);
+    world.advance_clock(DAY + DAY / 2);
     one().send().await.unchanged();
     two().send().await.unchanged();
 
-    world.pass(2 * DAY);
+    world.advance_clock(2 * DAY);
     one().send().await.created(&[RON]);
     two().send().await.created(&["a", "b"]);
     assert_eq!(world.stored().await.len(), 3);
 }
 
 #[tokio::test]
-async fn an_expired_item_among_others_is_made_anew_and_the_others_stay() {
+async fn an_expired_association_is_created_again_and_the_others_stay_unchanged() {
     let world = World::with(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
     let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
     let token = authorities().access.token("back-end", &exp).unwrap();
     let associate = |ids: &[&str]| world.post("cart-1").bearer(&token).body(linkage(ids));
     associate(&["a"]).send().await.created(&["a"]);
-    world.pass(DAY);
+    world.advance_clock(DAY);
     associate(&["b", "c"]).send().await.created(&["b", "c"]);
-    world.pass(DAY);
+    world.advance_clock(DAY);
     associate(&["a", "b"]).send().await.created(&["a", "b"]);
     associate(&["a", "b", "c"]).send().await.unchanged();
 }
