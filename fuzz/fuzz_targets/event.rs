@@ -13,7 +13,8 @@ use cart_associations::app::App;
 use cart_associations::cursor::{self, ListId};
 use cart_associations_fuzz::table::{Table, TableCall};
 use cart_associations_fuzz::{
-    ACCESS_TOKENS, CART, CART_TOKENS, CUSTOMER, CUSTOMER_TOKENS, clock, config, http, is_id, mutate, now,
+    ACCESS_TOKENS, CART, CART_TOKENS, CUSTOMER, CUSTOMER_TOKENS, clock, config, http, is_id,
+    mutate, now,
 };
 use lambda_http::{Context, LambdaEvent};
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};

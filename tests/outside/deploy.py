@@ -1,5 +1,6 @@
 """`make deploy` and `make preview` with the real SAM CLI, a stand-in for AWS, and a compiler that does nothing."""
 
+import io
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+import zipfile
 
 import yaml
 
@@ -185,7 +187,11 @@ class Deploy(unittest.TestCase):
         self.assertEqual(len(releases), 4)
         # Nothing was built for prod, and nothing a second time.
         self.assertEqual(self.builds(), 1)
-        self.assertEqual(len({self.code(change) for change in self.aws.executed}), 1)
+        [code] = {self.code(change) for change in self.aws.executed}
+        with zipfile.ZipFile(io.BytesIO(code)) as archive:
+            [program] = archive.infolist()
+        self.assertEqual(program.filename, "bootstrap")
+        self.assertEqual(program.external_attr >> 16 & 0o111, 0o111)
         self.assertEqual(self.git("status", "--porcelain"), "")
 
     def test_a_value_for_one_deployment_is_gone_with_the_next(self):
