@@ -37,6 +37,7 @@ help:
 	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust)'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
+	@echo 'make token CART=cart-1  print a cart token for cart-1; CART_TOKENS=1 make run for a function that demands them'
 
 LOCAL := cargo run --package dev --example local
 
@@ -49,8 +50,8 @@ dynamodb: .need-cargo
 # Prints the token alone, so that it fits in $$(…).
 token: .need-cargo
 	@$(LOCAL) --quiet -- token \
-	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') \
-	    $(if $(GRANT)$(CUSTOMER),$(if $(GRANT),--grant '$(GRANT)'),--grant client_credentials)
+	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') $(if $(CART),--cart '$(CART)') \
+	    $(if $(GRANT)$(CUSTOMER)$(CART),$(if $(GRANT),--grant '$(GRANT)'),--grant client_credentials)
 
 test: .need-cargo
 	cargo fmt --all --check

@@ -14,6 +14,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 HERE = Path(__file__).parent
 NOW = 1_795_392_000  # 2026-11-23T00:00:00Z, as in src/lib.rs.
 CUSTOMER = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe"  # As in events/.
+CART = "c1"  # As in src/lib.rs.
 
 KEYS = {
     "RS256": (RSAAlgorithm, rsa.generate_private_key(65537, 2048)),
@@ -47,8 +48,14 @@ def customer(**claims):
     return usual | {"exp": NOW + 3600} | claims
 
 
+def cart(**claims):
+    usual = {"iss": "https://carts.example.com", "aud": "cart-holders", "sub": CART}
+    return usual | {"exp": NOW + 3600} | claims
+
+
 GOOD = {f"access-{alg.lower()}": token(alg, access()) for alg in KEYS}
 GOOD |= {f"customer-{alg.lower()}": token(alg, customer()) for alg in KEYS}
+GOOD |= {f"cart-{alg.lower()}": token(alg, cart()) for alg in KEYS}
 GOOD |= {"access-implicit": token("EdDSA", access("implicit"))}
 
 # Each is invalid for one reason. All but the last two are correctly signed.
@@ -60,6 +67,7 @@ BAD = {
     "bad-issuer": token("EdDSA", access(iss="https://auth.example.com/")),
     "bad-no-subject": token("EdDSA", access(sub=None)),
     "bad-customer-subject": token("EdDSA", customer(sub="a b")),
+    "bad-cart": token("EdDSA", cart(sub="c2")),
     "bad-crit": token("EdDSA", access(), {"crit": ["b64"], "b64": True}),
     "bad-jwk": token("EdDSA", access(), {"jwk": public("EdDSA")}),
     "bad-kid": token("EdDSA", access(), {"kid": "es256"}),

@@ -51,6 +51,7 @@ impl App {
             authenticator: Authenticator::new(
                 config.access_tokens,
                 config.customer_tokens,
+                config.cart_tokens,
                 config.grant_claim,
                 http,
                 &clock,

@@ -83,7 +83,7 @@ impl Associations {
         CartCustomers { cart, customers }: &CartCustomers,
         budget: &Budget,
     ) -> Result<PutOutcome, AssociationError> {
-        grant.permit(customers)?;
+        grant.permit_association(cart, customers)?;
         let now = self.clock.now();
         let metadata = WriteMetadata {
             associated_at: now,

@@ -143,8 +143,12 @@ error_codes! {
         "The access token is malformed, expired or not for this API.";
     InvalidCustomerToken 401 "invalid_customer_token": "Invalid customer token",
         "The customer token is malformed, expired or not for this API.";
+    InvalidCartToken 401 "invalid_cart_token": "Invalid cart token",
+        "The cart token is malformed, expired or not for this cart.";
     CustomerTokenRequired 403 "customer_token_required": "Customer token required",
         "An access token of this grant needs a customer token beside it.";
+    CartTokenRequired 403 "cart_token_required": "Cart token required",
+        "A customer needs a cart token to be associated with the cart.";
     OtherCustomer 403 "other_customer": "Other customer",
         "The customer token permits acting for its own customer only.";
     NotOnCart 403 "not_on_cart": "Not on this cart",

@@ -67,6 +67,9 @@ pub struct Route {
     operation: fn(&RoutedRequest<'_>) -> Result<Operation, RequestError>,
 }
 
+/// The route that associates a cart, and the only one that reads a cart token.
+const ASSOCIATE: &str = "POST /v2/carts/{cartId}/relationships/customers";
+
 /// All routes. The methods of one path appear in `Allow` in this order.
 pub static ROUTES: &[Route] = &[
     Route {
@@ -79,7 +82,7 @@ pub static ROUTES: &[Route] = &[
         },
     },
     Route {
-        key: "POST /v2/carts/{cartId}/relationships/customers",
+        key: ASSOCIATE,
         operation: |request| Ok(Operation::Associate(request.cart_customers()?)),
     },
     Route {
@@ -158,6 +161,10 @@ pub struct Credentials<'a> {
     pub access_token: Credential<'a>,
     /// `x-moltin-customer-token: …`
     pub customer_token: Credential<'a>,
+    /// `x-cart-token: …`; absent if the route reads none.
+    pub cart_token: Credential<'a>,
+    /// The cart in the path, unchecked, which the cart token must name.
+    pub cart_id: Option<&'a str>,
 }
 
 /// An unverified credential.
@@ -281,10 +288,15 @@ impl<'a> RoutedRequest<'a> {
     }
 
     /// The credentials, unverified.
-    pub fn credentials(&self) -> Credentials<'a> {
+    pub fn credentials(&self) -> Credentials<'_> {
         Credentials {
             access_token: bearer_token(self.event.header("authorization")),
             customer_token: token(self.event.header("x-moltin-customer-token")),
+            cart_token: match self.route.key {
+                ASSOCIATE => token(self.event.header("x-cart-token")),
+                _ => Credential::Absent,
+            },
+            cart_id: self.parameter("cartId"),
         }
     }
 
@@ -304,12 +316,16 @@ impl<'a> RoutedRequest<'a> {
     }
 
     fn id<I: FromStr>(&self, name: &'static str) -> Result<I, RequestError> {
-        let mut parameters = self.parameters.iter();
-        let (_, value) = parameters
-            .find(|(parameter, _)| *parameter == name)
-            .expect("the route's template has this parameter");
+        let value = self.parameter(name);
+        let value = value.expect("the route's template has this parameter");
         let invalid = |_| Fault::of_parameter(ErrorCode::InvalidId, name);
         Ok(value.parse().map_err(invalid)?)
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let mut parameters = self.parameters.iter();
+        let (_, value) = parameters.find(|(parameter, _)| *parameter == name)?;
+        Some(value)
     }
 
     fn cart_customers(&self) -> Result<CartCustomers, RequestError> {

@@ -19,7 +19,9 @@ pub fn environment(
     endpoint: &str,
     table_name: &str,
 ) -> Result<Environment> {
-    let Authorities { access, customer } = authorities;
+    let Authorities {
+        access, customer, ..
+    } = authorities;
     let variables = [
         ("TABLE_NAME", table_name.to_owned()),
         ("ACCESS_TOKEN_JWKS", access.key.jwks()?),
@@ -36,6 +38,16 @@ pub fn environment(
     Ok(variables
         .map(|(name, value)| (name.to_owned(), value))
         .into())
+}
+
+/// The variables that make a function demand cart tokens from `authorities`.
+pub fn cart_token_variables(authorities: &Authorities) -> Result<[(&'static str, String); 3]> {
+    let Authorities { cart, .. } = authorities;
+    Ok([
+        ("CART_TOKEN_JWKS", cart.key.jwks()?),
+        ("CART_TOKEN_ISSUER", cart.issuer.clone()),
+        ("CART_TOKEN_AUDIENCE", cart.audience.clone()),
+    ])
 }
 
 /// Gives a command the environment of a Lambda function: these variables, those that Lambda sets, and no others.

@@ -33,19 +33,22 @@ pub struct Authority {
     pub key: SigningKey,
 }
 
-/// The two authorization servers whose tokens the function accepts.
+/// The authorization servers whose tokens the function accepts.
 pub struct Authorities {
     /// Issues access tokens.
     pub access: Authority,
     /// Issues customer tokens.
     pub customer: Authority,
+    /// Issues cart tokens.
+    pub cart: Authority,
 }
 
 const ACCESS_KEY_ID: &str = "access-1";
 const CUSTOMER_KEY_ID: &str = "customer-1";
+const CART_KEY_ID: &str = "cart-1";
 
 impl Authorities {
-    /// Authorities with new keys, ES256 for access tokens and EdDSA for customer tokens.
+    /// Authorities with new keys: ES256 for access tokens, EdDSA for customer tokens and ES384 for cart tokens.
     pub fn generate() -> Result<Self> {
         Self::with_keys(SigningKey::generate)
     }
@@ -74,6 +77,11 @@ impl Authorities {
                 audience: "shop".to_owned(),
                 key: key(CUSTOMER_KEY_ID, Algorithm::EdDSA)?,
             },
+            cart: Authority {
+                issuer: "https://carts.example.com".to_owned(),
+                audience: "cart-holders".to_owned(),
+                key: key(CART_KEY_ID, Algorithm::ES384)?,
+            },
         })
     }
 }
@@ -87,6 +95,11 @@ impl Authority {
     /// A customer token for a customer who has signed in.
     pub fn customer_token(&self, customer: &str) -> Result<String> {
         self.token(customer, &json!({}))
+    }
+
+    /// A cart token for the device that holds this cart.
+    pub fn cart_token(&self, cart: &str) -> Result<String> {
+        self.token(cart, &json!({}))
     }
 
     /// A token for `subject`, valid from now on. `claims` are added to the usual claims or replace them; a claim that is

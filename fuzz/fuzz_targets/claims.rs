@@ -13,8 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cart_associations::auth::{AuthError, Authenticator, Grant, MAX_LIFETIME, MAX_TOKEN_BYTES};
 use cart_associations::request::{Credential, Credentials};
 use cart_associations_fuzz::{
-    ACCESS_AUDIENCE, ACCESS_ISSUER, CUSTOMER_AUDIENCE, CUSTOMER_ISSUER, NOW, clock, config, http,
-    is_id, mutate, now, policies,
+    ACCESS_AUDIENCE, ACCESS_ISSUER, CART, CART_AUDIENCE, CART_ISSUER, CUSTOMER, CUSTOMER_AUDIENCE,
+    CUSTOMER_ISSUER, NOW, authenticator, is_id, mutate, now,
 };
 use futures_util::FutureExt as _;
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
@@ -26,8 +26,9 @@ use tokio::time::Instant;
 struct World {
     authenticator: Authenticator,
     key: Ed25519KeyPair,
-    /// A valid access token to send with a customer token.
+    /// A valid access token and a valid customer token, to send with other tokens.
     access: String,
+    customer: String,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
@@ -35,27 +36,14 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let key = Ed25519KeyPair::generate().expect("a key");
     let x = URL_SAFE_NO_PAD.encode(key.public_key());
     let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x }] });
-    let (access, customer) = policies(&keys.to_string());
-    let http = http(&config());
-    let access_token = json!({
-        "iss": ACCESS_ISSUER,
-        "aud": ACCESS_AUDIENCE,
-        "sub": "storefront",
-        "exp": NOW + 1,
-    });
+    let token = |issuer: &str, audience: &str, subject: &str| {
+        let claims = json!({ "iss": issuer, "aud": audience, "sub": subject, "exp": NOW + 1 });
+        sign(&key, br#"{"alg":"EdDSA"}"#, claims.to_string().as_bytes())
+    };
     World {
-        authenticator: Authenticator::new(
-            access,
-            customer,
-            "grant_type".to_owned(),
-            &http,
-            &clock(),
-        ),
-        access: sign(
-            &key,
-            br#"{"alg":"EdDSA"}"#,
-            access_token.to_string().as_bytes(),
-        ),
+        authenticator: authenticator(&keys.to_string()),
+        access: token(ACCESS_ISSUER, ACCESS_AUDIENCE, "storefront"),
+        customer: token(CUSTOMER_ISSUER, CUSTOMER_AUDIENCE, CUSTOMER),
         key,
     }
 });
@@ -81,7 +69,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     let valid = claims
         .as_ref()
         .filter(|claims| claims.are_valid_claims(ACCESS_ISSUER, ACCESS_AUDIENCE));
-    match authenticate(&token, None) {
+    match authenticate(&token, None, None) {
         Ok(grant) => {
             let claims = valid.expect("only valid tokens are accepted");
             assert_eq!(claims.text("sub").as_deref(), Some(grant.client()));
@@ -102,7 +90,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         .as_ref()
         .filter(|claims| claims.are_valid_claims(CUSTOMER_ISSUER, CUSTOMER_AUDIENCE))
         .filter(|claims| claims.text("sub").is_some_and(|sub| is_id(&sub)));
-    match authenticate(&WORLD.access, Some(&token)) {
+    match authenticate(&WORLD.access, Some(&token), None) {
         Ok(grant) => {
             let claims = valid.expect("only valid tokens are accepted");
             let customer = |id: &str| vec![id.parse().expect("an identifier")];
@@ -110,6 +98,25 @@ fuzz_target!(|data: &[u8]| -> Corpus {
             assert_eq!(grant.name(), "customer");
             assert!(grant.permit(&customer(own)).is_ok());
             assert!(grant.permit(&customer("not-them")).is_err() || own == "not-them");
+            let cart = CART.parse().expect("an identifier");
+            assert!(grant.permit_association(&cart, &customer(own)).is_err());
+        }
+        Err(error) => assert!(valid.is_none() || !is_representable, "{error:?}"),
+    }
+
+    let valid = claims
+        .as_ref()
+        .filter(|claims| claims.are_valid_claims(CART_ISSUER, CART_AUDIENCE))
+        .filter(|claims| claims.text("sub").is_some_and(|sub| sub == CART));
+    match authenticate(&WORLD.access, Some(&WORLD.customer), Some(&token)) {
+        Ok(grant) => {
+            assert!(valid.is_some(), "only valid tokens are accepted");
+            let customer = [CUSTOMER.parse().expect("an identifier")];
+            let permits = |cart: &str| {
+                let cart = cart.parse().expect("an identifier");
+                grant.permit_association(&cart, &customer).is_ok()
+            };
+            assert!(permits(CART) && !permits("another"));
         }
         Err(error) => assert!(valid.is_none() || !is_representable, "{error:?}"),
     }
@@ -123,11 +130,21 @@ fn sign(key: &Ed25519KeyPair, header: &[u8], claims: &[u8]) -> String {
     format!("{signed}.{signature}")
 }
 
-fn authenticate(access: &str, customer: Option<&str>) -> Result<Grant, AuthError> {
+fn authenticate(
+    access: &str,
+    customer: Option<&str>,
+    cart: Option<&str>,
+) -> Result<Grant, AuthError> {
+    let credential = |token: Option<&str>| {
+        token.map_or(Credential::Absent, |token| {
+            Credential::Token(token.to_owned().into())
+        })
+    };
     let credentials = Credentials {
-        access_token: Credential::Token(access.into()),
-        customer_token: customer
-            .map_or(Credential::Absent, |token| Credential::Token(token.into())),
+        access_token: credential(Some(access)),
+        customer_token: credential(customer),
+        cart_token: credential(cart),
+        cart_id: Some(CART),
     };
     WORLD
         .authenticator

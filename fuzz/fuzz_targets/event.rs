@@ -13,7 +13,8 @@ use cart_associations::app::App;
 use cart_associations::cursor::{self, ListId};
 use cart_associations_fuzz::table::{Table, TableCall};
 use cart_associations_fuzz::{
-    ACCESS_TOKENS, CUSTOMER, CUSTOMER_TOKENS, clock, config, http, is_id, mutate, now,
+    ACCESS_TOKENS, CART, CART_TOKENS, CUSTOMER, CUSTOMER_TOKENS, clock, config, http, is_id,
+    mutate, now,
 };
 use lambda_http::{Context, LambdaEvent};
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 const BACK_END: &str = "CLIENT_CREDENTIALS_TOKEN";
 const STOREFRONT: &str = "IMPLICIT_TOKEN";
 const SIGNED_IN: &str = "CUSTOMER_TOKEN";
+const HOLDS_CART: &str = "CART_TOKEN";
 const CURSOR: &str = "CURSOR";
 const FILLER: &str = "FILLER";
 
@@ -73,6 +75,7 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         .replace(BACK_END, ACCESS_TOKENS[0])
         .replace(STOREFRONT, ACCESS_TOKENS[1])
         .replace(SIGNED_IN, CUSTOMER_TOKENS[0])
+        .replace(HOLDS_CART, CART_TOKENS[0])
         .replace(CURSOR, &WORLD.cursor)
         .replace(FILLER, &WORLD.filler);
     // The runtime's client only passes JSON to the function.
@@ -200,6 +203,12 @@ fn check_calls(text: &str, status: u64, response: &Value, calls: &[TableCall]) {
     // For a customer, a cart's customers are listed only after a read has shown that
     // the customer is on the cart.
     assert!(back_end || !calls[0].customers.is_empty(), "{text}");
+    // A customer is associated only with a cart that they hold.
+    let held = |call: &TableCall| call.cart == CART && text.contains(HOLDS_CART);
+    assert!(
+        back_end || calls.iter().all(|call| !call.associates || held(call)),
+        "{text}"
+    );
     let own = |customer: &String| customer == CUSTOMER;
     assert!(
         back_end || calls.iter().all(|call| call.customers.iter().all(own)),

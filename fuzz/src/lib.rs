@@ -6,7 +6,7 @@ pub mod table;
 
 use std::collections::HashMap;
 
-use cart_associations::auth::{Expected, KeySet, KeySource, TokenPolicy};
+use cart_associations::auth::{Authenticator, Expected, KeySet, KeySource, TokenPolicy};
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
 use cart_associations::http::Client;
@@ -19,10 +19,15 @@ pub const NOW: u64 = 1_795_392_000;
 /// The customer of `CUSTOMER_TOKEN`.
 pub const CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
 
+/// The cart of `CART_TOKEN`.
+pub const CART: &str = "c1";
+
 pub const ACCESS_ISSUER: &str = "https://auth.example.com";
 pub const ACCESS_AUDIENCE: &str = "carts";
 pub const CUSTOMER_ISSUER: &str = "https://login.example.com";
 pub const CUSTOMER_AUDIENCE: &str = "shop";
+pub const CART_ISSUER: &str = "https://carts.example.com";
+pub const CART_AUDIENCE: &str = "cart-holders";
 
 /// The keys that signed the tokens in `seeds/`: one for each algorithm.
 pub const KEYS: &str = include_str!("../keys.json");
@@ -52,6 +57,15 @@ pub const CUSTOMER_TOKENS: [&str; 5] = seeds![
     "customer-rs256",
 ];
 
+/// The valid cart tokens for [`CART`].
+pub const CART_TOKENS: [&str; 5] = seeds![
+    "cart-eddsa",
+    "cart-es256",
+    "cart-es384",
+    "cart-ps256",
+    "cart-rs256",
+];
+
 /// The time [`NOW`].
 pub fn now() -> Timestamp {
     Timestamp::from_millis(NOW * 1000)
@@ -62,9 +76,9 @@ pub fn clock() -> Clock {
     Clock::from_fn(now)
 }
 
-/// The policies of access tokens and customer tokens. Both kinds have the same keys,
-/// so they differ only in issuer and audience.
-pub fn policies(keys: &str) -> (TokenPolicy, TokenPolicy) {
+/// An authenticator for all kinds of tokens. All kinds have the same keys, so they
+/// differ only in issuer and audience.
+pub fn authenticator(keys: &str) -> Authenticator {
     let keys = KeySet::parse(keys).expect("the keys are good");
     let policy = |issuer: &str, audience: &str| TokenPolicy {
         keys: KeySource::Inline(keys.clone()),
@@ -73,9 +87,13 @@ pub fn policies(keys: &str) -> (TokenPolicy, TokenPolicy) {
             audience: audience.to_owned(),
         },
     };
-    (
+    Authenticator::new(
         policy(ACCESS_ISSUER, ACCESS_AUDIENCE),
         policy(CUSTOMER_ISSUER, CUSTOMER_AUDIENCE),
+        Some(policy(CART_ISSUER, CART_AUDIENCE)),
+        "grant_type".to_owned(),
+        &http(&config()),
+        &clock(),
     )
 }
 
@@ -85,11 +103,13 @@ pub fn config() -> Config {
         let value = match name {
             "TABLE_NAME" => "associations",
             "AWS_REGION" => "us-east-1",
-            "ACCESS_TOKEN_JWKS" | "CUSTOMER_TOKEN_JWKS" => KEYS,
+            "ACCESS_TOKEN_JWKS" | "CUSTOMER_TOKEN_JWKS" | "CART_TOKEN_JWKS" => KEYS,
             "ACCESS_TOKEN_ISSUER" => ACCESS_ISSUER,
             "ACCESS_TOKEN_AUDIENCE" => ACCESS_AUDIENCE,
             "CUSTOMER_TOKEN_ISSUER" => CUSTOMER_ISSUER,
             "CUSTOMER_TOKEN_AUDIENCE" => CUSTOMER_AUDIENCE,
+            "CART_TOKEN_ISSUER" => CART_ISSUER,
+            "CART_TOKEN_AUDIENCE" => CART_AUDIENCE,
             _ => return None,
         };
         Some(value.to_owned())

@@ -22,6 +22,8 @@ pub struct Table(Arc<Mutex<Vec<TableCall>>>);
 pub struct TableCall {
     /// Whether it is a read.
     pub is_read: bool,
+    /// Whether it puts an association.
+    pub associates: bool,
     /// Empty if it reads a customer's carts.
     pub cart: String,
     pub customers: Vec<String>,
@@ -110,6 +112,7 @@ impl HttpConnector for Table {
             .expect("no thread has panicked")
             .push(TableCall {
                 is_read: matches!(operation, "GetItem" | "Query"),
+                associates: items.iter().any(|item| item.get("associated_at").is_some()),
                 cart: cart.to_owned(),
                 customers: customers.into_iter().map(str::to_owned).collect(),
                 failed,

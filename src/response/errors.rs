@@ -134,12 +134,16 @@ fn faults(error: &Error) -> Vec<Fault> {
                 TokenKind::Customer => {
                     Fault::of_header(ErrorCode::InvalidCustomerToken, "x-moltin-customer-token")
                 }
+                TokenKind::Cart => Fault::of_header(ErrorCode::InvalidCartToken, "x-cart-token"),
             },
             AuthError::NoKeys { .. } => Fault::new(ErrorCode::KeysUnavailable),
         },
         Error::Forbidden(forbidden) => match forbidden {
             Forbidden::CustomerTokenRequired => {
                 Fault::of_header(ErrorCode::CustomerTokenRequired, "x-moltin-customer-token")
+            }
+            Forbidden::CartTokenRequired => {
+                Fault::of_header(ErrorCode::CartTokenRequired, "x-cart-token")
             }
             Forbidden::OtherCustomer => Fault::at(ErrorCode::OtherCustomer, "/data"),
             Forbidden::OtherCustomersCarts => {

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
+use crate::support::call::Call;
+use crate::support::{RON, World, access_token, authorities, cart_token, customer_token, linkage};
 
 #[tokio::test]
 async fn client_credentials_permit_every_customer() {
@@ -155,6 +156,157 @@ async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
         );
     }
     assert!(world.stored().await.is_empty());
+}
+
+/// A POST by Ron's storefront, for himself.
+fn rons<'w>(world: &'w World, cart: &str) -> Call<'w> {
+    world.post(cart).customer(RON).body(linkage(&[RON]))
+}
+
+#[tokio::test]
+async fn a_customer_needs_a_cart_token_if_cart_tokens_are_configured() {
+    let world = World::with_cart_tokens().await;
+    for grant in ["implicit", "client_credentials"] {
+        let answer = rons(&world, "cart-1").grant(grant).send().await;
+        let source = answer.refused(403, "cart_token_required");
+        assert_eq!(source, json!({ "header": "x-cart-token" }));
+    }
+    assert!(world.stored().await.is_empty());
+
+    let call = || rons(&world, "cart-1").cart_token(&cart_token("cart-1"));
+    call().send().await.created(&[RON]);
+    call().send().await.unchanged();
+}
+
+#[tokio::test]
+async fn a_cart_token_is_ignored_if_cart_tokens_are_not_configured() {
+    let world = World::new().await;
+    for (cart, token) in [("a", "x"), ("b", ""), ("c", &*cart_token("cart-1"))] {
+        let call = rons(&world, cart).cart_token(token);
+        call.send().await.created(&[RON]);
+    }
+}
+
+#[tokio::test]
+async fn a_cart_token_is_ignored_without_a_customer_token() {
+    let world = World::with_cart_tokens().await;
+    world.associate("a", &[RON]).send().await.created(&[RON]);
+    let call = world.associate("b", &[RON]).cart_token("x");
+    call.send().await.created(&[RON]);
+    for token in ["x", &cart_token("c")] {
+        let call = world.associate("c", &[RON]).grant("implicit");
+        let answer = call.cart_token(token).send().await;
+        answer.refused(403, "customer_token_required");
+    }
+    assert_eq!(world.stored().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_cart_token_is_ignored_in_all_requests_but_post() {
+    let world = World::with_cart_tokens().await;
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    for path in [
+        "/v2/carts/cart-1/relationships/customers",
+        "/v2/carts",
+        "/v2/customers/ron/relationships/carts",
+    ] {
+        for call in [
+            world.get(path).customer(RON),
+            world.get(path).customer(RON).cart_token("x"),
+        ] {
+            assert_eq!(call.send().await.status, 200, "{path}");
+        }
+    }
+    for call in [
+        world.dissociate("cart-1", &[RON]).customer(RON),
+        world
+            .dissociate("cart-1", &[RON])
+            .customer(RON)
+            .cart_token("x"),
+    ] {
+        call.send().await.unchanged();
+    }
+    assert!(world.stored().await.is_empty());
+}
+
+/// The answer is also the same if something else is wrong: a caller with a token for
+/// another cart learns no more than a caller with a forged one.
+#[tokio::test]
+async fn every_invalid_cart_token_gets_the_same_401() {
+    let world = World::with_cart_tokens().await;
+    let (access, cart) = (&authorities().access, &authorities().cart);
+    let token = |claims: Value| cart.token("cart-1", &claims).unwrap();
+    let good = token(json!({}));
+    let mut answers = Vec::new();
+    for (name, token) in [
+        ("empty", String::new()),
+        ("blank", " ".to_owned()),
+        ("no token", "x.y.z".to_owned()),
+        ("another signature", format!("{}A", &good[..good.len() - 2])),
+        ("expired", token(json!({ "exp": 1_700_000_000 }))),
+        ("another issuer", token(json!({ "iss": access.issuer }))),
+        ("another audience", token(json!({ "aud": access.audience }))),
+        ("no subject", token(json!({ "sub": null }))),
+        ("another cart", cart_token("cart-2")),
+        ("the cart in capitals", cart_token("CART-1")),
+        ("a part of the cart", cart_token("cart-")),
+        ("no cart", cart_token("a b")),
+        ("a customer", cart_token(RON)),
+        ("an access token", access_token("client_credentials")),
+        ("a customer token", customer_token(RON)),
+    ] {
+        let call = || rons(&world, "cart-1").cart_token(&token);
+        for call in [
+            call(),
+            call().grant("client_credentials"),
+            call().header("accept", "application/vnd.api+json;ext=x"),
+            call().header("content-type", "text/plain"),
+            call().text("{"),
+            call().body(linkage(&["hermione"])),
+        ] {
+            let answer = call.send().await;
+            let source = answer.refused(401, "invalid_cart_token");
+            assert_eq!(source, json!({ "header": "x-cart-token" }), "{name}");
+            assert_eq!(
+                answer.header("www-authenticate"),
+                Some("Bearer error=\"invalid_token\"")
+            );
+            answers.push((answer.status, answer.document()));
+        }
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    // The token is refused before the invalid id in the path, unless it names that id.
+    let answer = rons(&world, "a b").cart_token(&good).send().await;
+    answer.refused(401, "invalid_cart_token");
+    let same = rons(&world, "a b").cart_token(&cart_token("a b"));
+    same.send().await.refused(400, "invalid_id");
+    assert!(world.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_missing_cart_token_is_reported_after_all_other_faults() {
+    let world = World::with_cart_tokens().await;
+    let call = || rons(&world, "cart-1");
+    rons(&world, "a b").send().await.refused(400, "invalid_id");
+    call().text("{").send().await.refused(400, "invalid_json");
+    let others = call().body(linkage(&["hermione"])).send().await;
+    others.refused(403, "other_customer");
+    call().send().await.refused(403, "cart_token_required");
+}
+
+#[tokio::test]
+async fn tokens_are_verified_in_order_access_customer_cart() {
+    let world = World::with_cart_tokens().await;
+    let call = || rons(&world, "cart-1").cart_token("x");
+    let both = call().bearer("x").customer_token("x").send().await;
+    both.refused(401, "invalid_access_token");
+    let customer = call().customer_token("x").send().await;
+    customer.refused(401, "invalid_customer_token");
+    call().send().await.refused(401, "invalid_cart_token");
 }
 
 /// Includes claims and headers that JWT libraries accept and the function must

@@ -8,13 +8,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::{World, access_token, customer_token, linkage};
+use crate::support::{World, access_token, cart_token, customer_token, linkage};
 
 /// Each sample with the status of its answer when all are sent in this order to one
 /// table.
-const SAMPLES: [(&str, u64); 16] = [
+const SAMPLES: [(&str, u64); 17] = [
     ("associate-client-credentials", 200),
     ("associate-customer-token", 204),
+    ("associate-cart-token", 204),
     ("associate-several-named-stage", 200),
     ("associate-rest-api", 204),
     ("associate-function-url", 204),
@@ -46,6 +47,10 @@ pub(crate) fn sample(name: &str) -> Value {
         .replace(
             "CUSTOMER_TOKEN",
             &customer_token("b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe"),
+        )
+        .replace(
+            "CART_TOKEN",
+            &cart_token("3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11"),
         );
     serde_json::from_str(&text).unwrap()
 }
@@ -54,6 +59,18 @@ pub(crate) fn sample(name: &str) -> Value {
 async fn every_sample_gets_the_expected_status() {
     let world = World::new().await;
     for (name, status) in SAMPLES {
+        let answer = Call::event(world.app(), sample(name)).send().await;
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sample_with_a_customer_token_needs_a_cart_token_if_they_are_configured() {
+    let world = World::with_cart_tokens().await;
+    for (name, status) in [
+        ("associate-customer-token", 403),
+        ("associate-cart-token", 200),
+    ] {
         let answer = Call::event(world.app(), sample(name)).send().await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");
     }
@@ -148,7 +165,7 @@ async fn header_names_are_case_insensitive() {
 
 #[tokio::test]
 async fn a_token_that_is_sent_twice_is_refused() {
-    let world = World::new().await;
+    let world = World::with_cart_tokens().await;
     let mut event = sample("associate-rest-api");
     let token = event["headers"]["Authorization"].clone();
     event["multiValueHeaders"]["Authorization"] = json!([token, token]);
@@ -159,6 +176,11 @@ async fn a_token_that_is_sent_twice_is_refused() {
     event["headers"]["X-Moltin-Customer-Token"] = json!(customer_token("other"));
     let answer = Call::event(world.app(), event).send().await;
     answer.refused(401, "invalid_customer_token");
+
+    let mut event = sample("associate-cart-token");
+    event["headers"]["X-Cart-Token"] = event["headers"]["x-cart-token"].clone();
+    let answer = Call::event(world.app(), event).send().await;
+    answer.refused(401, "invalid_cart_token");
 
     let mut event = sample("associate-client-credentials");
     let token = event["headers"]["authorization"].as_str().unwrap();

@@ -4,14 +4,14 @@
 //! They are in `tokens/`, with the keys that signed them. `tokens/make.py` generates
 //! them. The clock of these tests stands still, so the tokens never expire.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cart_associations::auth::{
-    AuthError, Authenticator, Expected, Grant, KeySet, KeySource, TokenKind, TokenPolicy,
+    AuthError, Authenticator, Expected, Forbidden, Grant, KeySet, KeySource, TokenKind, TokenPolicy,
 };
 use cart_associations::clock::{CLOCK_SKEW, Clock, Timestamp};
 use cart_associations::config::Config;
@@ -29,12 +29,16 @@ use crate::support::{RON, World, authorities, linkage};
 /// The alphabet of base64url.
 const BASE64URL: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/// The cart of most requests, and of most cart tokens.
+const CART: &str = "cart-1";
+
 #[derive(Deserialize)]
 struct Fixtures {
     /// The time of the tests, in seconds since the epoch.
     now: u64,
     access: TrustedIssuer,
     customer: TrustedIssuer,
+    cart: TrustedIssuer,
 }
 
 /// The issuer of one kind of token.
@@ -50,11 +54,12 @@ struct KeyPair {
     public: Value,
 }
 
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Access,
     Customer,
+    Cart,
 }
 
 #[derive(Deserialize)]
@@ -82,14 +87,15 @@ struct HostileToken {
     token: String,
 }
 
-/// A key that allows others than its owner to sign, and a token signed with it.
+/// A key that allows others than its owner to sign, and a token of each kind signed
+/// with it.
 #[derive(Deserialize)]
 struct WeakKey {
     name: String,
     why: String,
     fault: String,
     jwk: Value,
-    token: String,
+    tokens: BTreeMap<Kind, String>,
 }
 
 static FIXTURES: LazyLock<Fixtures> =
@@ -124,12 +130,13 @@ fn one_of_each() -> impl Iterator<Item = GoodToken> {
     good_for_full_sets().filter(|good| good.name.ends_with("by OpenSSL"))
 }
 
-fn good_access_token() -> &'static str {
-    static TOKEN: LazyLock<String> = LazyLock::new(|| {
-        let access = good_for_full_sets().find(|good| good.kind == Kind::Access);
-        access.unwrap().token
+/// A good token to send beside another one.
+fn good_token(kind: Kind) -> &'static str {
+    static TOKENS: LazyLock<[String; 3]> = LazyLock::new(|| {
+        let first = |kind| good_for_full_sets().find(|good| good.kind == kind);
+        Kind::ALL.map(|kind| first(kind).unwrap().token)
     });
-    &TOKEN
+    &TOKENS[kind as usize]
 }
 
 fn now() -> Timestamp {
@@ -141,6 +148,7 @@ impl Fixtures {
         match kind {
             Kind::Access => &self.access,
             Kind::Customer => &self.customer,
+            Kind::Cart => &self.cart,
         }
     }
 }
@@ -152,19 +160,17 @@ impl TrustedIssuer {
 }
 
 impl Kind {
-    const BOTH: [Self; 2] = [Self::Access, Self::Customer];
+    const ALL: [Self; 3] = [Self::Access, Self::Customer, Self::Cart];
 
-    fn other(self) -> Self {
-        match self {
-            Self::Access => Self::Customer,
-            Self::Customer => Self::Access,
-        }
+    fn others(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |kind| *kind != self)
     }
 
     fn token_kind(self) -> TokenKind {
         match self {
             Self::Access => TokenKind::Access,
             Self::Customer => TokenKind::Customer,
+            Self::Cart => TokenKind::Cart,
         }
     }
 }
@@ -192,6 +198,7 @@ impl Verifier {
         Self(Authenticator::new(
             policy(Kind::Access),
             policy(Kind::Customer),
+            Some(policy(Kind::Cart)),
             "grant_type".to_owned(),
             &http,
             &Clock::from_fn(now),
@@ -199,32 +206,41 @@ impl Verifier {
     }
 
     async fn authenticate(&self, kind: Kind, token: &str) -> Result<Grant, AuthError> {
-        self.authenticate_at(kind, token, now()).await
+        self.authenticate_for(CART, kind, token, now()).await
     }
 
-    /// Sends a customer token with a good access token.
-    async fn authenticate_at(
+    /// Authenticates a request for a cart. It has a good access token beside a
+    /// customer token, and both beside a cart token.
+    async fn authenticate_for(
         &self,
+        cart: &str,
         kind: Kind,
         token: &str,
         at: Timestamp,
     ) -> Result<Grant, AuthError> {
-        let credentials = match kind {
-            Kind::Access => Credentials {
-                access_token: Credential::Token(token.into()),
-                customer_token: Credential::Absent,
-            },
-            Kind::Customer => Credentials {
-                access_token: Credential::Token(good_access_token().into()),
-                customer_token: Credential::Token(token.into()),
-            },
+        let credential = |this| match this {
+            this if this == kind => Credential::Token(token.into()),
+            this if this < kind => Credential::Token(good_token(this).into()),
+            _ => Credential::Absent,
+        };
+        let credentials = Credentials {
+            access_token: credential(Kind::Access),
+            customer_token: credential(Kind::Customer),
+            cart_token: credential(Kind::Cart),
+            cart_id: Some(cart),
         };
         let soon = Instant::now() + Duration::from_secs(1);
         self.0.authenticate(&credentials, at, soon).await
     }
 
     async fn assert_accepted(&self, good: &GoodToken) {
-        let grant = self.authenticate(good.kind, &good.token).await;
+        let cart = match good.kind {
+            Kind::Access | Kind::Customer => CART,
+            Kind::Cart => &good.subject,
+        };
+        let grant = self
+            .authenticate_for(cart, good.kind, &good.token, now())
+            .await;
         let grant = grant.unwrap_or_else(|error| panic!("{}: {error:?}", good.name));
         match good.kind {
             Kind::Access => {
@@ -236,6 +252,15 @@ impl Verifier {
                 assert_eq!(grant.permit(&[own]), Ok(()), "{}", good.name);
                 let other = "another".parse().unwrap();
                 assert!(grant.permit(&[other]).is_err(), "{}", good.name);
+            }
+            Kind::Cart => {
+                let permits = |cart: &str| {
+                    let ron = [RON.parse().unwrap()];
+                    grant.permit_association(&cart.parse().unwrap(), &ron)
+                };
+                assert_eq!(permits(cart), Ok(()), "{}", good.name);
+                let refused = Err(Forbidden::CartTokenRequired);
+                assert_eq!(permits("another"), refused, "{}", good.name);
             }
         }
     }
@@ -274,8 +299,9 @@ fn every_case_has_a_unique_name() {
     for name in &names {
         assert!(seen.insert(name), "{name}");
     }
-    assert!(hostile_tokens(Kind::Access).count() > 400);
-    assert!(hostile_tokens(Kind::Customer).count() > 100);
+    for kind in Kind::ALL {
+        assert!(hostile_tokens(kind).count() > 500);
+    }
 }
 
 #[tokio::test]
@@ -336,27 +362,29 @@ async fn every_hostile_token_is_refused_for_the_expected_reason() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The tokens of one kind are not verified with the keys of the other, even if the
+/// The tokens of one kind are not verified with the keys of another, even if the
 /// keys have the same ids.
 #[tokio::test]
-async fn key_ids_that_both_sets_contain_do_not_mix_up_their_keys() {
-    for kind in Kind::BOTH {
-        let mut keys = FIXTURES.issuer(kind).public_keys();
-        let names = FIXTURES.issuer(kind.other()).public_keys();
-        for (key, other) in keys.iter_mut().zip(names) {
-            key["kid"] = other["kid"].clone();
-        }
-        let verifier = Verifier::with(kind, keys);
-        for HostileToken { name, token } in hostile_tokens(kind) {
-            verifier.assert_refused(kind, &name, &token).await;
+async fn key_ids_that_two_sets_contain_do_not_mix_up_their_keys() {
+    for kind in Kind::ALL {
+        for other in kind.others() {
+            let mut keys = FIXTURES.issuer(kind).public_keys();
+            let names = FIXTURES.issuer(other).public_keys();
+            for (key, other) in keys.iter_mut().zip(names) {
+                key["kid"] = other["kid"].clone();
+            }
+            let verifier = Verifier::with(kind, keys);
+            for HostileToken { name, token } in hostile_tokens(kind) {
+                verifier.assert_refused(kind, &name, &token).await;
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn a_token_of_one_kind_is_refused_as_the_other_even_with_the_same_keys() {
-    let keys = Kind::BOTH.map(|kind| FIXTURES.issuer(kind).public_keys());
-    for kind in Kind::BOTH {
+async fn a_token_of_one_kind_is_refused_as_another_even_with_the_same_keys() {
+    let keys = Kind::ALL.map(|kind| FIXTURES.issuer(kind).public_keys());
+    for kind in Kind::ALL {
         let verifier = Verifier::with(kind, keys.concat());
         for good in good_for_full_sets().filter(|good| good.kind == kind) {
             verifier.assert_accepted(&good).await;
@@ -430,7 +458,7 @@ async fn a_good_token_is_refused_30_seconds_after_its_exp() {
         let expires = Timestamp::from_millis(claims["exp"].as_u64().unwrap() * 1000);
         let end = expires.plus(CLOCK_SKEW).millis();
         assert_eq!(CLOCK_SKEW, Duration::from_secs(30));
-        // The access token beside a customer token expires at the same time.
+        // The tokens beside it expire at the same time.
         for (at, good) in [
             (end - 1, true),
             (end, false),
@@ -440,7 +468,7 @@ async fn a_good_token_is_refused_30_seconds_after_its_exp() {
             (0, false),
         ] {
             let result = verifier
-                .authenticate_at(kind, &token, Timestamp::from_millis(at))
+                .authenticate_for(CART, kind, &token, Timestamp::from_millis(at))
                 .await;
             assert_eq!(result.is_ok(), good, "{name} at {at}: {result:?}");
         }
@@ -450,24 +478,29 @@ async fn a_good_token_is_refused_30_seconds_after_its_exp() {
 /// An issuer may publish such keys by mistake.
 #[tokio::test]
 async fn weak_keys_verify_nothing_and_do_not_affect_other_keys() {
-    let access = &FIXTURES.access;
     let mut wrong = Vec::new();
     for WeakKey {
         name,
         why,
         fault,
         jwk,
-        token,
+        tokens,
     } in weak_keys()
     {
-        let keys = [vec![jwk], access.public_keys()].concat();
-        let verifier = Verifier::with(Kind::Access, keys);
-        match verifier.authenticate(Kind::Access, &token).await {
-            Err(AuthError::InvalidToken { fault: found, .. }) if found.name() == fault => {}
-            other => wrong.push(format!("{name}: {other:?}, not {fault}. {why}")),
-        }
-        for good in good_for_full_sets().filter(|good| good.kind == Kind::Access) {
-            verifier.assert_accepted(&good).await;
+        assert!(tokens.keys().copied().eq(Kind::ALL), "{name}");
+        for (kind, token) in tokens {
+            let keys = [vec![jwk.clone()], FIXTURES.issuer(kind).public_keys()].concat();
+            let verifier = Verifier::with(kind, keys);
+            match verifier.authenticate(kind, &token).await {
+                Err(AuthError::InvalidToken {
+                    kind: of,
+                    fault: found,
+                }) if of == kind.token_kind() && found.name() == fault => {}
+                other => wrong.push(format!("{name}: {other:?}, not {fault}. {why}")),
+            }
+            for good in good_for_full_sets().filter(|good| good.kind == kind) {
+                verifier.assert_accepted(&good).await;
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -476,9 +509,13 @@ async fn weak_keys_verify_nothing_and_do_not_affect_other_keys() {
 /// A world with the keys and the time of the fixtures.
 async fn world(access_keys: &str) -> World {
     let Fixtures {
-        access, customer, ..
+        access,
+        customer,
+        cart,
+        ..
     } = &*FIXTURES;
-    let customer_keys = json!({ "keys": customer.public_keys() }).to_string();
+    let keys = |issuer: &TrustedIssuer| json!({ "keys": issuer.public_keys() }).to_string();
+    let (customer_keys, cart_keys) = (keys(customer), keys(cart));
     let variables = [
         ("ACCESS_TOKEN_JWKS", access_keys),
         ("ACCESS_TOKEN_ISSUER", &access.issuer),
@@ -486,16 +523,28 @@ async fn world(access_keys: &str) -> World {
         ("CUSTOMER_TOKEN_JWKS", &customer_keys),
         ("CUSTOMER_TOKEN_ISSUER", &customer.issuer),
         ("CUSTOMER_TOKEN_AUDIENCE", &customer.audience),
+        ("CART_TOKEN_JWKS", &cart_keys),
+        ("CART_TOKEN_ISSUER", &cart.issuer),
+        ("CART_TOKEN_AUDIENCE", &cart.audience),
     ];
     World::at(now(), &variables).await
 }
 
+/// Sends an access token alone, and other tokens with good ones of the other kinds.
 async fn send(world: &World, cart: &str, kind: Kind, token: &str) -> Answer {
-    let access = good_access_token();
-    let call = match kind {
-        Kind::Access => world.post(cart).bearer(token),
-        Kind::Customer => world.post(cart).bearer(access).customer_token(token),
-    };
+    let mut call = world.post(cart);
+    for this in Kind::ALL {
+        let token = match kind {
+            kind if kind == this => token,
+            Kind::Access => continue,
+            Kind::Customer | Kind::Cart => good_token(this),
+        };
+        call = match this {
+            Kind::Access => call.bearer(token),
+            Kind::Customer => call.customer_token(token),
+            Kind::Cart => call.cart_token(token),
+        };
+    }
     call.body(linkage(&[RON])).send().await
 }
 
@@ -509,10 +558,11 @@ async fn assert_same_answers(world: &World) {
             "invalid_customer_token",
             "x-moltin-customer-token",
         ),
+        (Kind::Cart, "invalid_cart_token", "x-cart-token"),
     ] {
         let mut first = None;
         for HostileToken { name, token } in hostile_tokens(kind) {
-            let answer = send(world, "cart-1", kind, &token).await;
+            let answer = send(world, CART, kind, &token).await;
             let source = answer.refused(401, code);
             assert_eq!(source, json!({ "header": header }), "{name}");
             assert_eq!(
@@ -526,14 +576,19 @@ async fn assert_same_answers(world: &World) {
     }
     assert!(world.stored().await.is_empty());
 
-    for good in good_for_full_sets().filter(|good| good.kind == Kind::Access || good.subject == RON)
+    for good in
+        good_for_full_sets().filter(|good| good.kind != Kind::Customer || good.subject == RON)
     {
-        let cart = format!(
-            "cart-{}",
-            good.name.replace(|c: char| !c.is_alphanumeric(), "-")
+        let cart = match good.kind {
+            Kind::Access | Kind::Customer => CART,
+            Kind::Cart => &good.subject,
+        };
+        let answer = send(world, cart, good.kind, &good.token).await;
+        assert!(
+            [200, 204].contains(&answer.status),
+            "{}: {answer:?}",
+            good.name
         );
-        let answer = send(world, &cart, good.kind, &good.token).await;
-        assert_eq!(answer.status, 200, "{}: {answer:?}", good.name);
     }
 }
 
@@ -585,20 +640,25 @@ fn assert_contains_no_token(value: &dyn std::fmt::Debug) {
 #[tokio::test]
 async fn debug_output_of_requests_and_grants_contains_no_token() {
     let token = |kind| one_of_each().find(|good| good.kind == kind).unwrap().token;
-    let (access, customer) = (token(Kind::Access), token(Kind::Customer));
+    let [access, customer, cart] = Kind::ALL.map(token);
     let bearer = format!("Bearer {access}");
     let path = "/v2/carts/cart-1/relationships/customers";
     for event in [
         json!({
             "version": "2.0", "rawPath": path, "requestContext": { "http": { "method": "POST" } },
-            "headers": { "authorization": bearer, "x-moltin-customer-token": customer },
+            "headers": {
+                "authorization": bearer, "x-moltin-customer-token": customer, "x-cart-token": cart,
+            },
             "body": access,
         }),
         json!({
             "path": path, "httpMethod": "POST",
-            "headers": { "Authorization": bearer, "X-Moltin-Customer-Token": customer },
+            "headers": {
+                "Authorization": bearer, "X-Moltin-Customer-Token": customer, "X-Cart-Token": cart,
+            },
             "multiValueHeaders": {
                 "Authorization": [bearer], "X-Moltin-Customer-Token": [customer, customer],
+                "X-Cart-Token": [cart, cart],
             },
         }),
     ] {
@@ -616,8 +676,9 @@ async fn debug_output_of_requests_and_grants_contains_no_token() {
 
     let verifier = Verifier::new();
     for good in one_of_each() {
-        assert_contains_no_token(&verifier.authenticate(good.kind, &good.token).await);
-        assert_contains_no_token(&verifier.authenticate(good.kind.other(), &good.token).await);
+        for kind in Kind::ALL {
+            assert_contains_no_token(&verifier.authenticate(kind, &good.token).await);
+        }
     }
     assert_contains_no_token(&verifier.0);
 }
@@ -629,8 +690,9 @@ async fn debug_output_of_the_app_and_its_configuration_contains_no_token() {
     for keys in [&keys, &server.url] {
         let world = world(keys).await;
         for good in one_of_each() {
-            send(&world, "cart-1", good.kind, &good.token).await;
-            send(&world, "cart-1", good.kind.other(), &good.token).await;
+            for kind in Kind::ALL {
+                send(&world, CART, kind, &good.token).await;
+            }
         }
         assert_contains_no_token(world.app());
         let config = Config::from_lookup(|name| world.env().get(name).cloned()).unwrap();

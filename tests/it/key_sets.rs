@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::events::sample;
 use crate::support::answer::Answer;
 use crate::support::function::Function;
-use crate::support::{RON, World, authorities, environment, linkage};
+use crate::support::{RON, World, authorities, cart_token, environment, linkage};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -94,17 +94,45 @@ async fn the_first_request_fetches_keys_again_if_that_failed_at_the_start() {
 }
 
 #[tokio::test]
-async fn both_key_sets_may_come_from_a_url() {
+async fn all_key_sets_may_come_from_a_url() {
     let access = KeyServer::start(&keys()).await;
     let customer = KeyServer::start(&authorities().customer.key.jwks().unwrap()).await;
+    let cart = KeyServer::start(&authorities().cart.key.jwks().unwrap()).await;
+    let with_cart_tokens = World::with_cart_tokens().await;
     let urls = [
         ("ACCESS_TOKEN_JWKS", &*access.url),
         ("CUSTOMER_TOKEN_JWKS", &*customer.url),
+        ("CART_TOKEN_JWKS", &*cart.url),
     ];
-    let world = World::with(&urls).await;
-    assert_eq!((access.asked(), customer.asked()), (1, 1));
+    let world = World::on(&urls, &with_cart_tokens).await;
+    assert_eq!((access.asked(), customer.asked(), cart.asked()), (1, 1, 1));
     let call = world.post("cart-1").customer(RON).body(linkage(&[RON]));
+    let call = call.cart_token(&cart_token("cart-1"));
     call.send().await.created(&[RON]);
+}
+
+#[tokio::test]
+async fn without_keys_for_cart_tokens_only_requests_that_need_them_are_503() {
+    let server = KeyServer::start("").await;
+    let with_cart_tokens = World::with_cart_tokens().await;
+    let world = World::on(&[("CART_TOKEN_JWKS", &server.url)], &with_cart_tokens).await;
+    let call = || world.post("cart-1").customer(RON).body(linkage(&[RON]));
+    let answer = call().cart_token(&cart_token("cart-1")).send().await;
+    answer.refused(503, "keys_unavailable");
+    assert!(answer.header("retry-after").is_some());
+    // These two need no key.
+    call().send().await.refused(403, "cart_token_required");
+    let empty = call().cart_token("").send().await;
+    empty.refused(401, "invalid_cart_token");
+    assert!(world.stored().await.is_empty());
+
+    let token = "x";
+    let back_end = world.associate("cart-1", &[RON]).cart_token(token);
+    back_end.send().await.created(&[RON]);
+    let list = world.get("/v2/carts").customer(RON).cart_token(token);
+    assert_eq!(list.send().await.status, 200);
+    let removal = world.dissociate("cart-1", &[RON]).customer(RON);
+    removal.cart_token(token).send().await.unchanged();
 }
 
 #[tokio::test]

@@ -143,13 +143,14 @@ fn each_answer_has_both_media_types_or_none_and_names_its_codes() {
 
 #[test]
 fn each_operation_declares_the_tokens_that_it_requires() {
+    let all = json!({ "accessToken": [], "customerToken": [], "cartToken": [] });
     let both = json!({ "accessToken": [], "customerToken": [] });
     let one = json!({ "accessToken": [] });
     for (name, operation) in operations() {
-        let expected = if name == "GET /v2/carts" {
-            json!([both])
-        } else {
-            json!([one, both])
+        let expected = match name.as_str() {
+            "GET /v2/carts" => json!([both]),
+            "POST /v2/carts/{cartId}/relationships/customers" => json!([one, both, all]),
+            _ => json!([one, both]),
         };
         assert_eq!(operation["security"], expected, "{name}");
     }
@@ -213,14 +214,15 @@ fn the_examples_are_those_of_the_sample_events() {
     );
 }
 
-/// A world for each cause of an error: a healthy one for faults in a request, and
-/// one for each fault outside of the function.
+/// A world for each cause of an error: a healthy one for faults in a request, one
+/// for each fault outside of the function, and one that demands cart tokens.
 struct Deployments {
     healthy: World,
     without_table: World,
     throttled: World,
     hanging: World,
     without_keys: World,
+    with_cart_tokens: World,
 }
 
 impl Deployments {
@@ -245,6 +247,7 @@ impl Deployments {
                 &healthy,
             )
             .await,
+            with_cart_tokens: World::with_cart_tokens().await,
             healthy,
         }
     }
@@ -255,6 +258,7 @@ impl Deployments {
             "store_unavailable" => &self.throttled,
             "outcome_unknown" => &self.hanging,
             "keys_unavailable" => &self.without_keys,
+            "cart_token_required" | "invalid_cart_token" => &self.with_cart_tokens,
             _ => &self.healthy,
         }
     }
@@ -288,6 +292,8 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "customer_token_required" => good
             .without_header("x-moltin-customer-token")
             .grant("implicit"),
+        "cart_token_required" => good.customer(RON),
+        "invalid_cart_token" => good.customer(RON).cart_token(""),
         "other_customer" | "not_on_cart" => good.customer("hermione"),
         "invalid_id" => request(world, operation, "a b", ""),
         "invalid_page_limit" => queried("page[limit]=0"),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use cart_associations::config::Config;
 use dev::proxy::{Fault, Plan, Proxy};
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::function::Function;
-use crate::support::{World, engine, environment};
+use crate::support::{World, cart_token_variables, engine, environment};
 
 #[tokio::test]
 async fn the_built_function_answers_events() {
@@ -203,10 +204,11 @@ async fn the_function_starts_even_if_the_store_fails() {
 
 #[tokio::test]
 async fn no_log_line_contains_a_token_a_body_or_an_identifier() {
-    let world = World::new().await;
+    let world = World::with_cart_tokens().await;
     let mut function = Function::start(world.env()).await;
     for name in [
         "associate-customer-token",
+        "associate-cart-token",
         "associate-rest-api",
         "bad-body",
         "refused-other-customer",
@@ -219,7 +221,8 @@ async fn no_log_line_contains_a_token_a_body_or_an_identifier() {
         let tokens = headers
             .iter()
             .filter(|(name, _)| {
-                ["authorization", "x-moltin-customer-token"].contains(&&*name.to_lowercase())
+                ["authorization", "x-moltin-customer-token", "x-cart-token"]
+                    .contains(&&*name.to_lowercase())
             })
             .flat_map(|(_, value)| value.as_str().unwrap().split(['.', ' ']))
             .filter(|part| *part != "Bearer");
@@ -318,6 +321,7 @@ async fn all_configuration_faults_are_reported_together() {
             r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#,
         ),
         ("CUSTOMER_TOKEN_JWKS", "-----BEGIN PUBLIC KEY-----"),
+        ("CART_TOKEN_ISSUER", "https://carts.example.com"),
         ("ASSOCIATION_LIFETIME_DAYS", "3651"),
         ("ERROR_DOCS_URL", "docs"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "https://["),
@@ -329,6 +333,8 @@ async fn all_configuration_faults_are_reported_together() {
     for name in [
         "ACCESS_TOKEN_JWKS",
         "CUSTOMER_TOKEN_JWKS",
+        "CART_TOKEN_JWKS",
+        "CART_TOKEN_AUDIENCE",
         "ASSOCIATION_LIFETIME_DAYS",
         "ERROR_DOCS_URL",
         "AWS_ENDPOINT_URL_DYNAMODB",
@@ -350,6 +356,77 @@ async fn all_configuration_faults_are_reported_together() {
             .contains("must differ"),
         "{error}"
     );
+}
+
+/// The faults of the usual configuration with these variables.
+fn faults(variables: &[(&str, &str)]) -> Vec<String> {
+    let env = environment(variables);
+    let config = Config::from_lookup(|name| env.get(name).cloned());
+    config.err().map_or_else(Vec::new, |error| error.faults)
+}
+
+#[test]
+fn cart_tokens_need_all_three_variables_or_none() {
+    let variables = cart_token_variables();
+    let count = variables.len();
+    for set in 0..1 << count {
+        let given = |index: usize| set & 1 << index != 0;
+        // An empty value counts as not set.
+        let some = variables
+            .iter()
+            .enumerate()
+            .map(|(index, (name, value))| (*name, if given(index) { &**value } else { "" }));
+        let some: Vec<(&str, &str)> = some.collect();
+        let missing = (0..count).filter(|index| set != 0 && !given(*index));
+        let missing: Vec<String> = missing
+            .map(|index| format!("{} is required", variables[index].0))
+            .collect();
+        assert_eq!(faults(&some), missing);
+    }
+}
+
+#[test]
+fn two_kinds_of_tokens_must_not_have_the_same_issuer_and_audience() {
+    const KINDS: [&str; 3] = ["ACCESS_TOKEN", "CUSTOMER_TOKEN", "CART_TOKEN"];
+    let with_cart_tokens = cart_token_variables();
+    for (kind, other) in [(1, 0), (2, 0), (2, 1)].map(|(a, b)| (KINDS[a], KINDS[b])) {
+        // The fault is also reported if the keys have one.
+        let keys = format!("{kind}_JWKS");
+        let changes = [
+            (keys.as_str(), "x".to_owned()),
+            (
+                &format!("{kind}_ISSUER"),
+                "https://one.example.com".to_owned(),
+            ),
+            (&format!("{kind}_AUDIENCE"), "one".to_owned()),
+            (
+                &format!("{other}_ISSUER"),
+                "https://one.example.com".to_owned(),
+            ),
+            (&format!("{other}_AUDIENCE"), "one".to_owned()),
+        ];
+        let variables = |changes: &[(&str, String)]| {
+            let all = [with_cart_tokens.as_slice(), changes].concat();
+            faults(
+                &all.iter()
+                    .map(|(name, value)| (*name, &**value))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let found = variables(&changes);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with(&keys), "{found:?}");
+        let same = format!(
+            "{kind}_ISSUER, {kind}_AUDIENCE must differ from {other}_ISSUER, {other}_AUDIENCE"
+        );
+        assert!(found[1].starts_with(&same), "{found:?}");
+        // Either may be the same alone.
+        assert_eq!(variables(&changes[1..4]), Vec::<String>::new());
+        assert_eq!(
+            variables(&[&changes[1..3], &changes[4..]].concat()),
+            Vec::<String>::new()
+        );
+    }
 }
 
 #[tokio::test]

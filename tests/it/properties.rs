@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::events;
 use crate::support::answer::Answer;
 use crate::support::call::Call;
-use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
+use crate::support::{RON, World, access_token, authorities, cart_token, customer_token, linkage};
 
 /// The statuses of the contract that callers can cause.
 const STATUSES: [u64; 10] = [200, 204, 400, 401, 403, 404, 405, 406, 413, 415];
@@ -405,9 +405,10 @@ fn any_method_gets_an_answer() {
 
 /// The name of a header in any case.
 fn header_name() -> impl Strategy<Value = String> {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 11] = [
         "authorization",
         "x-moltin-customer-token",
+        "x-cart-token",
         "accept",
         "content-type",
         "prefer",
@@ -483,9 +484,16 @@ fn any_header_gets_an_answer() {
     let cases = (
         select(&["headers", "multiValueHeaders"][..]),
         vec((header_name(), value), 1..5),
-        select(&["associate-client-credentials", "associate-rest-api"][..]),
+        select(
+            &[
+                "associate-client-credentials",
+                "associate-rest-api",
+                "associate-cart-token",
+            ][..],
+        ),
     );
-    check(250, &cases, |world, (place, headers, name)| {
+    let world = World::with_cart_tokens();
+    check_in(world, 250, &cases, |world, (place, headers, name)| {
         let mut event = events::sample(name);
         for (name, value) in headers {
             event[place][name] = value;
@@ -803,21 +811,25 @@ fn any_position_in_a_cursor_gets_an_answer() {
 }
 
 /// The kinds of tokens in a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Access,
     Customer,
+    Cart,
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    select(&[Kind::Access, Kind::Customer][..])
+    select(&Kind::ALL[..])
 }
 
 impl Kind {
+    const ALL: [Self; 3] = [Self::Access, Self::Customer, Self::Cart];
+
     fn authority(self) -> &'static Authority {
         match self {
             Self::Access => &authorities().access,
             Self::Customer => &authorities().customer,
+            Self::Cart => &authorities().cart,
         }
     }
 
@@ -825,6 +837,7 @@ impl Kind {
         match self {
             Self::Access => access_token("client_credentials"),
             Self::Customer => customer_token(RON),
+            Self::Cart => cart_token(GOOD_CART),
         }
     }
 
@@ -832,7 +845,14 @@ impl Kind {
     fn present(self, world: &'static World, token: &str) -> Call<'static> {
         match self {
             Self::Access => valid_request(world).bearer(token),
-            Self::Customer => valid_request(world).customer_token(token),
+            Self::Customer => {
+                let call = valid_request(world).customer_token(token);
+                call.cart_token(&Self::Cart.good())
+            }
+            Self::Cart => {
+                let call = valid_request(world).customer_token(&RON_TOKEN);
+                call.cart_token(token)
+            }
         }
     }
 
@@ -841,6 +861,7 @@ impl Kind {
         let (code, header) = match self {
             Self::Access => ("invalid_access_token", "Authorization"),
             Self::Customer => ("invalid_customer_token", "x-moltin-customer-token"),
+            Self::Cart => ("invalid_cart_token", "x-cart-token"),
         };
         assert_eq!(answer.refused(401, code), json!({ "header": header }));
     }
@@ -868,7 +889,8 @@ fn a_token_with_one_character_changed_is_refused() {
         1 => Just(Edit::End),
     ];
     let cases = (kind(), any::<Index>(), edit);
-    check(400, &cases, |world, (kind, at, edit)| async move {
+    let world = World::with_cart_tokens();
+    check_in(world, 400, &cases, |world, (kind, at, edit)| async move {
         let good = kind.good();
         let at = at.index(good.len());
         let (before, after) = good.split_at(at);
@@ -896,20 +918,45 @@ fn any_text_as_a_part_of_a_token_is_refused() {
         1 => vec(any::<u8>(), 3000..4000).prop_map(|bytes| URL_SAFE_NO_PAD.encode(bytes)),
     ];
     let cases = (kind(), 0..3_usize, part);
-    check(300, &cases, |world, (kind, index, part)| async move {
-        let good = kind.good();
-        let mut parts: Vec<&str> = good.split('.').collect();
-        parts[index] = &part;
-        let answer = answer(kind.present(world, &parts.join("."))).await;
+    let world = World::with_cart_tokens();
+    check_in(
+        world,
+        300,
+        &cases,
+        |world, (kind, index, part)| async move {
+            let good = kind.good();
+            let mut parts: Vec<&str> = good.split('.').collect();
+            parts[index] = &part;
+            let answer = answer(kind.present(world, &parts.join("."))).await;
+            kind.refused(&answer);
+        },
+    );
+}
+
+#[test]
+fn any_text_as_a_customer_or_cart_token_is_refused_and_never_ignored() {
+    let cases = (select(&[Kind::Customer, Kind::Cart][..]), text());
+    let world = World::with_cart_tokens();
+    check_in(world, 200, &cases, |world, (kind, token)| async move {
+        let answer = answer(kind.present(world, &token)).await;
         kind.refused(&answer);
     });
 }
 
 #[test]
-fn any_text_as_a_customer_token_is_refused_and_never_ignored() {
-    check(100, &text(), |world, token| async move {
-        let answer = answer(valid_request(world).customer_token(&token)).await;
-        Kind::Customer.refused(&answer);
+fn a_cart_token_is_accepted_only_for_the_cart_that_it_names() {
+    let another = prop_oneof![3 => id().boxed(), 1 => invalid_id().boxed(), 1 => text().boxed()];
+    let cases = (id(), option::of(another));
+    let world = World::with_cart_tokens();
+    check_in(world, 100, &cases, |world, (cart, another)| async move {
+        let named = another.as_ref().unwrap_or(&cart);
+        let call = world.post(&cart).customer(RON).body(linkage(&[RON]));
+        let answer = answer(call.cart_token(&cart_token(named))).await;
+        if *named == cart {
+            assert!([200, 204].contains(&answer.status), "{answer:?}");
+        } else {
+            Kind::Cart.refused(&answer);
+        }
     });
 }
 
@@ -962,12 +1009,17 @@ fn are_invalid_claims(kind: Kind, claims: &Value) -> bool {
         Value::Array(audiences) => audiences.contains(&json!(audience)),
         one => one == audience,
     };
-    !for_us || claims["iss"] != *issuer || !claims["sub"].is_string() || !claims["exp"].is_number()
+    let for_the_cart = kind != Kind::Cart || claims["sub"] == GOOD_CART;
+    !for_us
+        || !for_the_cart
+        || claims["iss"] != *issuer
+        || !claims["sub"].is_string()
+        || !claims["exp"].is_number()
 }
 
 #[test]
 fn a_correctly_signed_token_is_accepted_only_with_valid_contents() {
-    let name = [Kind::Access, Kind::Customer].map(Kind::authority);
+    let name = Kind::ALL.map(Kind::authority);
     let name = name.map(|authority| [authority.issuer.as_str(), authority.audience.as_str()]);
     let name = select(name.concat()).prop_map(str::to_owned).boxed();
     let value = prop_oneof![
@@ -979,7 +1031,8 @@ fn a_correctly_signed_token_is_accepted_only_with_valid_contents() {
     let value = option::weighted(0.9, value).boxed();
     let change = (any::<bool>(), member_name(), value);
     let cases = (kind(), vec(change, 1..3));
-    check(250, &cases, |world, (kind, changes)| async move {
+    let world = World::with_cart_tokens();
+    check_in(world, 300, &cases, |world, (kind, changes)| async move {
         let key = &kind.authority().key;
         let mut header = serde_json::to_value(key.header()).unwrap();
         let mut claims = claims(kind);

@@ -61,6 +61,12 @@ impl World {
         Self::with_table(Self::of(environment(variables), None)).await
     }
 
+    /// A world in which a customer must prove that they hold a cart.
+    pub(crate) async fn with_cart_tokens() -> Self {
+        let variables = cart_token_variables();
+        Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+    }
+
     /// Like [`World::with`], with a clock that stops at `now`.
     pub(crate) async fn at(now: Timestamp, variables: &[(&str, &str)]) -> Self {
         Self::with_table(Self::of(environment(variables), Some(now))).await
@@ -217,6 +223,11 @@ pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
     env
 }
 
+/// The environment variables that make a function demand cart tokens.
+pub(crate) fn cart_token_variables() -> [(&'static str, String); 3] {
+    dev::environment::cart_token_variables(authorities()).unwrap()
+}
+
 /// The engine's endpoint.
 pub(crate) fn engine() -> &'static str {
     &ENDPOINT
@@ -238,6 +249,11 @@ pub(crate) fn access_token(grant: &str) -> String {
 /// A customer token for this customer.
 pub(crate) fn customer_token(customer: &str) -> String {
     authorities().customer.customer_token(customer).unwrap()
+}
+
+/// A cart token for this cart.
+pub(crate) fn cart_token(cart: &str) -> String {
+    authorities().cart.cart_token(cart).unwrap()
 }
 
 /// The request body that names these customers.

@@ -10,7 +10,7 @@ use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
-use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
+use crate::support::{RON, World, access_token, authorities, cart_token, customer_token, linkage};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -99,21 +99,45 @@ async fn a_cached_token_is_not_accepted_once_its_key_set_is_too_old() {
 }
 
 #[tokio::test]
-async fn a_token_cached_as_one_kind_is_refused_as_the_other() {
-    let world = World::new().await;
-    let (access, customer) = (access_token("implicit"), customer_token(RON));
-    let call = |bearer: &str, customer: &str| {
-        let call = world.post("cart-1").bearer(bearer);
-        call.customer_token(customer).body(linkage(&[RON])).send()
+async fn a_token_cached_as_one_kind_is_refused_as_another() {
+    let world = World::with_cart_tokens().await;
+    let good = [
+        access_token("implicit"),
+        customer_token(RON),
+        cart_token("cart-1"),
+    ];
+    let send = |[access, customer, cart]: &[String; 3]| {
+        let call = world.post("cart-1").bearer(access);
+        let call = call.customer_token(customer).cart_token(cart);
+        call.body(linkage(&[RON])).send()
     };
-    call(&access, &customer).await.created(&[RON]);
-    call(&access, &access)
-        .await
-        .refused(401, "invalid_customer_token");
-    call(&customer, &customer)
-        .await
-        .refused(401, "invalid_access_token");
-    call(&access, &customer).await.unchanged();
+    send(&good).await.created(&[RON]);
+    let codes = [
+        "invalid_access_token",
+        "invalid_customer_token",
+        "invalid_cart_token",
+    ];
+    for (index, code) in codes.into_iter().enumerate() {
+        for other in good.iter().filter(|other| **other != good[index]) {
+            let mut tokens = good.clone();
+            tokens[index].clone_from(other);
+            send(&tokens).await.refused(401, code);
+        }
+    }
+    send(&good).await.unchanged();
+}
+
+#[tokio::test]
+async fn a_cart_token_cached_for_its_cart_is_refused_for_another_cart() {
+    let world = World::with_cart_tokens().await;
+    let token = cart_token("cart-1");
+    let send = |cart: &str| {
+        let call = world.post(cart).customer(RON).cart_token(&token);
+        call.body(linkage(&[RON])).send()
+    };
+    send("cart-1").await.created(&[RON]);
+    send("cart-2").await.refused(401, "invalid_cart_token");
+    send("cart-1").await.unchanged();
 }
 
 #[tokio::test]

@@ -27,6 +27,9 @@ SETS = {
     "dev": {"Stage": "dev", "Deployment": "AllAtOnce", "RollBackOnAlarms": "false"},
     "prod": {
         "Stage": "prod",
+        "CartTokenJwks": "https://carts.example.com/keys",
+        "CartTokenIssuer": "https://carts.example.com",
+        "CartTokenAudience": "cart-holders",
         "AssociationLifetimeDays": "30",
         "ReservedConcurrency": "100",
         "ProvisionedConcurrency": "2",

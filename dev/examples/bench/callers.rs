@@ -38,7 +38,9 @@ pub(crate) struct Callers {
 impl Callers {
     pub(crate) fn new() -> Result<Self> {
         let authorities = Authorities::generate_rs256()?;
-        let Authorities { access, customer } = &authorities;
+        let Authorities {
+            access, customer, ..
+        } = &authorities;
         Ok(Self {
             access_token: access.access_token("storefront", "implicit")?,
             customer_token: customer.customer_token(CUSTOMER)?,
@@ -49,7 +51,9 @@ impl Callers {
 
     /// An event.
     pub(crate) fn event(&self, kind: Kind) -> Result<String> {
-        let Authorities { access, customer } = &self.authorities;
+        let Authorities {
+            access, customer, ..
+        } = &self.authorities;
         let unique = Uuid::new_v4().to_string();
         let access_token = match kind {
             Kind::NewAccessToken | Kind::NewTokens => {

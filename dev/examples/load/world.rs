@@ -39,7 +39,9 @@ impl World {
 
     /// The environment of wrk: tokens.
     pub(crate) fn tokens(&self) -> Result<[(&'static str, String); 3]> {
-        let Authorities { access, customer } = &self.authorities;
+        let Authorities {
+            access, customer, ..
+        } = &self.authorities;
         let back_end = access.access_token("load-back-end", "client_credentials")?;
         let storefront = access.access_token("load-storefront", "implicit")?;
         Ok([

@@ -33,8 +33,7 @@ mod world;
 
 use gateway::{Gateway, Listeners};
 
-const USAGE: &str =
-    "usage: local run | dynamodb | token --grant GRANT | token --customer CUSTOMER | with COMMAND…";
+const USAGE: &str = "usage: local run | dynamodb | token --grant GRANT | token --customer CUSTOMER | token --cart CART | with COMMAND…";
 
 /// The customer whose token `with` gives its command.
 const CUSTOMER: &str = "ron";
@@ -48,6 +47,7 @@ async fn main() -> ExitCode {
         ["dynamodb"] => until_stopped(dynamodb()).await,
         ["token", "--grant", grant] => access_token(grant),
         ["token", "--customer", customer] => customer_token(customer),
+        ["token", "--cart", cart] => cart_token(cart),
         ["with", program, ref arguments @ ..] => until_stopped(with(program, arguments)).await,
         _ => Err(anyhow::anyhow!(USAGE)),
     };
@@ -111,7 +111,9 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
         ready = runtime_api.requested(1) => ready?,
         ended = function.ended() => bail!("the function ended ({}); the reason is above", ended?),
     };
-    let Authorities { access, customer } = &authorities;
+    let Authorities {
+        access, customer, ..
+    } = &authorities;
     let storefront = access.access_token("local-storefront", "implicit")?;
     let back_end = access.access_token("local-back-end", "client_credentials")?;
     let mut command = tokio::process::Command::new(program);
@@ -182,6 +184,12 @@ fn customer_token(customer: &str) -> Result<()> {
     Ok(())
 }
 
+fn cart_token(cart: &str) -> Result<()> {
+    let authorities = Authorities::kept_in(&world::folder()?)?;
+    println!("{}", authorities.cart.cart_token(cart)?);
+    Ok(())
+}
+
 /// The port in an environment variable, or `default`.
 fn port(name: &str, default: u16) -> Result<u16> {
     match std::env::var(name) {
@@ -203,6 +211,12 @@ fn print_examples(port: u16, page_port: u16, authorities: &Authorities) -> Resul
     let hermione = authorities.customer.customer_token("hermione")?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let cart = format!("cart-{}", now.as_secs());
+    let proof = if world::demands_cart_tokens() {
+        let token = authorities.cart.cart_token(&cart)?;
+        format!("  -H 'x-cart-token: {token}' \\\n")
+    } else {
+        String::new()
+    };
     let url = format!("http://localhost:{port}/v2/carts/{cart}/relationships/customers");
     let body = |customer: &str| format!(r#"{{"data":[{{"type":"customer","id":"{customer}"}}]}}"#);
 
@@ -223,14 +237,14 @@ curl -i '{url}' \\
 curl -i '{url}' \\
   -H 'Authorization: Bearer {storefront}' \\
   -H 'x-moltin-customer-token: {hermione}' \\
-  -H 'Content-Type: application/json' \\
+{proof}  -H 'Content-Type: application/json' \\
   -d '{hermione_body}'
 
 # With hermione's token it cannot associate harry: 403, and nothing is stored.
 curl -i '{url}' \\
   -H 'Authorization: Bearer {storefront}' \\
   -H 'x-moltin-customer-token: {hermione}' \\
-  -H 'Content-Type: application/json' \\
+{proof}  -H 'Content-Type: application/json' \\
   -d '{harry_body}'
 
 # Hermione's carts, for her on another device: 200, this one first.

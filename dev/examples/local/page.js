@@ -6,7 +6,7 @@ fetch("tokens.json")
     document.getElementById("customer").textContent = tokens.customer;
     document.getElementById("back-end-token").textContent = tokens.backEndToken;
     const reference = SwaggerUIBundle({
-      url: "openapi.yaml",
+      url: `openapi.yaml?cart=${tokens.cart}`,
       dom_id: "#reference",
       // The default sends the document to a service on the internet.
       validatorUrl: null,
@@ -15,6 +15,8 @@ fetch("tokens.json")
       onComplete() {
         reference.preauthorizeApiKey("accessToken", tokens.accessToken);
         reference.preauthorizeApiKey("customerToken", tokens.customerToken);
+        // Only if the function demands cart tokens.
+        if (tokens.cartToken) reference.preauthorizeApiKey("cartToken", tokens.cartToken);
       },
     });
   });

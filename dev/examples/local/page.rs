@@ -6,28 +6,38 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 use dev::tokens::Authorities;
 use pulldown_cmark::{Options, Parser, html};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use swagger_ui_dist::{ApiDefinition, OpenApiSource, generate_routes};
 
-use crate::world::SAMPLE_CUSTOMER;
+use crate::world::{SAMPLE_CART, SAMPLE_CUSTOMER, demands_cart_tokens};
 
 const DOCUMENT: &str = include_str!("../../../docs/openapi.yaml");
 const ERRORS: &str = include_str!("../../../docs/errors.md");
 
-/// The cart of the document's examples. Each load of the page replaces it with a new one, so that the first POST is
-/// answered with 200 and the second with 204, whatever is stored.
-const SAMPLE_CART: &str = "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11";
-
 struct Page {
     api: String,
     authorities: Authorities,
+}
+
+/// The number of a cart. Each load of the page replaces the cart of the document's examples with a new one, so that the
+/// first POST is answered with 200 and the second with 204, whatever is stored.
+#[derive(Deserialize)]
+struct Cart {
+    cart: u64,
+}
+
+impl Cart {
+    fn id(&self) -> String {
+        format!("cart-{}", self.cart)
+    }
 }
 
 /// The page for the API at the URL `api`.
@@ -41,7 +51,7 @@ pub(crate) fn router(api: &str, authorities: Authorities) -> Result<Router> {
         authorities,
     };
     // Fails now rather than on the page.
-    page.document()?;
+    page.document(&Cart { cart: 0 })?;
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
          connect-src 'self' {api}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -72,24 +82,33 @@ pub(crate) fn router(api: &str, authorities: Authorities) -> Result<Router> {
 }
 
 impl Page {
-    /// The document with the local API as its server and a new cart.
-    fn document(&self) -> Result<String> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-        let cart = format!("cart-{}", now.as_millis());
+    /// The document with the local API as its server and this cart.
+    fn document(&self, cart: &Cart) -> Result<String> {
         let (head, rest) = DOCUMENT
             .split_once("\nservers:\n")
             .context("docs/openapi.yaml has no servers")?;
         let (_, rest) = rest
             .split_once("\ntags:\n")
             .context("docs/openapi.yaml has no tags after its servers")?;
-        let rest = rest.replace(SAMPLE_CART, &cart);
+        let rest = rest.replace(SAMPLE_CART, &cart.id());
         let api = &self.api;
         Ok(format!("{head}\nservers:\n  - url: {api}\ntags:\n{rest}"))
     }
 
     fn tokens(&self) -> Result<Value> {
-        let Authorities { access, customer } = &self.authorities;
+        let Authorities {
+            access,
+            customer,
+            cart: carts,
+        } = &self.authorities;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let cart = Cart {
+            cart: u64::try_from(now.as_millis())?,
+        };
+        let cart_token = demands_cart_tokens().then(|| carts.cart_token(&cart.id()));
         Ok(json!({
+            "cart": cart.cart,
+            "cartToken": cart_token.transpose()?,
             "accessToken": access.access_token("local-storefront", "implicit")?,
             "customerToken": customer.customer_token(SAMPLE_CUSTOMER)?,
             "customer": SAMPLE_CUSTOMER,
@@ -98,8 +117,8 @@ impl Page {
     }
 }
 
-async fn document(State(page): State<Arc<Page>>) -> Response {
-    or_error(page.document())
+async fn document(State(page): State<Arc<Page>>, Query(cart): Query<Cart>) -> Response {
+    or_error(page.document(&cart))
 }
 
 /// `docs/errors.md` as HTML.

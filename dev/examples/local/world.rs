@@ -7,11 +7,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use dev::TABLE_NAME;
 use dev::dynamodb::{Client, Emulator};
-use dev::environment::{Environment, environment};
+use dev::environment::{Environment, cart_token_variables, environment};
 use dev::tokens::Authorities;
 
 /// The customer in the samples of `events/`.
 pub(crate) const SAMPLE_CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+
+/// The cart in the samples of `events/`.
+pub(crate) const SAMPLE_CART: &str = "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11";
+
+/// Whether the function demands cart tokens: if `CART_TOKENS` is set.
+pub(crate) fn demands_cart_tokens() -> bool {
+    std::env::var("CART_TOKENS").is_ok_and(|value| !value.is_empty())
+}
 
 /// The folder.
 pub(crate) fn folder() -> Result<PathBuf> {
@@ -35,6 +43,10 @@ pub(crate) async fn start_dynamodb(
         .await?;
     let mut environment = environment(authorities, &emulator.endpoint, TABLE_NAME)?;
     environment.extend(errors_url.map(|url| ("ERROR_DOCS_URL".to_owned(), url)));
+    if demands_cart_tokens() {
+        let variables = cart_token_variables(authorities)?;
+        environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    }
     Ok(environment)
 }
 
@@ -53,7 +65,11 @@ pub(crate) fn write_env_file(folder: &Path, environment: &Environment) -> Result
 
 /// Writes the samples of `events/`, with valid tokens, to `events/` in this folder, for `cargo lambda invoke`.
 pub(crate) fn write_events(folder: &Path, authorities: &Authorities) -> Result<()> {
-    let Authorities { access, customer } = authorities;
+    let Authorities {
+        access,
+        customer,
+        cart,
+    } = authorities;
     let tokens = [
         (
             "CLIENT_CREDENTIALS_TOKEN",
@@ -64,6 +80,7 @@ pub(crate) fn write_events(folder: &Path, authorities: &Authorities) -> Result<(
             access.access_token("local-storefront", "implicit")?,
         ),
         ("CUSTOMER_TOKEN", customer.customer_token(SAMPLE_CUSTOMER)?),
+        ("CART_TOKEN", cart.cart_token(SAMPLE_CART)?),
     ];
     let copies = folder.join("events");
     std::fs::create_dir_all(&copies)?;

@@ -88,6 +88,10 @@ impl<'w> Call<'w> {
         self.header("x-moltin-customer-token", token)
     }
 
+    pub(crate) fn cart_token(self, token: &str) -> Self {
+        self.header("x-cart-token", token)
+    }
+
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.event["headers"][name] = json!(value);
         self
