@@ -768,7 +768,7 @@ def keys_in_the_header(kind):
 
 
 def confusion(kind, other, why):
-    """What one kind of token and another kind's keys make, sent as a token of this kind."""
+    """Tokens of another kind, and tokens signed by its keys, sent as tokens of this kind."""
     for alg in ALGORITHMS:
         refused(kind, f"a good {other} token of {alg}", "unknown_key", why, token(other, alg=alg))
         refused(
