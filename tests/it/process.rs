@@ -295,6 +295,7 @@ async fn a_start_without_configuration_fails_and_names_every_missing_variable() 
     for text in [&error["errorMessage"], &line["cause"]] {
         for name in [
             "TABLE_NAME",
+            "AWS_REGION",
             "ACCESS_TOKEN_JWKS",
             "ACCESS_TOKEN_ISSUER",
             "ACCESS_TOKEN_AUDIENCE",

@@ -671,7 +671,7 @@ fn the_gateway_logs_what_helps_and_nothing_that_was_sent() {
         .values()
         .map(|value| value.strip_prefix("$context.").unwrap())
         .collect();
-    // No path, because a cart id lets whoever knows it act; no header, no address.
+    // No path, because anyone who knows a cart id can act on the cart; no header, no address.
     let expected = [
         "apiId",
         "error.message",
