@@ -199,7 +199,7 @@ sbom: .need-cargo $(CARGO_CYCLONEDX)/bin/cargo-cyclonedx
 	@mkdir -p target
 	'$(CARGO_CYCLONEDX)/bin/cargo-cyclonedx' cyclonedx --format json --spec-version 1.5 \
 	    --target aarch64-unknown-linux-gnu --override-filename sbom
-	@mv sbom.json target/sbom.json && echo target/sbom.json
+	@rm dev/sbom.json && mv sbom.json target/sbom.json && echo target/sbom.json
 
 REDOCLY := .local/redocly-2.77.0
 
