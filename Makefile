@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions
 .PHONY: check-template build deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
-.PHONY: check-api test-api test-page test-clients
+.PHONY: check-api test-api test-page test-clients test-import
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000'
@@ -35,6 +35,7 @@ help:
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
 	@echo 'make test-page  try the page of make run in a browser (chromium, chromium-driver)'
 	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust) and a generated one (TypeScript)'
+	@echo 'make test-import  run the import of docs/migrating.md, with faults and killed half way'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
 	@echo 'make token CART=cart-1  print a cart token for cart-1; CART_TOKENS=1 make run for a function that demands them'
@@ -229,6 +230,11 @@ test-page: .need-cargo $(SELENIUM)/bin/python
 test-clients: .need-cargo $(OPENAPI_TS)/node_modules/.bin/openapi-ts
 	$(WITH_WORLD) python3 tests/outside/clients.py
 	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' tests/outside/generated
+
+# The function's own log is in the way of what the tests print.
+test-import: .need-cargo
+	@mkdir -p target
+	$(WITH_WORLD) python3 tests/outside/test_import.py > target/import.log
 
 $(SCHEMATHESIS)/bin/schemathesis:
 	python3 -m venv '$(SCHEMATHESIS)'
