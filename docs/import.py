@@ -29,7 +29,7 @@ RATE = 500  # Pairs a second.
 CONNECTIONS = 8
 WINDOW = 1000  # Lines.
 MEMBERS = 100  # The most customers in one request.
-ATTEMPTS = 8  # Of one request, in some two minutes.
+ATTEMPTS = 8  # Of one request, in two minutes or more.
 TIMEOUT = 15  # Seconds.
 
 
@@ -81,20 +81,20 @@ class Pace:
 class Api:
     """The API as a back end calls it. Each thread has a connection."""
 
-    def __init__(self, url, tokens, pace):
+    def __init__(self, url, tokens, pace, attempts):
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Stopped("API_URL must be the base URL of the API")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self.connect = lambda: kind(parts.hostname, parts.port, timeout=TIMEOUT)
         self.base = parts.path.rstrip("/")
-        self.tokens, self.pace = tokens, pace
+        self.tokens, self.pace, self.attempts = tokens, pace, attempts
         self.thread = threading.local()
 
     def call(self, method, path, document=None):
         """The status and the document of the answer. Sends the request again as docs/api.md says."""
         refused, problem, wait = None, None, 0
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self.attempts):
             self.pace.sleep(wait)
             token = self.tokens.get(refused)
             wait = min(2**attempt, 60)
@@ -111,8 +111,8 @@ class Api:
                     return answer.status, received
                 problem = f"the last answer was {answer.status}"
                 asked = answer.headers.get("Retry-After", "")
-                wait = int(asked) if asked.isdigit() else wait
-        raise Stopped(f"{method} {path} failed {ATTEMPTS} times: {problem}")
+                wait = max(wait, int(asked)) if asked.isdigit() else wait
+        raise Stopped(f"{method} {path} failed {self.attempts} times: {problem}")
 
     def send(self, method, path, document, token):
         if not hasattr(self.thread, "connection"):
@@ -304,13 +304,16 @@ def main():
     )
     parser.add_argument("file", type=pathlib.Path, help="a .csv file, or JSON Lines")
     parser.add_argument("--rate", type=float, default=RATE, help="the most pairs a second (%(default)s)")
-    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="(%(default)s)")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="the most requests at once (%(default)s)")
+    parser.add_argument(
+        "--attempts", type=int, default=ATTEMPTS, help="how often a request is sent before the import stops (%(default)s)"
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         pace = Pace(arguments.rate)
         url = os.environ.get("API_URL", "")
-        api = Api(url, Tokens(os.environ.get("GET_TOKEN", "")), pace)
+        api = Api(url, Tokens(os.environ.get("GET_TOKEN", "")), pace, arguments.attempts)
         sys.exit(Import(arguments.file, url, api, pace, arguments.connections).run())
     except (Stopped, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

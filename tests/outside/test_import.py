@@ -40,7 +40,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "POST":
             fault = self.server.record(self.path, json.loads(body))
             if isinstance(fault, int):
-                return self.reply(fault, b"{}", {"Retry-After": "1"} if fault == 503 else {})
+                return self.reply(fault, b"{}", {"Retry-After": "2"} if fault == 503 else {})
         connection = http.client.HTTPConnection(API.hostname, API.port, timeout=15)
         with contextlib.closing(connection):
             headers = {name: self.headers[name] for name in ["authorization", "content-type"]}
@@ -249,14 +249,15 @@ class Trouble(Import):
         self.proxy.faults = {0: 503, 2: 429, 4: 500, 6: "lost", 8: 401}
         start = time.monotonic()
         self.ends(0, "Done: 5 pairs are associated, 0 lines", "--connections", "1")
-        self.assertGreaterEqual(time.monotonic() - start, 4)
+        # Two seconds after the 503, one after each of three others.
+        self.assertGreaterEqual(time.monotonic() - start, 5)
         self.assertEqual(len(self.proxy.posts), 10)
         self.assertEqual(len(self.tokens.read_text()), 2)
         self.assertEqual(stored(["trouble"]), {(f"trouble-{i}", "trouble") for i in range(5)})
 
     def test_an_api_that_stays_unavailable_stops_the_import(self):
         self.proxy.faults = {"all": 503}
-        printed = self.ends(1, "failed 8 times: the last answer was 503", "--connections", "5")
+        printed = self.ends(1, "failed 2 times: the last answer was 503", "--attempts", "2")
         self.assertTrue(printed.endswith("Run the same command again to continue.\n"), printed)
         self.proxy.faults = {}
         self.ends(0, "Done: 5 pairs")
