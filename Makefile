@@ -26,7 +26,7 @@ help:
 	@echo 'make preview   show what make deploy would change; STAGE=dev'
 	@echo 'make smoke     try a deployment; API_URL=https://… and tokens in BACK_END_TOKEN, ACCESS_TOKEN, CUSTOMER_TOKEN'
 	@echo 'make test-deploy  run make deploy with the SAM CLI on a stand-in for AWS'
-	@echo 'make test-smoke   run make smoke on the local world'
+	@echo 'make test-smoke   run make smoke and the sample events on the local world'
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
 	@echo 'make check-fuzz  check that the fuzz targets compile'
@@ -151,6 +151,7 @@ smoke:
 
 test-smoke: cargo-lambda
 	$(WITH_WORLD) python3 tests/outside/test_smoke.py
+	$(WITH_WORLD) python3 tests/outside/samples.py
 
 test-deploy: $(SAM_CLI)/bin/sam
 	'$(SAM_CLI)/bin/python3' tests/outside/deploy.py

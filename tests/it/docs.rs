@@ -10,7 +10,7 @@ const FIGURES: &str = include_str!("../../dev/figures.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 /// The rows of the only table in a section, without its header.
-fn rows(page: &'static str, section: &str) -> Vec<&'static str> {
+pub(crate) fn rows(page: &'static str, section: &str) -> Vec<&'static str> {
     let heading = format!("\n## {section}\n");
     let (_, rest) = page.split_once(&heading).expect(section);
     let section = rest
