@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions
 .PHONY: check-template build deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
-.PHONY: check-api test-api test-page test-clients test-import
+.PHONY: check-api test-api test-page test-clients test-import check-workflows
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000'
@@ -30,6 +30,7 @@ help:
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
 	@echo 'make check-fuzz  check that the fuzz targets compile'
+	@echo 'make check-workflows  lint the workflows of GitHub Actions (Go)'
 	@echo 'make sbom      write the bill of materials of the function, CycloneDX, to target/sbom.json'
 	@echo 'make check-api  lint docs/openapi.yaml'
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
@@ -190,6 +191,20 @@ check-msrv: .need-cargo
 # Only cargo-fuzz itself needs nightly.
 check-fuzz: .need-cargo
 	cd fuzz && cargo check --locked
+
+ACTIONLINT := .local/actionlint-1.7.12
+
+$(ACTIONLINT)/actionlint:
+	GOBIN='$(CURDIR)/$(ACTIONLINT)' go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+# Only this linter needs Go. Without it, this prints that nothing was checked.
+check-workflows:
+	@if command -v go > /dev/null; then \
+	    $(MAKE) '$(ACTIONLINT)/actionlint' && \
+	    echo actionlint && '$(ACTIONLINT)/actionlint' .github/workflows/*.yml docs/deploy/github-actions.yml; \
+	else \
+	    echo 'NOT CHECKED: the workflows; their linter needs Go' >&2; \
+	fi
 
 CARGO_CYCLONEDX := .local/cargo-cyclonedx-0.5.9
 
