@@ -128,9 +128,11 @@ class Api:
             connection.close()
             raise
         try:
-            return answer, json.loads(text)
+            received = json.loads(text)
         except ValueError:
-            return answer, {}
+            received = None
+        # Something between here and the API may answer with anything.
+        return answer, received if isinstance(received, dict) else {}
 
 
 class Import:
@@ -196,7 +198,7 @@ class Import:
             if line.strip():
                 try:
                     cart, customer = parse(line, columns)
-                except (ValueError, LookupError, TypeError, csv.Error):
+                except (ValueError, LookupError, TypeError, RecursionError, csv.Error):
                     refusals.append((number, "unreadable_line", line))
                 else:
                     carts.setdefault(cart, {}).setdefault(customer, []).append((number, line))

@@ -40,7 +40,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "POST":
             fault = self.server.record(self.path, json.loads(body))
             if isinstance(fault, int):
-                return self.reply(fault, b"{}", {"Retry-After": "2"} if fault == 503 else {})
+                return self.reply(fault, b"[]", {"Retry-After": "2"} if fault == 503 else {})
         connection = http.client.HTTPConnection(API.hostname, API.port, timeout=15)
         with contextlib.closing(connection):
             headers = {name: self.headers[name] for name in ["authorization", "content-type"]}
@@ -227,9 +227,9 @@ class Requests(Import):
     def test_json_lines(self):
         self.file = self.file.with_suffix(".jsonl")
         wrong = ['{"cart_id": "json-1", "customer_id": 7}', '{"cart_id": "json-1"', "[]", '{"cart_id": "\\ud800"}']
-        wrong.append('{"cart_id": "json-1", "customer_id": "\\ud800"}')
+        wrong += ['{"cart_id": "json-1", "customer_id": "\\ud800"}', "[" * 100_000]
         self.write('{"cart_id": "json-1", "customer_id": "json"}', *wrong)
-        self.ends(3, "Done: 1 pairs are associated, 5 lines")
+        self.ends(3, "Done: 1 pairs are associated, 6 lines")
         self.assertEqual(stored(["json"]), {("json-1", "json")})
         self.assertEqual(self.refused(), [(i + 2, "unreadable_line", line) for i, line in enumerate(wrong)])
 
