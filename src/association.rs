@@ -9,7 +9,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::cursor::{self, InvalidCursor, ListId};
 use crate::ids::{CartId, CustomerId};
 use crate::request::{CartCustomers, Page};
-use crate::store::{Budget, Member, PutOutcome, Store, StoreError, WriteMetadata};
+use crate::store::{Budget, Member, Store, StoreError, WriteOutcome, Writer};
 
 /// The associations of all carts with all customers.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl From<StoreError> for AssociationError {
 }
 
 impl Associations {
-    /// `lifetime` is how long an association lives after it was last requested;
+    /// `lifetime` is how long an association lasts after it was last requested;
     /// `None` is for ever.
     pub fn new(store: Store, clock: Clock, lifetime: Option<Duration>) -> Self {
         Self {
@@ -82,16 +82,13 @@ impl Associations {
         grant: &Grant,
         CartCustomers { cart, customers }: &CartCustomers,
         budget: &Budget,
-    ) -> Result<PutOutcome, AssociationError> {
+    ) -> Result<WriteOutcome, AssociationError> {
         grant.permit(customers)?;
-        let now = self.clock.now();
-        let metadata = WriteMetadata {
-            associated_at: now,
-            associated_by: grant.client().to_owned(),
-            write_id: Uuid::new_v4(),
-            expires_at: self.lifetime.map(|lifetime| now.plus(lifetime)),
-        };
-        Ok(self.store.put(cart, customers, &metadata, budget).await?)
+        let writer = self.writer(grant);
+        let put = self
+            .store
+            .put(cart, customers, writer, self.lifetime, budget);
+        Ok(put.await?)
     }
 
     /// Removes the associations of a cart with customers, all or none. Those that
@@ -103,7 +100,16 @@ impl Associations {
         budget: &Budget,
     ) -> Result<(), AssociationError> {
         grant.permit(customers)?;
-        Ok(self.store.delete(cart, customers, budget).await?)
+        let writer = self.writer(grant);
+        Ok(self.store.remove(cart, customers, writer, budget).await?)
+    }
+
+    fn writer(&self, grant: &Grant) -> Writer {
+        Writer {
+            id: Uuid::new_v4(),
+            client: grant.client().to_owned(),
+            now: self.clock.now(),
+        }
     }
 
     /// Lists the customers of a cart, ordered by id. A customer must be one of them:

@@ -15,13 +15,13 @@ pub use self::errors::{ErrorDocuments, MAX_ERRORS};
 use crate::association::MemberPage;
 use crate::ids::CustomerId;
 use crate::request::{AnswerType, Page, PayloadFormat, ResponseOptions};
-use crate::store::PutOutcome;
+use crate::store::WriteOutcome;
 
 /// The result of a request that succeeds.
 #[derive(Debug)]
 pub enum Outcome {
     /// A cart was associated with these customers.
-    Associated(PutOutcome, Vec<CustomerId>),
+    Associated(WriteOutcome, Vec<CustomerId>),
     /// The associations of a cart with these customers were removed.
     Dissociated(Vec<CustomerId>),
     /// A page of a list.
@@ -41,8 +41,8 @@ impl Outcome {
     /// The outcome's name in logs and metrics.
     fn name(&self) -> &'static str {
         match self {
-            Self::Associated(PutOutcome::Created, _) => "created",
-            Self::Associated(PutOutcome::Unchanged, _) => "unchanged",
+            Self::Associated(WriteOutcome::Applied, _) => "created",
+            Self::Associated(WriteOutcome::Unchanged, _) => "unchanged",
             Self::Dissociated(_) => "removed",
             Self::Listed { .. } => "listed",
         }
@@ -104,7 +104,7 @@ impl Serialize for Response {
 pub fn success(outcome: &Outcome, options: ResponseOptions) -> Response {
     let mut headers = vec![("vary", "Accept".into())];
     let body = match outcome {
-        Outcome::Associated(PutOutcome::Unchanged, _) | Outcome::Dissociated(_)
+        Outcome::Associated(WriteOutcome::Unchanged, _) | Outcome::Dissociated(_)
             if !options.representation =>
         {
             None

@@ -8,7 +8,8 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{Budget, Item, Store, StoreError, is_live, text};
+use super::rules::{Item, is_live, text};
+use super::{Budget, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::ids::{CartId, CustomerId};
 
@@ -138,7 +139,7 @@ fn string(value: AttributeValue) -> Option<String> {
 }
 
 /// The pages of a query's result, read one by one.
-struct Pages {
+pub(super) struct Pages {
     query: QueryFluentBuilder,
     from: Option<Item>,
     /// The smallest limit of the next call. It grows, so that a list with many
@@ -148,10 +149,10 @@ struct Pages {
 }
 
 /// The largest limit of one call.
-const MAX_ITEMS_PER_CALL: usize = 1000;
+pub(super) const MAX_ITEMS_PER_CALL: usize = 1000;
 
 impl Pages {
-    fn of(query: QueryFluentBuilder) -> Self {
+    pub(super) fn of(query: QueryFluentBuilder) -> Self {
         Self {
             query,
             from: None,
@@ -162,7 +163,7 @@ impl Pages {
 
     /// Reads the next items: `limit` of them, or more if earlier pages were not
     /// enough. `None` after the last page.
-    async fn next(
+    pub(super) async fn next(
         &mut self,
         limit: usize,
         budget: &Budget,

@@ -20,4 +20,5 @@ mod races;
 mod seen_tokens;
 mod support;
 mod template;
+mod tombstones;
 mod watching;

@@ -70,7 +70,7 @@ async fn makers(world: &World, cart: &str) -> BTreeMap<String, String> {
                 name: &str| { item[name].as_s().unwrap().clone() };
     items
         .iter()
-        .filter(|item| text(item, "cart_id") == cart)
+        .filter(|item| item.contains_key("associated_at") && text(item, "cart_id") == cart)
         .map(|item| (text(item, "customer_id"), text(item, "associated_by")))
         .collect()
 }
