@@ -9,7 +9,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::cursor::{self, InvalidCursor, ListId};
 use crate::ids::{CartId, CustomerId};
 use crate::request::{CartCustomers, Page};
-use crate::store::{Budget, Member, Store, StoreError, WriteOutcome, Writer};
+use crate::store::{Budget, ClearOutcome, Member, Store, StoreError, WriteOutcome, Writer};
 
 /// The associations of all carts with all customers.
 #[derive(Debug)]
@@ -104,6 +104,32 @@ impl Associations {
         Ok(self.store.remove(cart, customers, writer, budget).await?)
     }
 
+    /// Removes all customers from a cart. Only a back end may.
+    pub async fn clear_cart(
+        &self,
+        grant: &Grant,
+        cart: &CartId,
+        budget: &Budget,
+    ) -> Result<ClearOutcome, AssociationError> {
+        let Ok(None) = grant.only_customer() else {
+            return Err(Forbidden::BackEndRequired.into());
+        };
+        let writer = self.writer(grant);
+        Ok(self.store.clear_cart(cart, &writer, budget).await?)
+    }
+
+    /// Removes a customer that the caller may act for from all carts.
+    pub async fn clear_customer(
+        &self,
+        grant: &Grant,
+        customer: &CustomerId,
+        budget: &Budget,
+    ) -> Result<ClearOutcome, AssociationError> {
+        permit_carts_of(customer, grant)?;
+        let writer = self.writer(grant);
+        Ok(self.store.clear_customer(customer, &writer, budget).await?)
+    }
+
     fn writer(&self, grant: &Grant) -> Writer {
         Writer {
             id: Uuid::new_v4(),
@@ -166,9 +192,7 @@ impl Associations {
     ) -> Result<MemberPage, AssociationError> {
         let list = ListId::CartsOf(customer);
         let after = cart_position(list, page, self.clock.now())?;
-        if grant.only_customer()?.is_some_and(|own| own != customer) {
-            return Err(Forbidden::OtherCustomersCarts.into());
-        }
+        permit_carts_of(customer, grant)?;
         self.carts(list, customer, after, page, budget).await
     }
 
@@ -190,6 +214,14 @@ impl Associations {
             format!("{} {}", last.associated_at, last.id)
         }))
     }
+}
+
+/// Checks that the caller may act for the customer whose carts the path names.
+fn permit_carts_of(customer: &CustomerId, grant: &Grant) -> Result<(), Forbidden> {
+    if grant.only_customer()?.is_some_and(|own| own != customer) {
+        return Err(Forbidden::OtherCustomersCarts);
+    }
+    Ok(())
 }
 
 /// Returns the position after which a page begins. `read` parses it.

@@ -108,6 +108,8 @@ error_codes! {
     CustomerTokenRequired: 403, "customer_token_required", "Customer token required";
     OtherCustomer: 403, "other_customer", "Other customer";
     NotOnCart: 403, "not_on_cart", "Not on this cart";
+    BackEndRequired: 403, "back_end_required", "Back end required";
+    FullReplacementUnsupported: 403, "full_replacement_unsupported", "Full replacement unsupported";
     RouteNotFound: 404, "route_not_found", "Not found";
     MethodNotAllowed: 405, "method_not_allowed", "Method not allowed";
     NotAcceptable: 406, "not_acceptable", "Not acceptable";

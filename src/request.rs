@@ -27,6 +27,16 @@ pub enum Operation {
     Associate(CartCustomers),
     /// Remove the associations of a cart with customers.
     Dissociate(CartCustomers),
+    /// Remove all customers from a cart.
+    ClearCart {
+        /// The cart.
+        cart: CartId,
+    },
+    /// Remove a customer from all carts.
+    ClearCustomer {
+        /// The customer.
+        customer: CustomerId,
+    },
     /// List the customers of a cart.
     ListCustomers {
         /// The cart.
@@ -67,7 +77,7 @@ pub struct Route {
 }
 
 /// All routes. The methods of one path appear in `Allow` in this order.
-pub const ROUTES: [Route; 5] = [
+pub const ROUTES: [Route; 7] = [
     Route {
         key: "GET /v2/carts/{cartId}/relationships/customers",
         operation: |request| {
@@ -80,6 +90,14 @@ pub const ROUTES: [Route; 5] = [
     Route {
         key: "POST /v2/carts/{cartId}/relationships/customers",
         operation: |request| Ok(Operation::Associate(request.cart_customers()?)),
+    },
+    Route {
+        key: "PATCH /v2/carts/{cartId}/relationships/customers",
+        operation: |request| {
+            Ok(Operation::ClearCart {
+                cart: request.cleared("cartId")?,
+            })
+        },
     },
     Route {
         key: "DELETE /v2/carts/{cartId}/relationships/customers",
@@ -99,6 +117,14 @@ pub const ROUTES: [Route; 5] = [
             Ok(Operation::ListCarts {
                 customer: request.id("customerId")?,
                 page: request.page()?,
+            })
+        },
+    },
+    Route {
+        key: "PATCH /v2/customers/{customerId}/relationships/carts",
+        operation: |request| {
+            Ok(Operation::ClearCustomer {
+                customer: request.cleared("customerId")?,
             })
         },
     },
@@ -322,15 +348,26 @@ impl<'a> RoutedRequest<'a> {
 
     fn cart_customers(&self) -> Result<CartCustomers, RequestError> {
         let cart = self.id("cartId")?;
+        let customers = body::customers(&self.body()?)?;
+        Ok(CartCustomers { cart, customers })
+    }
+
+    /// Reads whose relationship is to be cleared. JSON:API clears one by a PATCH with
+    /// an empty array.
+    fn cleared<I: FromStr>(&self, name: &'static str) -> Result<I, RequestError> {
+        let id = self.id(name)?;
+        body::check_empty(&self.body()?)?;
+        Ok(id)
+    }
+
+    fn body(&self) -> Result<Vec<u8>, RequestError> {
         self.check_accept()?;
         query::check(&self.event.query()).map_err(RequestError::Query)?;
         if !media_type::is_supported(&self.event.header("content-type")) {
             return Err(RequestError::UnsupportedMediaType);
         }
         let (body, base64) = self.event.body();
-        let body = body::decode(body, base64)?;
-        let customers = body::customers(&body)?;
-        Ok(CartCustomers { cart, customers })
+        Ok(body::decode(body, base64)?)
     }
 
     fn page(&self) -> Result<Page, RequestError> {

@@ -10,12 +10,13 @@ use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use self::documents::{LinkageDocument, ListDocument};
+use self::documents::{LinkageDocument, ListDocument, ProgressDocument};
+use self::errors::RETRY_AFTER;
 pub use self::errors::{ErrorDocuments, MAX_ERRORS};
 use crate::association::MemberPage;
 use crate::ids::CustomerId;
 use crate::request::{AnswerType, Page, PayloadFormat, ResponseOptions};
-use crate::store::WriteOutcome;
+use crate::store::{ClearOutcome, WriteOutcome};
 
 /// The result of a request that succeeds.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub enum Outcome {
     Associated(WriteOutcome, Vec<CustomerId>),
     /// The associations of a cart with these customers were removed.
     Dissociated(Vec<CustomerId>),
+    /// A relationship was cleared, at least in part.
+    Cleared(ClearOutcome),
     /// A page of a list.
     Listed {
         /// The JSON:API type of the members.
@@ -44,6 +47,7 @@ impl Outcome {
             Self::Associated(WriteOutcome::Applied, _) => "created",
             Self::Associated(WriteOutcome::Unchanged, _) => "unchanged",
             Self::Dissociated(_) => "removed",
+            Self::Cleared(_) => "cleared",
             Self::Listed { .. } => "listed",
         }
     }
@@ -103,6 +107,7 @@ impl Serialize for Response {
 /// Makes the response to a request that succeeded.
 pub fn success(outcome: &Outcome, options: ResponseOptions) -> Response {
     let mut headers = vec![("vary", "Accept".into())];
+    let mut status = 200;
     let body = match outcome {
         Outcome::Associated(WriteOutcome::Unchanged, _) | Outcome::Dissociated(_)
             if !options.representation =>
@@ -114,6 +119,12 @@ pub fn success(outcome: &Outcome, options: ResponseOptions) -> Response {
                 headers.push(("preference-applied", "return=representation".into()));
             }
             Some(json(&LinkageDocument::new(customers)))
+        }
+        Outcome::Cleared(ClearOutcome::Complete) => None,
+        Outcome::Cleared(ClearOutcome::Partial { removed }) => {
+            status = 202;
+            headers.push(("retry-after", RETRY_AFTER.into()));
+            Some(json(&ProgressDocument::new(*removed)))
         }
         Outcome::Listed {
             member_type,
@@ -127,7 +138,7 @@ pub fn success(outcome: &Outcome, options: ResponseOptions) -> Response {
     }
     Response {
         payload_format: options.payload_format,
-        status: if body.is_some() { 200 } else { 204 },
+        status: if body.is_some() { status } else { 204 },
         headers,
         body,
         outcome: outcome.name(),

@@ -1,5 +1,6 @@
-//! The body of POST and DELETE: JSON:API resource linkage,
-//! `{"data":[{"type":"customer","id":"…"}]}`.
+//! The body of a write: JSON:API resource linkage,
+//! `{"data":[{"type":"customer","id":"…"}]}` for POST and DELETE, `{"data":[]}` for
+//! PATCH.
 //!
 //! All faults of a document are found, so that a caller can fix them at once.
 
@@ -49,6 +50,8 @@ pub enum BodyFaultKind {
     DataNotArray,
     /// `data` is an empty array.
     DataEmpty,
+    /// `data` is not empty, where only an empty array is supported.
+    DataNotEmpty,
     /// `data` names more than [`MAX_MEMBERS`] customers.
     TooManyMembers,
     /// A member of `data` is not an object.
@@ -108,16 +111,7 @@ pub(super) fn decode(body: Option<Cow<'_, str>>, base64: bool) -> Result<Vec<u8>
 /// Reads the customers that a document names, at least one, without duplicates, in
 /// their order.
 pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, BodyError> {
-    if body.is_empty() {
-        return Err(BodyFaultKind::BodyMissing.into());
-    }
-    let text = std::str::from_utf8(body).map_err(|_| BodyFaultKind::NotUtf8)?;
-    let document: &RawValue = serde_json::from_str(text).map_err(|_| BodyFaultKind::NotJson)?;
-    let document: Object<'_> = parsed(Some(document)).ok_or(BodyFaultKind::DocumentNotObject)?;
-    let data = document.get("data").ok_or(BodyFaultKind::DataMissing)?;
-    let at_data = |kind| BodyError::Faults(vec![fault("/data", kind)]);
-    let members: Vec<&RawValue> =
-        parsed(Some(data)).ok_or_else(|| at_data(BodyFaultKind::DataNotArray))?;
+    let members = data(body)?;
     if members.is_empty() {
         return Err(at_data(BodyFaultKind::DataEmpty));
     }
@@ -146,6 +140,31 @@ pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, BodyError> {
         return Err(BodyError::Faults(faults));
     }
     Ok(customers)
+}
+
+/// Checks that a document has an empty `data`.
+pub(super) fn check_empty(body: &[u8]) -> Result<(), BodyError> {
+    if data(body)?.is_empty() {
+        Ok(())
+    } else {
+        Err(at_data(BodyFaultKind::DataNotEmpty))
+    }
+}
+
+/// Reads the members of `data`.
+fn data(body: &[u8]) -> Result<Vec<&RawValue>, BodyError> {
+    if body.is_empty() {
+        return Err(BodyFaultKind::BodyMissing.into());
+    }
+    let text = std::str::from_utf8(body).map_err(|_| BodyFaultKind::NotUtf8)?;
+    let document: &RawValue = serde_json::from_str(text).map_err(|_| BodyFaultKind::NotJson)?;
+    let document: Object<'_> = parsed(Some(document)).ok_or(BodyFaultKind::DocumentNotObject)?;
+    let data = document.get("data").ok_or(BodyFaultKind::DataMissing)?;
+    parsed(Some(data)).ok_or_else(|| at_data(BodyFaultKind::DataNotArray))
+}
+
+fn at_data(kind: BodyFaultKind) -> BodyError {
+    BodyError::Faults(vec![fault("/data", kind)])
 }
 
 /// Reads the customer that a member names. Faults have their pointer relative to

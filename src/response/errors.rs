@@ -21,9 +21,9 @@ use crate::store::StoreError;
 /// naming them all would exceed Lambda's limit of 6 MB.
 pub const MAX_ERRORS: usize = 100;
 
-/// The `Retry-After` of a store that fails, in seconds: the smallest value of the
-/// header, and longer than most throttling lasts.
-const RETRY_AFTER: &str = "1";
+/// The `Retry-After` of a store that fails or takes too long, in seconds: the
+/// smallest value of the header, and longer than most throttling lasts.
+pub(super) const RETRY_AFTER: &str = "1";
 
 /// Makes error responses.
 #[derive(Debug, Clone, Default)]
@@ -245,7 +245,7 @@ fn body_problem(kind: BodyFaultKind) -> Problem {
     match kind {
         BodyFaultKind::BodyMissing => problem(
             ErrorCode::BodyRequired,
-            "The request needs a body: a JSON:API document with the customers in `data`.",
+            "The request needs a body: a JSON:API document with the member `data`.",
         ),
         BodyFaultKind::NotBase64 => problem(
             ErrorCode::InvalidEncoding,
@@ -268,6 +268,10 @@ fn body_problem(kind: BodyFaultKind) -> Problem {
         BodyFaultKind::DataEmpty => problem(
             ErrorCode::DataEmpty,
             "`data` must name at least one customer.",
+        ),
+        BodyFaultKind::DataNotEmpty => problem(
+            ErrorCode::FullReplacementUnsupported,
+            "`data` must be an empty array. A relationship can be cleared, but not replaced.",
         ),
         BodyFaultKind::TooManyMembers => problem(
             ErrorCode::TooManyMembers,
@@ -344,6 +348,12 @@ fn forbidden_problem(forbidden: Forbidden) -> Problem {
             "A customer may list the customers of their own carts only.",
         )
         .at(Source::Parameter("cartId".to_owned())),
+        Forbidden::BackEndRequired => problem(
+            ErrorCode::BackEndRequired,
+            "Clearing a cart needs an access token of the client_credentials grant, and no customer \
+             token.",
+        )
+        .at(Source::Header("Authorization")),
     }
 }
 

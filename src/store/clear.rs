@@ -33,7 +33,10 @@ impl Store {
         writer: &Writer,
         budget: &Budget,
     ) -> Result<ClearOutcome, StoreError> {
-        let query = self.index("by_cart", "cart_id = :id", cart.as_str());
+        let query = self
+            .index("by_cart")
+            .key_condition_expression("cart_id = :cart")
+            .expression_attribute_values(":cart", text(cart.as_str()));
         self.clear(query, writer, budget).await
     }
 
@@ -44,18 +47,11 @@ impl Store {
         writer: &Writer,
         budget: &Budget,
     ) -> Result<ClearOutcome, StoreError> {
-        let query = self.index("by_customer", "customer_id = :id", customer.as_str());
+        let query = self
+            .index("by_customer")
+            .key_condition_expression("customer_id = :customer")
+            .expression_attribute_values(":customer", text(customer.as_str()));
         self.clear(query, writer, budget).await
-    }
-
-    fn index(&self, name: &str, condition: &str, id: &str) -> QueryFluentBuilder {
-        self.client
-            .query()
-            .table_name(&self.table)
-            .index_name(name)
-            .key_condition_expression(condition)
-            .expression_attribute_values(":id", text(id))
-            .projection_expression("id")
     }
 
     async fn clear(
@@ -65,6 +61,7 @@ impl Store {
         budget: &Budget,
     ) -> Result<ClearOutcome, StoreError> {
         budget.use_all_time();
+        let query = query.projection_expression("id");
         let mut removed = HashSet::new();
         match self.remove_all(query, writer, &mut removed, budget).await {
             Ok(()) => Ok(ClearOutcome::Complete),

@@ -23,6 +23,11 @@ pub struct Member {
 }
 
 impl Store {
+    pub(super) fn index(&self, name: &str) -> QueryFluentBuilder {
+        let query = self.client.query().table_name(&self.table);
+        query.index_name(name)
+    }
+
     /// Returns up to `count` customers of a cart, ordered by id, from the first
     /// after `after`.
     pub async fn customers_of(
@@ -34,10 +39,7 @@ impl Store {
         budget: &Budget,
     ) -> Result<Vec<Member>, StoreError> {
         let mut query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("by_cart")
+            .index("by_cart")
             .expression_attribute_values(":cart", text(cart.as_str()));
         query = match after {
             None => query.key_condition_expression("cart_id = :cart"),
@@ -67,10 +69,7 @@ impl Store {
         budget: &Budget,
     ) -> Result<Vec<Member>, StoreError> {
         let mut query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("by_customer")
+            .index("by_customer")
             .scan_index_forward(false)
             .expression_attribute_values(":customer", text(customer.as_str()));
         query = match after {

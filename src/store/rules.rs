@@ -82,8 +82,7 @@ pub type Item = HashMap<String, AttributeValue>;
 /// The request that writes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Writer {
-    /// Identifies the request: the `write_id` of its associations, or the
-    /// `removal_id` of its tombstones. Random.
+    /// Identifies the request. Random.
     pub id: Uuid,
     /// The client that sent it: the access token's `sub`.
     pub client: String,
@@ -97,6 +96,8 @@ pub struct Write {
     writer: Writer,
     intent: Intent,
     keys: Vec<Key>,
+    /// How many times a removal was sent under new conditions.
+    round: u128,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -225,6 +226,7 @@ impl Write {
             keys: keys.into_iter().map(key).collect(),
             writer,
             intent,
+            round: 0,
         }
     }
 
@@ -261,7 +263,7 @@ impl Write {
                 let values = vec![
                     (":removed_at", text(&key.timestamp.to_string())),
                     (":removed_by", text(&self.writer.client)),
-                    (":removal_id", text(&self.writer.id.to_string())),
+                    (":removal_id", text(&self.id().to_string())),
                     (":expires_at", seconds(end)),
                 ];
                 (Change::Update(BURY), EARLIER, values)
@@ -283,12 +285,18 @@ impl Write {
             ("customer_id", text(customer)),
             ("associated_at", text(&key.timestamp.to_string())),
             ("associated_by", text(&self.writer.client)),
-            ("write_id", text(&self.writer.id.to_string())),
+            ("write_id", text(&self.id().to_string())),
         ]);
         if let Some(end) = self.expires_at() {
             item.insert("expires_at".to_owned(), seconds(end));
         }
         item
+    }
+
+    /// The `write_id` or `removal_id`. A removal has another one in each round: a put
+    /// that has seen an earlier tombstone of it must not meet it again.
+    fn id(&self) -> Uuid {
+        Uuid::from_u128(self.writer.id.as_u128().wrapping_add(self.round))
     }
 
     /// The end of new and of renewed associations, if they have one.
@@ -340,6 +348,9 @@ impl Write {
         if takes_effect && !is_safe {
             return Next::GiveUp;
         }
+        if matches!(self.intent, Intent::Remove) {
+            self.round += 1;
+        }
         Next::Send
     }
 
@@ -379,12 +390,12 @@ impl Write {
             Intent::Put { .. } => "write_id",
             Intent::Remove => "removal_id",
         };
-        match reply {
-            Reply::Refused(Some(old)) => {
-                string(old, name).is_some_and(|id| id == self.writer.id.to_string())
-            }
-            Reply::Refused(None) | Reply::Accepted => false,
-        }
+        let Reply::Refused(Some(old)) = reply else {
+            return false;
+        };
+        let id = string(old, name).and_then(|id| id.parse::<Uuid>().ok());
+        let distance = |id: Uuid| id.as_u128().wrapping_sub(self.writer.id.as_u128());
+        id.is_some_and(|id| distance(id) <= self.round)
     }
 }
 

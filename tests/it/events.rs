@@ -11,7 +11,7 @@ use crate::support::call::Call;
 use crate::support::{World, access_token, customer_token, linkage};
 
 /// Each sample and what it is answered with, one after the other on one table.
-const SAMPLES: [(&str, u64); 16] = [
+const SAMPLES: [(&str, u64); 18] = [
     ("associate-client-credentials", 200),
     ("associate-customer-token", 204),
     ("associate-several-named-stage", 200),
@@ -22,6 +22,8 @@ const SAMPLES: [(&str, u64); 16] = [
     ("list-customer-carts-rest-api", 200),
     ("dissociate-customer-token", 204),
     ("dissociate-rest-api", 204),
+    ("clear-cart", 204),
+    ("clear-customer-rest-api", 204),
     ("refused-own-carts-of-nobody", 403),
     ("bad-body", 400),
     ("bad-method", 405),

@@ -4,6 +4,7 @@
 
 mod associate;
 mod bad_requests;
+mod clear;
 mod credentials;
 mod dissociate;
 mod docs;
@@ -12,7 +13,9 @@ mod faults;
 mod hostile_tokens;
 mod json_api;
 mod key_sets;
+mod late;
 mod lists;
+mod model;
 mod openapi;
 mod process;
 mod properties;

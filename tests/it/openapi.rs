@@ -16,6 +16,7 @@ use cart_associations::response::MAX_ERRORS;
 use serde_json::{Value, json};
 
 use crate::events::sample;
+use crate::support::answer::Answer;
 use crate::support::call::Call;
 use crate::support::cors::Cors;
 use crate::support::description::{
@@ -131,10 +132,10 @@ fn an_operation_says_which_tokens_it_wants() {
     let both = json!({ "accessToken": [], "customerToken": [] });
     let one = json!({ "accessToken": [] });
     for (name, operation) in operations() {
-        let expected = if name == "GET /v2/carts" {
-            json!([both])
-        } else {
-            json!([one, both])
+        let expected = match &*name {
+            "GET /v2/carts" => json!([both]),
+            "PATCH /v2/carts/{cartId}/relationships/customers" => json!([one]),
+            _ => json!([one, both]),
         };
         assert_eq!(operation["security"], expected, "{name}");
     }
@@ -197,6 +198,9 @@ fn the_examples_are_those_of_the_samples_and_of_the_seed() {
     );
 }
 
+/// In the body of every write, and of no read.
+const WRITE: &str = "\"ConditionExpression\"";
+
 /// Where a cause of each answer lies: in the request, or in the world around the
 /// function.
 struct Worlds {
@@ -210,19 +214,19 @@ struct Worlds {
 impl Worlds {
     async fn new() -> Self {
         let sound = World::new().await;
-        let behind = async |fault| {
-            let proxy = Proxy::start(engine()).await;
-            proxy.always(Plan {
-                fault,
-                after_commit: false,
-            });
-            let endpoint = proxy.endpoint.clone();
-            World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)], &sound).await
+        let behind = async |proxy: &Proxy| {
+            World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], &sound).await
         };
+        let [throttling, silent] = [Proxy::start(engine()).await, Proxy::start(engine()).await];
+        throttling.always(Plan {
+            fault: Fault::Refused("ThrottlingException"),
+            after_commit: false,
+        });
+        silent.hold(WRITE, usize::MAX);
         Self {
             without_table: World::on(&[("TABLE_NAME", "no-such-table")], &sound).await,
-            throttled: behind(Fault::Refused("ThrottlingException")).await,
-            silent: behind(Fault::Hang).await,
+            throttled: behind(&throttling).await,
+            silent: behind(&silent).await,
             // Nobody listens at this port of this machine.
             without_keys: World::on(&[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")], &sound)
                 .await,
@@ -250,6 +254,7 @@ fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Ca
     match (method, &*path) {
         ("GET", "/v2/carts") => call.customer(RON),
         ("GET", _) => call.back_end(),
+        ("PATCH", _) => call.back_end().body(linkage(&[])),
         _ => call.back_end().body(linkage(&[RON])),
     }
 }
@@ -285,6 +290,8 @@ fn refused<'w>(worlds: &'w Worlds, operation: &str, code: &str) -> Call<'w> {
         "data_required" => good.text("{}"),
         "invalid_data" => good.body(json!({ "data": {} })),
         "data_empty" => good.body(linkage(&[])),
+        "full_replacement_unsupported" => good.body(linkage(&[RON])),
+        "back_end_required" => good.customer(RON),
         "too_many_members" => good.body(linkage(&many)),
         "invalid_member" => good.body(member(json!(7))),
         "type_required" => good.body(member(json!({ "id": RON }))),
@@ -322,6 +329,8 @@ async fn each_error_that_is_described_can_be_had_and_no_other() {
     for operation in operations().keys() {
         let mut answered = BTreeSet::new();
         for fault in &faults {
+            // Something to clear.
+            worlds.sound.associate(RON, &[RON]).send().await;
             // Held to the document as it comes. A fault need not be one of every
             // operation: nobody reads the body of a GET.
             let answer = refused(&worlds, operation, fault).send().await;
@@ -369,7 +378,8 @@ async fn each_success_that_is_described_can_be_had() {
             (400.., _) => continue,
             (200, "GET" | "POST") => plain("new").send().await,
             (200, "DELETE") => prefer("new").send().await,
-            (204, "DELETE") => plain("gone").send().await,
+            (204, "DELETE" | "PATCH") => plain("gone").send().await,
+            (202, "PATCH") => partly_cleared(&world, &operation).await,
             (204, "POST") => {
                 plain("again").send().await.created(&[RON]);
                 plain("again").send().await
@@ -380,12 +390,34 @@ async fn each_success_that_is_described_can_be_had() {
     }
 }
 
+/// Clears a relationship whose second batch does not reach the store.
+async fn partly_cleared(world: &World, operation: &str) -> Answer {
+    let proxy = Proxy::start(engine()).await;
+    let slow = World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], world).await;
+    let ids: Vec<String> = (0..100).map(|id| format!("a{id}")).collect();
+    let ids = ids.iter().map(String::as_str);
+    for id in ids.chain(["last"]) {
+        let (cart, customer) = match operation.contains("{customerId}") {
+            true => (id, "many"),
+            false => ("many", id),
+        };
+        let associated = world.associate(cart, &[customer]).send().await;
+        associated.created(&[customer]);
+        world.pass(Duration::from_millis(1));
+    }
+    proxy.hold("last", usize::MAX);
+    let answer = request(&slow, operation, "many", "").deadline(in_a_second());
+    let answer = answer.send().await;
+    assert_eq!(answer.document(), json!({ "meta": { "removed": 100 } }));
+    answer
+}
+
 #[tokio::test]
 async fn the_answers_that_belong_to_no_operation_can_be_had() {
     let world = World::new().await;
     for (path, item) in object(&document()["paths"]) {
         let path = path.replace("{cartId}", RON).replace("{customerId}", RON);
-        let answer = Call::new(world.app(), "PATCH", &path).send().await;
+        let answer = Call::new(world.app(), "PUT", &path).send().await;
         answer.refused(405, "method_not_allowed");
         let allowed: BTreeSet<String> = answer
             .header("allow")

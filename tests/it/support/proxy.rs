@@ -76,6 +76,10 @@ struct Shared {
     engine: String,
     client: Client<HttpConnector, Full<bytes::Bytes>>,
     plans: Mutex<Plans>,
+    /// Which of the next calls are held, by a text in their bodies, and how many.
+    holds: Mutex<Vec<(&'static str, usize)>>,
+    /// The operations and bodies of the calls that are held.
+    held: Mutex<Vec<(String, Vec<u8>)>>,
     calls: AtomicUsize,
     recorded: Mutex<Vec<Recorded>>,
     connections: AtomicUsize,
@@ -102,6 +106,8 @@ impl Proxy {
             engine: engine.to_owned(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             plans: Mutex::default(),
+            holds: Mutex::default(),
+            held: Mutex::default(),
             calls: AtomicUsize::new(0),
             recorded: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -122,6 +128,29 @@ impl Proxy {
     /// All calls meet this fault, from now on.
     pub(crate) fn always(&self, plan: Plan) {
         self.shared.plans.lock().unwrap().always = Some(plan);
+    }
+
+    /// The next so many calls that have this text in their bodies are held: their
+    /// connections are closed, and they reach the engine when they are delivered.
+    pub(crate) fn hold(&self, text: &'static str, times: usize) {
+        self.shared.holds.lock().unwrap().push((text, times));
+    }
+
+    /// Holds no more calls, and returns how many are held.
+    pub(crate) fn release(&self) -> usize {
+        self.shared.holds.lock().unwrap().clear();
+        self.shared.held.lock().unwrap().len()
+    }
+
+    /// Brings all calls that are held to the engine, as late as this. They can be
+    /// delivered again. Returns the statuses of the answers, which nobody else gets.
+    pub(crate) async fn deliver(&self) -> Vec<u16> {
+        let held = self.shared.held.lock().unwrap().clone();
+        let mut statuses = Vec::new();
+        for (target, body) in held {
+            statuses.push(self.shared.forward(&target, body).await.0);
+        }
+        statuses
     }
 
     /// No call meets a fault any more. What was sent before and is still under
@@ -208,6 +237,10 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
         shared.calls.fetch_add(1, Ordering::SeqCst);
         let target = headers.get("x-amz-target")?.clone();
         shared.record(&target, &body);
+        if shared.holds(&body) {
+            shared.held.lock().unwrap().push((target, body));
+            return None;
+        }
         let plan = {
             let mut plans = shared.plans.lock().unwrap();
             plans.next.pop_front().or(plans.always)
@@ -230,6 +263,15 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
 }
 
 impl Shared {
+    fn holds(&self, body: &[u8]) -> bool {
+        let body = String::from_utf8_lossy(body);
+        let mut holds = self.holds.lock().unwrap();
+        let hold = holds
+            .iter_mut()
+            .find(|(text, times)| *times > 0 && body.contains(text));
+        hold.map(|(_, times)| *times -= 1).is_some()
+    }
+
     fn record(&self, target: &str, body: &[u8]) {
         let (_, operation) = target.split_once('.').unwrap();
         self.recorded.lock().unwrap().push(Recorded {
