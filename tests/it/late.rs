@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::proxy::{Fault, Plan, Proxy};
-use crate::support::{World, engine};
+use crate::support::{World, authorities, engine};
 
 /// In the body of every call.
 const ANY: &str = "";
@@ -52,8 +52,11 @@ impl Late {
     /// that nobody knows its outcome.
     async fn hold(&self, text: &'static str, method: &str, customers: &[&str]) {
         self.proxy.hold(text, usize::MAX);
+        // One that outlasts associations.
+        let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
+        let token = authorities().access.token("back-end", &exp).unwrap();
         let call = self.slow.associate("cart", customers).method(method);
-        let answer = call.send().await;
+        let answer = call.bearer(&token).send().await;
         answer.refused(503, "outcome_unknown");
         assert!(self.proxy.release() > 0);
     }
@@ -204,10 +207,12 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
         };
         let post = late.slow.associate("cart", customers).send();
         let (answer, ()) = tokio::join!(post, others);
+        assert_eq!(answer.status, 503, "{answer:?}");
         answer.refused(503, "outcome_unknown");
         assert_eq!(late.stored().await, set(&[]));
 
         // Created, and removed: that it was removed shows who made it.
+        let late = Late::new(&[]).await;
         late.proxy.next(lost, 1);
         let others = async {
             late.applied(true, customers).await;
@@ -219,6 +224,7 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
         assert_eq!(late.stored().await, set(&[]));
 
         // Removed, and associated again.
+        let late = Late::new(&[]).await;
         late.post(customers, 200).await;
         late.proxy.next(lost, 1);
         let others = async {

@@ -939,7 +939,10 @@ fn two_keys(requests: usize, readings: &[i64], expires: bool) -> Bounds {
         [association(0, -10 * SECOND, end), None],
         [None, association(1, -10 * SECOND, end)],
         [None, association(1, -3 * DAY, Some(SECOND))],
-        [tombstone(0, -10 * SECOND), association(1, SECOND + 500, end)],
+        [
+            tombstone(0, -10 * SECOND),
+            association(1, SECOND + 500, end),
+        ],
         [association(0, -3 * DAY, Some(-SECOND)), tombstone(1, 0)],
     ];
     Bounds {
@@ -970,7 +973,11 @@ fn measure() {
         ("g", two_keys(3, &[0], false)),
         ("h", two_keys(3, &[0], true)),
     ] {
-        for mutation in [Mutation::None, Mutation::JudgesKeyByKey, Mutation::ChecksNothing] {
+        for mutation in [
+            Mutation::None,
+            Mutation::JudgesKeyByKey,
+            Mutation::ChecksNothing,
+        ] {
             let began = std::time::Instant::now();
             let explored = explore(&bounds, mutation);
             println!(

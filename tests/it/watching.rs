@@ -14,7 +14,7 @@ use crate::support::{World, environment};
 const NAMESPACE: &str = "CartAssociations";
 
 /// The outcomes of requests that succeed.
-const OUTCOMES: [&str; 4] = ["created", "listed", "removed", "unchanged"];
+const OUTCOMES: [&str; 5] = ["cleared", "created", "listed", "removed", "unchanged"];
 
 /// The operations of DynamoDB that the function calls.
 const OPERATIONS: [&str; 6] = [
