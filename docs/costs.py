@@ -11,13 +11,16 @@ GB = 2**30
 # Assumed of the function. BILLED_MS is a guess until a deployed function has been measured.
 BILLED_MS = 8
 MEMORY_MB = 256
-LOG_BYTES = 930  # the function's line with its metrics, measured, with a function name of 40 characters
-ACCESS_LOG_BYTES = 420  # the gateway's line
+LOG_BYTES = 1150  # the function's line with its metrics, measured, with a function name of 40 characters
+WARN_LOG_BYTES = 860  # the same at LogLevel=WARN: metrics alone
+ACCESS_LOG_BYTES = 360  # the gateway's line
 LOG_EVENT_OVERHEAD = 26  # CloudWatch adds it to each line
 LOG_COMPRESSED = 0.15  # of what is kept
 RETENTION_MONTHS = 1  # 30 days
 ANSWER_BYTES = 600  # with its headers
-OWN_METRICS = 20  # outcomes that occur, cold and warm, the store's two, the key sets' four
+# Outcomes that occur, cold and warm, the store's two, the key sets' four, refused tokens of all and of three versions,
+# the gateway's throttles.
+OWN_METRICS = 25
 
 # What callers do, in parts of all requests. Storefronts and back ends often ask for the same twice.
 MIX = {
@@ -83,8 +86,9 @@ PER_GB_SECOND = 0.0000133334  # arm64
 PER_GB_STORED = 0.25 + 0.20  # table, point-in-time recovery
 PER_LOG_GB_KEPT = 0.03
 PER_METRIC, PER_ALARM_METRIC, PER_DASHBOARD = 0.30, 0.10, 3.00
-ALARM_METRICS = 22
+ALARM_METRICS = 31  # a test counts them in the template
 PER_MILLION_TRACES = 5.00
+PER_GB_SECOND_PROVISIONED = 0.0000033334  # arm64
 GATEWAY = [(300e6, 1.00e-6), (float("inf"), 0.90e-6)]
 LOGS = [(10 * 1024, 0.50), (20 * 1024, 0.25), (20 * 1024, 0.10), (float("inf"), 0.05)]
 TRANSFER = [(100, 0), (10 * 1024, 0.09), (40 * 1024, 0.085), (float("inf"), 0.07)]
@@ -106,8 +110,6 @@ def bill(rate):
     reads = sum(part * UNITS[name][1] for name, part in MIX.items())
     log_gb = requests * (LOG_BYTES + LOG_EVENT_OVERHEAD) / GB
     access_gb = requests * (ACCESS_LOG_BYTES + LOG_EVENT_OVERHEAD) / GB
-    # One a second and one in twenty of the others.
-    traces = (min(rate, 1) + 0.05 * max(rate - 1, 0)) * SECONDS_A_MONTH
     added = (MIX["POST, new"] - MIX["DELETE"]) * requests
     return {
         "API Gateway, requests": tiered(requests, GATEWAY),
@@ -120,10 +122,24 @@ def bill(rate):
         "Logs of the function": tiered(log_gb, LOGS),
         "Logs of the gateway": tiered(access_gb, LOGS),
         "Logs, kept": (log_gb + access_gb) * LOG_COMPRESSED * RETENTION_MONTHS * PER_LOG_GB_KEPT,
-        "Traces (X-Ray)": traces / 1e6 * PER_MILLION_TRACES,
         "Metrics, alarms, dashboard": OWN_METRICS * PER_METRIC
         + ALARM_METRICS * PER_ALARM_METRIC
         + PER_DASHBOARD,
+    }
+
+
+def options(rate):
+    """What parameters of the template add to the bill."""
+    requests = rate * SECONDS_A_MONTH
+    # One a second and one in twenty of the others.
+    traces = (min(rate, 1) + 0.05 * max(rate - 1, 0)) * SECONDS_A_MONTH
+    usual, quiet = (requests * (size + LOG_EVENT_OVERHEAD) / GB for size in (LOG_BYTES, WARN_LOG_BYTES))
+    of_table = bill(rate)
+    return {
+        "`Tracing=Active`": traces / 1e6 * PER_MILLION_TRACES,
+        "`LogLevel=WARN`": tiered(quiet, LOGS) - tiered(usual, LOGS),
+        "`ProvisionedConcurrency=1`": SECONDS_A_MONTH * MEMORY_MB / 1024 * PER_GB_SECOND_PROVISIONED,
+        "`ReplicaRegion`": of_table["DynamoDB, write units"] + of_table["DynamoDB, what a month adds"],
     }
 
 
@@ -143,6 +159,12 @@ def tables():
     per_million = [t / (r * SECONDS_A_MONTH / 1e6) for t, r in zip(totals, rates)]
     lines.append("| a million requests | " + " | ".join(f"{cost:,.2f}" for cost in per_million) + " |")
     yield "bill", lines
+
+    lines = ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |"]
+    lines.append("| --- |" + " ---: |" * len(rates))
+    for name in options(1):
+        lines.append(f"| {name} | " + " | ".join(f"{options(rate)[name]:,.2f}" for rate in rates) + " |")
+    yield "options", lines
 
     lines = ["| request | write units | read units |", "| --- | ---: | ---: |"]
     lines += [f"| {name} | {writes:g} | {reads:g} |" for name, (writes, reads) in UNITS.items()]
@@ -173,4 +195,5 @@ def main():
         page.write_text(text)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,5 @@
-"""Makes the key set and the tokens of the fuzz targets anew, with PyJWT: an implementation that is not the one
-under test. The private keys are forgotten, so all files belong together: run it, and check all of them in.
+"""Generates the key set and the tokens of the fuzz targets with PyJWT, which is independent of the code under test.
+The private keys are not stored, so commit all generated files together.
 
     pip install pyjwt cryptography && python3 fuzz/make_tokens.py
 """
@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 HERE = Path(__file__).parent
-NOW = 1_795_392_000  # 2026-11-23T00:00:00Z: what `NOW` in src/lib.rs says.
-CUSTOMER = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe"  # Of events/.
+NOW = 1_795_392_000  # 2026-11-23T00:00:00Z, as in src/lib.rs.
+CUSTOMER = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe"  # As in events/.
+CART = "c1"  # As in src/lib.rs.
 
 KEYS = {
     "RS256": (RSAAlgorithm, rsa.generate_private_key(65537, 2048)),
@@ -47,11 +48,17 @@ def customer(**claims):
     return usual | {"exp": NOW + 3600} | claims
 
 
+def cart(**claims):
+    usual = {"iss": "https://carts.example.com", "aud": "cart-holders", "sub": CART}
+    return usual | {"exp": NOW + 3600} | claims
+
+
 GOOD = {f"access-{alg.lower()}": token(alg, access()) for alg in KEYS}
 GOOD |= {f"customer-{alg.lower()}": token(alg, customer()) for alg in KEYS}
+GOOD |= {f"cart-{alg.lower()}": token(alg, cart()) for alg in KEYS}
 GOOD |= {"access-implicit": token("EdDSA", access("implicit"))}
 
-# Each well signed, and each to be refused for one reason.
+# Each is invalid for one reason. All but the last two are correctly signed.
 BAD = {
     "bad-expired": token("EdDSA", access(exp=NOW - 31)),
     "bad-no-exp": token("EdDSA", access(exp=None)),
@@ -60,6 +67,7 @@ BAD = {
     "bad-issuer": token("EdDSA", access(iss="https://auth.example.com/")),
     "bad-no-subject": token("EdDSA", access(sub=None)),
     "bad-customer-subject": token("EdDSA", customer(sub="a b")),
+    "bad-cart": token("EdDSA", cart(sub="c2")),
     "bad-crit": token("EdDSA", access(), {"crit": ["b64"], "b64": True}),
     "bad-jwk": token("EdDSA", access(), {"jwk": public("EdDSA")}),
     "bad-kid": token("EdDSA", access(), {"kid": "es256"}),

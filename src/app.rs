@@ -51,6 +51,7 @@ impl App {
             authenticator: Authenticator::new(
                 config.access_tokens,
                 config.customer_tokens,
+                config.cart_tokens,
                 config.grant_claim,
                 http,
                 &clock,
@@ -192,6 +193,7 @@ fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration
             route: progress.route,
             status: response.status(),
             outcome: response.outcome(),
+            token_refused: matches!(error, Some(Error::Auth(AuthError::InvalidToken { .. }))),
             grant: progress.grant,
             cause,
             duration,

@@ -83,7 +83,7 @@ impl Associations {
         CartCustomers { cart, customers }: &CartCustomers,
         budget: &Budget,
     ) -> Result<WriteOutcome, AssociationError> {
-        grant.permit(customers)?;
+        grant.permit_association(cart, customers)?;
         let writer = self.writer(grant);
         let put = self
             .store
@@ -252,8 +252,8 @@ fn cart_position(
     })
 }
 
-/// Makes a page of members that were read with one more than the limit: that one
-/// exists if there is a next page.
+/// Makes a page. One member more than the limit was read: if it exists, there is a
+/// next page.
 fn member_page(
     list: ListId<'_>,
     mut members: Vec<Member>,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use lambda_http::http::Uri;
 use tokio::time::Instant;
 
-use self::keys::{Algorithm, Key, KeyLookup};
+use self::keys::{Algorithm, Key};
 pub use self::keys::{KeyFault, KeySet, KeySetError, SkippedKey};
 pub use self::remote::CONNECT_TIMEOUT as KEYS_CONNECT_TIMEOUT;
 use self::remote::{NoKeys, RemoteKeySet};
@@ -23,7 +23,7 @@ pub use self::token::{Expected, MAX_LIFETIME, MAX_TOKEN_BYTES, TokenFault};
 use self::verified::{TokenDigest, VerifiedTokens};
 use crate::clock::{Clock, Timestamp};
 use crate::http::Client;
-use crate::ids::CustomerId;
+use crate::ids::{CartId, CustomerId};
 use crate::request::{Credential, Credentials};
 
 /// How one kind of token is verified.
@@ -49,6 +49,7 @@ pub enum KeySource {
 pub struct Authenticator {
     access_tokens: Verifier,
     customer_tokens: Verifier,
+    cart_tokens: Option<Verifier>,
 }
 
 /// Verifies one kind of token.
@@ -82,6 +83,8 @@ pub enum TokenKind {
     Access,
     /// The token of the customer that the client acts for.
     Customer,
+    /// The proof that the caller holds a cart.
+    Cart,
 }
 
 /// Why a caller is not authenticated.
@@ -112,6 +115,9 @@ pub enum Forbidden {
     /// The access token's grant is not client_credentials, so it permits nothing
     /// without a customer token.
     CustomerTokenRequired,
+    /// Cart tokens are configured, and a customer's request to associate a cart has
+    /// none.
+    CartTokenRequired,
     /// The body names a customer other than the token's.
     OtherCustomer,
     /// The path names a customer other than the token's.
@@ -134,17 +140,30 @@ enum Scope {
     /// client_credentials without a customer token.
     EveryCustomer,
     /// A customer token, whatever the grant.
-    Customer(CustomerId),
+    Customer { id: CustomerId, carts: HeldCarts },
     /// Another grant, without a customer token.
     Nobody,
 }
 
+/// The carts that a customer may be associated with.
+#[derive(Debug)]
+enum HeldCarts {
+    /// Cart tokens are not configured: knowing a cart's id is enough.
+    Any,
+    /// The cart of the cart token.
+    One(String),
+    /// No cart token was sent.
+    None,
+}
+
 impl Authenticator {
-    /// Creates an authenticator. `grant_claim` is the claim of access tokens that
-    /// names the grant; `http` fetches key sets from URLs.
+    /// Creates an authenticator. Without a policy for cart tokens, none is needed
+    /// and none is read. `grant_claim` is the claim of access tokens that names the
+    /// grant; `http` fetches key sets from URLs.
     pub fn new(
         access_tokens: TokenPolicy,
         customer_tokens: TokenPolicy,
+        cart_tokens: Option<TokenPolicy>,
         grant_claim: String,
         http: &Client,
         clock: &Clock,
@@ -154,6 +173,7 @@ impl Authenticator {
         Self {
             access_tokens: verifier(TokenKind::Access, access_tokens, Some(grant_claim)),
             customer_tokens: verifier(TokenKind::Customer, customer_tokens, None),
+            cart_tokens: cart_tokens.map(|policy| verifier(TokenKind::Cart, policy, None)),
         }
     }
 
@@ -162,13 +182,19 @@ impl Authenticator {
     pub async fn load_keys(&self) {
         tokio::join!(
             self.access_tokens.load_keys(),
-            self.customer_tokens.load_keys()
+            self.customer_tokens.load_keys(),
+            async {
+                if let Some(cart_tokens) = &self.cart_tokens {
+                    cart_tokens.load_keys().await;
+                }
+            }
         );
     }
 
-    /// Verifies the tokens of a request, the access token first. A customer token
-    /// that is not valid is an error, never the same as none. Waits for key sets no
-    /// longer than until `deadline`.
+    /// Verifies the tokens of a request: the access token, then the customer token,
+    /// then, beside a customer token, the cart token. A token that is not valid is
+    /// an error, never the same as none. Waits for key sets no longer than until
+    /// `deadline`.
     ///
     /// # Errors
     ///
@@ -190,12 +216,13 @@ impl Authenticator {
             .await?;
 
         let scope = match customer {
-            Some(claims) => Scope::Customer(
-                claims
+            Some(claims) => Scope::Customer {
+                id: claims
                     .subject
                     .parse()
                     .map_err(|_| self.customer_tokens.refused(TokenFault::Subject))?,
-            ),
+                carts: self.held_carts(credentials, now, deadline).await?,
+            },
             None => match access.grant.as_deref() {
                 Some("client_credentials" | "client-credentials") => Scope::EveryCustomer,
                 Some(_) | None => Scope::Nobody,
@@ -205,6 +232,29 @@ impl Authenticator {
             client: access.subject.clone(),
             scope,
         })
+    }
+
+    /// Verifies the cart token of a request. One for another cart is refused here,
+    /// like a forged one, so that no answer tells the two apart.
+    async fn held_carts(
+        &self,
+        credentials: &Credentials<'_>,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<HeldCarts, AuthError> {
+        let Some(cart_tokens) = &self.cart_tokens else {
+            return Ok(HeldCarts::Any);
+        };
+        let claims = cart_tokens
+            .verify(&credentials.cart_token, now, deadline)
+            .await?;
+        match claims {
+            None => Ok(HeldCarts::None),
+            Some(claims) if Some(&*claims.subject) == credentials.cart_id => {
+                Ok(HeldCarts::One(claims.subject.clone()))
+            }
+            Some(_) => Err(cart_tokens.refused(TokenFault::Subject)),
+        }
     }
 }
 
@@ -306,10 +356,7 @@ impl Verifier {
         deadline: Instant,
     ) -> Result<Option<Arc<Key>>, AuthError> {
         match &self.keys {
-            Keys::Inline(keys) => Ok(match keys.find(kid, alg) {
-                KeyLookup::Key(key) => Some(key),
-                KeyLookup::OtherAlgorithm | KeyLookup::Unknown => None,
-            }),
+            Keys::Inline(keys) => Ok(keys.find(kid, alg).key()),
             Keys::Remote(keys) => {
                 let key = keys.find(kid, alg, deadline).await;
                 key.map_err(|NoKeys { retry_after }| AuthError::NoKeys {
@@ -334,6 +381,7 @@ impl TokenKind {
         match self {
             Self::Access => "access",
             Self::Customer => "customer",
+            Self::Cart => "cart",
         }
     }
 }
@@ -348,7 +396,7 @@ impl Grant {
     pub fn name(&self) -> &'static str {
         match self.scope {
             Scope::EveryCustomer => "client_credentials",
-            Scope::Customer(_) => "customer",
+            Scope::Customer { .. } => "customer",
             Scope::Nobody => "none",
         }
     }
@@ -360,7 +408,7 @@ impl Grant {
     /// [`Forbidden::CustomerTokenRequired`], if none was sent.
     pub fn customer(&self) -> Result<&CustomerId, Forbidden> {
         match &self.scope {
-            Scope::Customer(customer) => Ok(customer),
+            Scope::Customer { id, .. } => Ok(id),
             Scope::EveryCustomer | Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
         }
     }
@@ -374,7 +422,7 @@ impl Grant {
     pub fn only_customer(&self) -> Result<Option<&CustomerId>, Forbidden> {
         match &self.scope {
             Scope::EveryCustomer => Ok(None),
-            Scope::Customer(customer) => Ok(Some(customer)),
+            Scope::Customer { id, .. } => Ok(Some(id)),
             Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
         }
     }
@@ -388,8 +436,39 @@ impl Grant {
         match &self.scope {
             Scope::EveryCustomer => Ok(()),
             Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
-            Scope::Customer(own) if customers.iter().all(|customer| customer == own) => Ok(()),
-            Scope::Customer(_) => Err(Forbidden::OtherCustomer),
+            Scope::Customer { id, .. } if customers.iter().all(|customer| customer == id) => Ok(()),
+            Scope::Customer { .. } => Err(Forbidden::OtherCustomer),
+        }
+    }
+
+    /// Checks that the caller may act for all of these customers, and that they hold
+    /// the cart.
+    ///
+    /// # Errors
+    ///
+    /// [`Forbidden`], as of [`permit`](Self::permit), or if the caller acts for one
+    /// customer and did not prove that they hold the cart.
+    pub fn permit_association(
+        &self,
+        cart: &CartId,
+        customers: &[CustomerId],
+    ) -> Result<(), Forbidden> {
+        self.permit(customers)?;
+        match &self.scope {
+            Scope::Customer { carts, .. } if !carts.include(cart) => {
+                Err(Forbidden::CartTokenRequired)
+            }
+            Scope::EveryCustomer | Scope::Customer { .. } | Scope::Nobody => Ok(()),
+        }
+    }
+}
+
+impl HeldCarts {
+    fn include(&self, cart: &CartId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::One(held) => held == cart.as_str(),
+            Self::None => false,
         }
     }
 }

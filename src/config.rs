@@ -24,6 +24,8 @@ pub struct Config {
     pub access_tokens: TokenPolicy,
     /// `CUSTOMER_TOKEN_JWKS`, `CUSTOMER_TOKEN_ISSUER`, `CUSTOMER_TOKEN_AUDIENCE`
     pub customer_tokens: TokenPolicy,
+    /// `CART_TOKEN_JWKS`, `CART_TOKEN_ISSUER`, `CART_TOKEN_AUDIENCE`
+    pub cart_tokens: Option<TokenPolicy>,
     /// `ACCESS_TOKEN_GRANT_CLAIM`
     pub grant_claim: String,
     /// `ASSOCIATION_LIFETIME_DAYS`
@@ -64,6 +66,8 @@ impl Config {
         let region = reader.required("AWS_REGION");
         let access_tokens = reader.token_policy("ACCESS_TOKEN");
         let customer_tokens = reader.token_policy("CUSTOMER_TOKEN");
+        let cart_tokens = reader.optional_token_policy("CART_TOKEN");
+        reader.check_parties_differ(["ACCESS_TOKEN", "CUSTOMER_TOKEN", "CART_TOKEN"]);
         let grant_claim = reader.optional("ACCESS_TOKEN_GRANT_CLAIM");
         let association_lifetime = reader.lifetime("ASSOCIATION_LIFETIME_DAYS");
         let trusted_roots = reader.trusted_roots("SSL_CERT_FILE");
@@ -74,15 +78,6 @@ impl Config {
             reader.url(name);
         }
 
-        if let (Some(access), Some(customer)) = (&access_tokens, &customer_tokens)
-            && access.expected == customer.expected
-        {
-            reader.faults.push(
-                "CUSTOMER_TOKEN_ISSUER, CUSTOMER_TOKEN_AUDIENCE must differ from the pair of the \
-                 access token, so that one kind of token cannot pass for the other"
-                    .to_owned(),
-            );
-        }
         match (table_name, region, access_tokens, customer_tokens) {
             (Some(table_name), Some(region), Some(access_tokens), Some(customer_tokens))
                 if reader.faults.is_empty() =>
@@ -92,6 +87,7 @@ impl Config {
                     region,
                     access_tokens,
                     customer_tokens,
+                    cart_tokens,
                     grant_claim: grant_claim.unwrap_or_else(|| "grant_type".to_owned()),
                     association_lifetime,
                     trusted_roots,
@@ -133,6 +129,36 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             keys: keys?,
             expected: Expected { issuer, audience },
         })
+    }
+
+    /// Reads a policy of which all variables are set or none.
+    fn optional_token_policy(&mut self, prefix: &str) -> Option<TokenPolicy> {
+        let names = ["JWKS", "ISSUER", "AUDIENCE"].map(|name| format!("{prefix}_{name}"));
+        let is_set = names.map(|name| self.optional(&name).is_some());
+        if is_set.contains(&true) {
+            self.token_policy(prefix)
+        } else {
+            None
+        }
+    }
+
+    /// Checks that no two kinds of tokens have the same issuer and audience, so that
+    /// a token of one kind cannot pass for one of another.
+    fn check_parties_differ(&mut self, prefixes: [&str; 3]) {
+        let parties = prefixes.map(|prefix| {
+            let read = |name| self.optional(&format!("{prefix}_{name}"));
+            read("ISSUER").zip(read("AUDIENCE"))
+        });
+        for (index, prefix) in prefixes.iter().enumerate() {
+            for (other, pair) in prefixes.iter().zip(&parties).take(index) {
+                if pair.is_some() && *pair == parties[index] {
+                    self.faults.push(format!(
+                        "{prefix}_ISSUER, {prefix}_AUDIENCE must differ from {other}_ISSUER, \
+                         {other}_AUDIENCE, so that one kind of token cannot pass for the other"
+                    ));
+                }
+            }
+        }
     }
 
     fn key_source(&mut self, name: &str) -> Option<KeySource> {

@@ -1,7 +1,7 @@
 //! The HTTPS client for DynamoDB and for key sets.
 //!
 //! TLS is rustls with compiled-in roots. The SDK's own client reads the platform's
-//! roots at every start, which takes longer than the rest of the start, and takes
+//! roots at every start, which takes longer than the rest of the start. It accepts
 //! other roots as PEM only.
 
 use std::error::Error;
@@ -33,7 +33,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Any error.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The root certificates that are trusted.

@@ -1,7 +1,6 @@
 //! The identifiers of carts and customers. A value of either type is proof that it
 //! is well formed.
 
-use std::fmt;
 use std::str::FromStr;
 
 /// The longest identifier, in bytes. All characters are ASCII.
@@ -13,17 +12,6 @@ pub const MAX_ID_LENGTH: usize = 128;
 /// joins the two identifiers in the table's partition key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidId;
-
-impl fmt::Display for InvalidId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "must be 1 to {MAX_ID_LENGTH} of the characters A-Z, a-z, 0-9, _ and -"
-        )
-    }
-}
-
-impl std::error::Error for InvalidId {}
 
 fn check(id: &str) -> Result<(), InvalidId> {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
@@ -58,8 +46,8 @@ macro_rules! id {
 }
 
 id! {
-    /// Identifies a cart. Who knows it can act on the cart, so the log does not show
-    /// it.
+    /// Identifies a cart. Anyone who knows it can act on the cart, so the log does not
+    /// show it.
     CartId
 }
 

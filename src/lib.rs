@@ -9,10 +9,11 @@
 //! ```
 //!
 //! [`App::handle`](app::App::handle) shows it on one screen. Each layer has its own
-//! errors; they become HTTP once, in [`response`]. Layers import those before them,
-//! and `association` imports `store`; nothing imports `response` or `app`.
+//! errors; [`fault`] is the table of the codes that callers see, and [`response`]
+//! turns errors into documents. Layers import those before them, and `association`
+//! imports `store`; only `app` imports `response`.
 //!
-//! # Layout, in reading order
+//! The modules below are in reading order.
 
 pub mod app;
 pub mod request;
@@ -27,6 +28,8 @@ pub mod store;
 pub mod response;
 
 pub mod error;
+
+pub mod fault;
 
 pub mod http;
 

@@ -1,7 +1,7 @@
 //! Parsing: event -> [`Operation`] + [`Credentials`], checked in the contract's
 //! order.
 //!
-//! Imports [`ids`](crate::ids) and `json` only: tokens are not verified here.
+//! Tokens are only found here, not verified.
 
 mod body;
 mod event;
@@ -12,12 +12,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use self::body::BodyError;
-pub use self::body::{BodyFault, BodyFaultKind, MAX_BODY_BYTES, MAX_MEMBERS};
+pub use self::body::{MAX_BODY_BYTES, MAX_MEMBERS};
 use self::event::Event;
 pub use self::event::PayloadFormat;
 pub use self::media_type::AnswerType;
-pub use self::query::{MAX_LIMIT, Page, QueryFault};
+pub(crate) use self::query::AFTER;
+pub use self::query::{MAX_LIMIT, Page};
+use crate::fault::{ErrorCode, Fault};
 use crate::ids::{CartId, CustomerId};
 
 /// What a request asks for.
@@ -76,8 +77,11 @@ pub struct Route {
     operation: fn(&RoutedRequest<'_>) -> Result<Operation, RequestError>,
 }
 
+/// The route that associates a cart, and the only one that reads a cart token.
+const ASSOCIATE: &str = "POST /v2/carts/{cartId}/relationships/customers";
+
 /// All routes. The methods of one path appear in `Allow` in this order.
-pub const ROUTES: [Route; 7] = [
+pub static ROUTES: &[Route] = &[
     Route {
         key: "GET /v2/carts/{cartId}/relationships/customers",
         operation: |request| {
@@ -88,7 +92,7 @@ pub const ROUTES: [Route; 7] = [
         },
     },
     Route {
-        key: "POST /v2/carts/{cartId}/relationships/customers",
+        key: ASSOCIATE,
         operation: |request| Ok(Operation::Associate(request.cart_customers()?)),
     },
     Route {
@@ -155,35 +159,24 @@ impl fmt::Debug for Route {
 /// Why a request is not understood.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// The event is not a JSON object.
-    UnreadableEvent,
-    /// No route has this path.
-    NoSuchRoute,
-    /// A route has this path, but none this method.
+    /// The path exists, but not with this method.
     MethodNotAllowed {
         /// The value of `Allow`.
         allow: String,
     },
-    /// The path parameter of this name is not an identifier.
-    InvalidPathParameter(&'static str),
-    /// `Accept` names JSON:API only with unsupported parameters.
-    NotAcceptable,
-    /// `Content-Type` is not supported.
-    UnsupportedMediaType,
-    /// The body is larger than [`MAX_BODY_BYTES`].
-    BodyTooLarge,
-    /// The query has faults, at least one.
-    Query(Vec<QueryFault>),
-    /// The body has faults, at least one.
-    Body(Vec<BodyFault>),
+    /// At least one fault, all with the same status.
+    Faults(Vec<Fault>),
 }
 
-impl From<BodyError> for RequestError {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::TooLarge => Self::BodyTooLarge,
-            BodyError::Faults(faults) => Self::Body(faults),
-        }
+impl From<Fault> for RequestError {
+    fn from(fault: Fault) -> Self {
+        Self::Faults(vec![fault])
+    }
+}
+
+impl From<ErrorCode> for RequestError {
+    fn from(code: ErrorCode) -> Self {
+        Fault::new(code).into()
     }
 }
 
@@ -194,13 +187,17 @@ pub struct Credentials<'a> {
     pub access_token: Credential<'a>,
     /// `x-moltin-customer-token: …`
     pub customer_token: Credential<'a>,
+    /// `x-cart-token: …`; absent if the route reads none.
+    pub cart_token: Credential<'a>,
+    /// The cart in the path, unchecked, which the cart token must name.
+    pub cart_id: Option<&'a str>,
 }
 
 /// An unverified credential.
 pub enum Credential<'a> {
-    /// The header was not sent, or has another authentication scheme.
+    /// The header was not sent, or `Authorization` has no `Bearer` token.
     Absent,
-    /// The header was sent more than once, or has no token in it.
+    /// The header was sent more than once, or another header has no token in it.
     Malformed,
     /// The text in the place of the token.
     Token(Cow<'a, str>),
@@ -261,9 +258,9 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::UnreadableEvent`]
+    /// [`ErrorCode::UnreadableEvent`]
     pub fn parse(json: &'a str) -> Result<Self, RequestError> {
-        let event = Event::parse(json).map_err(|_| RequestError::UnreadableEvent)?;
+        let event = Event::parse(json).map_err(|_| ErrorCode::UnreadableEvent)?;
         Ok(Self { event })
     }
 
@@ -292,9 +289,9 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::NoSuchRoute`], [`RequestError::MethodNotAllowed`]
+    /// [`ErrorCode::RouteNotFound`], [`RequestError::MethodNotAllowed`]
     pub fn route(self) -> Result<RoutedRequest<'a>, RequestError> {
-        let (template, parameters) = match_path(&self.event).ok_or(RequestError::NoSuchRoute)?;
+        let (template, parameters) = match_path(&self.event).ok_or(ErrorCode::RouteNotFound)?;
         let method = self.event.method();
         let routes = || ROUTES.iter().filter(|route| route.template() == template);
         let Some(route) = routes().find(|route| route.method() == method) else {
@@ -317,10 +314,15 @@ impl<'a> RoutedRequest<'a> {
     }
 
     /// The credentials, unverified.
-    pub fn credentials(&self) -> Credentials<'a> {
+    pub fn credentials(&self) -> Credentials<'_> {
         Credentials {
             access_token: bearer_token(self.event.header("authorization")),
             customer_token: token(self.event.header("x-moltin-customer-token")),
+            cart_token: match self.route.key {
+                ASSOCIATE => token(self.event.header("x-cart-token")),
+                _ => Credential::Absent,
+            },
+            cart_id: self.parameter("cartId"),
         }
     }
 
@@ -328,7 +330,8 @@ impl<'a> RoutedRequest<'a> {
     ///
     /// # Errors
     ///
-    /// [`RequestError`], about path, media types, query and body in this order.
+    /// [`RequestError`]. Path, `Accept`, query, content type and body are checked in
+    /// this order.
     pub fn operation(&self) -> Result<Operation, RequestError> {
         (self.route.operation)(self)
     }
@@ -339,11 +342,16 @@ impl<'a> RoutedRequest<'a> {
     }
 
     fn id<I: FromStr>(&self, name: &'static str) -> Result<I, RequestError> {
+        let value = self.parameter(name);
+        let value = value.expect("the route's template has this parameter");
+        let invalid = |_| Fault::of_parameter(ErrorCode::InvalidId, name);
+        Ok(value.parse().map_err(invalid)?)
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
         let mut parameters = self.parameters.iter();
-        parameters
-            .find(|(parameter, _)| *parameter == name)
-            .and_then(|(_, value)| value.parse().ok())
-            .ok_or(RequestError::InvalidPathParameter(name))
+        let (_, value) = parameters.find(|(parameter, _)| *parameter == name)?;
+        Some(value)
     }
 
     fn cart_customers(&self) -> Result<CartCustomers, RequestError> {
@@ -362,9 +370,9 @@ impl<'a> RoutedRequest<'a> {
 
     fn body(&self) -> Result<Vec<u8>, RequestError> {
         self.check_accept()?;
-        query::check(&self.event.query()).map_err(RequestError::Query)?;
+        query::check(&self.event.query())?;
         if !media_type::is_supported(&self.event.header("content-type")) {
-            return Err(RequestError::UnsupportedMediaType);
+            return Err(Fault::of_header(ErrorCode::UnsupportedMediaType, "Content-Type").into());
         }
         let (body, base64) = self.event.body();
         Ok(body::decode(body, base64)?)
@@ -372,12 +380,12 @@ impl<'a> RoutedRequest<'a> {
 
     fn page(&self) -> Result<Page, RequestError> {
         self.check_accept()?;
-        Page::read(&self.event.query()).map_err(RequestError::Query)
+        Page::read(&self.event.query())
     }
 
     fn check_accept(&self) -> Result<(), RequestError> {
         if media_type::accepted(&self.event.header("accept")).not_acceptable {
-            return Err(RequestError::NotAcceptable);
+            return Err(Fault::of_header(ErrorCode::NotAcceptable, "Accept").into());
         }
         Ok(())
     }

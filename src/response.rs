@@ -1,7 +1,8 @@
 //! The response: an outcome or an error as API Gateway takes it.
 //!
-//! Nothing that a caller sent is echoed, except the identifiers of a success and
-//! the names of unsupported query parameters, which are letters only.
+//! A success repeats the path, the page and the identifiers of the request. An
+//! error repeats nothing but the names of unsupported query parameters, which are
+//! letters only.
 
 mod documents;
 mod errors;
@@ -11,8 +12,8 @@ use std::borrow::Cow;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use self::documents::{LinkageDocument, ListDocument, ProgressDocument};
+pub use self::errors::ErrorDocuments;
 use self::errors::RETRY_AFTER;
-pub use self::errors::{ErrorDocuments, MAX_ERRORS};
 use crate::association::MemberPage;
 use crate::ids::CustomerId;
 use crate::request::{AnswerType, Page, PayloadFormat, ResponseOptions};

@@ -1,8 +1,8 @@
 //! Logs and metrics: JSON lines with the keys of AWS Lambda Powertools, one line per
 //! request.
 //!
-//! No line has a token, a body, a cart id or a customer id. Events of other crates
-//! are logged from WARN on, at any level: below, they show what they send.
+//! No line has a token, a body, a cart id or a customer id. Other crates log at WARN
+//! or above only: their DEBUG events show requests.
 
 mod events;
 mod metrics;
@@ -44,6 +44,7 @@ tokio::task_local! {
 struct Output {
     clock: Clock,
     function_name: String,
+    function_version: String,
     level: LevelFilter,
 }
 
@@ -65,6 +66,7 @@ struct Line<'a> {
     message: Option<&'static str>,
     service: &'static str,
     function_name: &'a str,
+    function_version: &'a str,
 }
 
 impl Output {
@@ -75,6 +77,7 @@ impl Output {
             message,
             service: SERVICE,
             function_name: &self.function_name,
+            function_version: &self.function_version,
         }
     }
 }
@@ -90,6 +93,7 @@ pub fn init(lookup: impl Fn(&str) -> Option<String>, clock: Clock) {
     let output = OUTPUT.get_or_init(|| Output {
         clock,
         function_name: lookup("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
+        function_version: lookup("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_default(),
         level,
     });
     let targets = Targets::new()

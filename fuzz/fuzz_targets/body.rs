@@ -1,18 +1,18 @@
-//! Any bytes as a body: exactly what the contract asks for is accepted, each
-//! customer once and in order; of everything else each fault is pointed at.
+//! Any bytes as a body. Exactly the valid bodies are accepted, and each customer is
+//! read once and in order. For other bodies, each error points to a value that has
+//! this fault.
 #![no_main]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cart_associations::request::{
-    BodyFault, BodyFaultKind, CartCustomers, Operation, Request, RequestError,
-};
+use cart_associations::fault::{ErrorCode, Fault, Source};
+use cart_associations::request::{CartCustomers, Operation, Request, RequestError};
 use cart_associations_fuzz::{customers, is_empty, mutate};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// The name of a member by which serde_json takes a text for what is in it.
+/// serde_json reads an object with only this member as the JSON in the member's text.
 const RAW_VALUE: &[u8] = b"$serde_json::private::RawValue";
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         (result, expected) => panic!("{result:?}, and that it clears is {expected}"),
     }
     if let Ok(text) = std::str::from_utf8(data) {
-        assert_eq!(read(text, false), result, "base64 makes no difference");
+        assert_eq!(read(text, false), result, "without base64");
     }
 });
 
@@ -66,50 +66,54 @@ fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<BodyFault>> {
             assert_eq!(cart.as_str(), "cart-1");
             Ok(customers.iter().map(|id| id.as_str().to_owned()).collect())
         }
-        Err(RequestError::Body(faults)) => Err(faults),
+        Err(RequestError::Faults(faults)) => Err(faults),
         other => panic!("{other:?}"),
     }
 }
 
-/// There are faults, and each points at a value that is there and has it.
-fn check_faults(faults: &[BodyFault], body: &[u8]) {
+/// Asserts that there are faults, and that each points to an existing value that has
+/// it.
+fn check_faults(faults: &[Fault], body: &[u8]) {
     assert!(!faults.is_empty());
     let is_json = serde_json::from_slice::<&RawValue>(body).is_ok();
     let document = serde_json::from_slice::<Value>(body).ok();
     let has_raw_value = body.windows(RAW_VALUE.len()).any(|part| part == RAW_VALUE);
     if is_json && (document.is_none() || has_raw_value) {
-        // JSON, but more than fits in a value, or what serde_json takes for it.
+        // JSON that a `Value` cannot represent.
         return;
     }
-    for BodyFault { pointer, kind } in faults {
+    for Fault { code, source } in faults {
+        let Some(Source::Pointer(pointer)) = source else {
+            panic!("{source:?}")
+        };
         let value = document.as_ref().map(|document| {
             let value = document.pointer(pointer);
-            value.unwrap_or_else(|| panic!("{pointer} points at nothing"))
+            value.unwrap_or_else(|| panic!("{pointer} points to no value"))
         });
-        let there = match kind {
-            BodyFaultKind::BodyMissing => body.is_empty(),
-            BodyFaultKind::NotUtf8 => std::str::from_utf8(body).is_err(),
-            BodyFaultKind::NotJson => !is_json,
-            BodyFaultKind::DocumentNotObject | BodyFaultKind::MemberNotObject => {
+        let has_fault = match code {
+            ErrorCode::BodyRequired => body.is_empty(),
+            ErrorCode::InvalidEncoding => std::str::from_utf8(body).is_err(),
+            ErrorCode::InvalidJson => !is_json,
+            ErrorCode::InvalidDocument | ErrorCode::InvalidMember => {
                 value.is_some_and(|value| !value.is_object())
             }
-            BodyFaultKind::DataMissing => lacks(value, "data"),
-            BodyFaultKind::TypeMissing => lacks(value, "type"),
-            BodyFaultKind::IdMissing => lacks(value, "id"),
-            BodyFaultKind::DataNotArray => value.is_some_and(|value| !value.is_array()),
-            BodyFaultKind::DataEmpty => value == Some(&json!([])),
-            BodyFaultKind::DataNotEmpty => value
+            ErrorCode::DataRequired => lacks(value, "data"),
+            ErrorCode::TypeRequired => lacks(value, "type"),
+            ErrorCode::IdRequired => lacks(value, "id"),
+            ErrorCode::InvalidData => value.is_some_and(|value| !value.is_array()),
+            ErrorCode::DataEmpty => value == Some(&json!([])),
+            ErrorCode::FullReplacementUnsupported => value
                 .and_then(Value::as_array)
                 .is_some_and(|members| !members.is_empty()),
-            BodyFaultKind::TooManyMembers => value
+            ErrorCode::TooManyMembers => value
                 .and_then(Value::as_array)
                 .is_some_and(|members| members.len() > 100),
-            BodyFaultKind::TypeNotCustomer => value.is_some_and(|value| value != "customer"),
-            BodyFaultKind::IdInvalid => value
+            ErrorCode::InvalidType => value.is_some_and(|value| value != "customer"),
+            ErrorCode::InvalidId => value
                 .is_some_and(|value| !value.as_str().is_some_and(cart_associations_fuzz::is_id)),
-            BodyFaultKind::NotBase64 => false,
+            _ => false,
         };
-        assert!(there, "{kind:?} at {pointer:?}");
+        assert!(has_fault, "{code:?} at {pointer:?}");
     }
 }
 

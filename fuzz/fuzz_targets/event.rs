@@ -1,9 +1,9 @@
-//! Any JSON text as an event, through the whole function: every event gets an
-//! answer of the contract's table, in time, with a valid document, and nothing
-//! is written for those who did not show for it what the contract asks for.
+//! Any JSON text as an event of the function. Every event gets an answer of the
+//! contract, in time and with a valid document. Nothing is read or written without
+//! the tokens that the contract requires.
 //!
-//! Tokens stand in an event as in the samples of `events/`: by name. Time does
-//! not pass but where the function waits for it.
+//! As in `events/`, names in an event are placeholders for tokens. Time only passes
+//! while the function waits for it.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use cart_associations::app::App;
 use cart_associations::cursor::{self, ListId};
-use cart_associations_fuzz::table::{Asked, Table};
+use cart_associations_fuzz::table::{Table, TableCall};
 use cart_associations_fuzz::{
-    ACCESS_TOKENS, CUSTOMER, CUSTOMER_TOKENS, clock, config, http, is_id, mutate, now,
+    ACCESS_TOKENS, CART, CART_TOKENS, CUSTOMER, CUSTOMER_TOKENS, clock, config, http, is_id,
+    mutate, now,
 };
 use lambda_http::{Context, LambdaEvent};
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
@@ -22,11 +23,12 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-/// Names that stand for a token, for a cursor of the customers of the cart p1,
-/// and for a text that nearly fills a body.
+/// Placeholders for tokens, for a cursor in the list of the customers of the cart
+/// p1, and for a text that nearly fills a body.
 const BACK_END: &str = "CLIENT_CREDENTIALS_TOKEN";
 const STOREFRONT: &str = "IMPLICIT_TOKEN";
 const SIGNED_IN: &str = "CUSTOMER_TOKEN";
+const HOLDS_CART: &str = "CART_TOKEN";
 const CURSOR: &str = "CURSOR";
 const FILLER: &str = "FILLER";
 
@@ -73,9 +75,10 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         .replace(BACK_END, ACCESS_TOKENS[0])
         .replace(STOREFRONT, ACCESS_TOKENS[1])
         .replace(SIGNED_IN, CUSTOMER_TOKENS[0])
+        .replace(HOLDS_CART, CART_TOKENS[0])
         .replace(CURSOR, &WORLD.cursor)
         .replace(FILLER, &WORLD.filler);
-    // What is no JSON does not get out of the runtime's client.
+    // The runtime's client only passes JSON to the function.
     let Ok(event) = RawValue::from_string(filled) else {
         return Corpus::Reject;
     };
@@ -88,23 +91,23 @@ fuzz_target!(|data: &[u8]| -> Corpus {
         (response, began.elapsed())
     });
     let response = serde_json::to_value(&response).expect("an answer is JSON");
-    let asked = WORLD.table.take_asked();
+    let calls = WORLD.table.take_calls();
 
     // Clearing may take all the time that there is.
     let limit = if text.contains("PATCH") { 10 } else { 5 };
     assert!(took < Duration::from_secs(limit), "{took:?}");
     let status = check_answer(&response);
-    match asked.as_slice() {
+    match calls.as_slice() {
         [] => assert!(
             [400, 401, 403, 404, 405, 406, 413, 415].contains(&status),
             "{response}"
         ),
-        asked => check_asked(text, status, &response, asked),
+        calls => check_calls(text, status, &response, calls),
     }
     Corpus::Keep
 });
 
-/// What the contract says of every answer. Returns its status.
+/// Checks what the contract requires of every answer. Returns the status.
 fn check_answer(response: &Value) -> u64 {
     let status = response["statusCode"].as_u64().expect("a status");
     let headers = &response["headers"];
@@ -137,7 +140,7 @@ fn check_answer(response: &Value) -> u64 {
             );
         }
     }
-    // What a caller sent is never echoed raw.
+    // An error never contains input as it was sent.
     assert!(body.is_ascii(), "{response}");
     for (name, with) in [
         ("www-authenticate", 401),
@@ -149,26 +152,26 @@ fn check_answer(response: &Value) -> u64 {
     status
 }
 
-/// What must be true of an event that came as far as the table.
-fn check_asked(text: &str, status: u64, response: &Value, asked: &[Asked]) {
-    let last = asked.last().expect("it was asked");
+/// Checks an event for which the function called the table.
+fn check_calls(text: &str, status: u64, response: &Value, calls: &[TableCall]) {
+    let last = calls.last().expect("a call");
     match status {
-        200 | 204 => assert!(!last.failed, "{response} to {asked:?}"),
-        // A customer who asks for a cart that they are not on.
-        403 => assert!(last.reads && !last.failed, "{response} to {asked:?}"),
-        503 => assert!(last.failed, "{response} to {asked:?}"),
-        _ => panic!("{response} to {asked:?}"),
+        200 | 204 => assert!(!last.failed, "{response} to {calls:?}"),
+        // The customer is not on the cart.
+        403 => assert!(last.is_read && !last.failed, "{response} to {calls:?}"),
+        503 => assert!(last.failed, "{response} to {calls:?}"),
+        _ => panic!("{response} to {calls:?}"),
     }
-    for Asked {
-        reads,
+    for TableCall {
+        is_read,
         cart,
         customers,
         ..
-    } in asked
+    } in calls
     {
-        assert!(is_id(cart) || (*reads && cart.is_empty()), "{cart:?}");
+        assert!(is_id(cart) || (*is_read && cart.is_empty()), "{cart:?}");
         assert!(
-            *reads || (1..=100).contains(&customers.len()),
+            *is_read || (1..=100).contains(&customers.len()),
             "{customers:?}"
         );
         assert!(
@@ -179,7 +182,7 @@ fn check_asked(text: &str, status: u64, response: &Value, asked: &[Asked]) {
     if status == 200 {
         let body = response["body"].as_str().expect("a body");
         let document: Value = serde_json::from_str(body).expect("a document");
-        if last.reads {
+        if last.is_read {
             let members = document["data"].as_array().expect("members");
             let limit = document["meta"]["page"]["limit"].as_u64();
             assert!(limit.is_some_and(|limit| members.len() as u64 <= limit));
@@ -199,11 +202,18 @@ fn check_asked(text: &str, status: u64, response: &Value, asked: &[Asked]) {
     let signed_in = text.contains(SIGNED_IN);
     assert!(back_end || text.contains(STOREFRONT), "{text}");
     assert!(back_end || signed_in, "{text}");
-    // A customer sees a cart's customers only once they are found to be on it.
-    assert!(back_end || !asked[0].customers.is_empty(), "{text}");
+    // For a customer, a cart's customers are listed only after a read has shown that
+    // the customer is on the cart.
+    assert!(back_end || !calls[0].customers.is_empty(), "{text}");
+    // A customer is associated only with a cart that they hold.
+    let held = |call: &TableCall| call.cart == CART && text.contains(HOLDS_CART);
+    assert!(
+        back_end || calls.iter().all(|call| !call.associates || held(call)),
+        "{text}"
+    );
     let own = |customer: &String| customer == CUSTOMER;
     assert!(
-        back_end || asked.iter().all(|asked| asked.customers.iter().all(own)),
+        back_end || calls.iter().all(|call| call.customers.iter().all(own)),
         "{text}"
     );
 }

@@ -1,29 +1,35 @@
-//! What the fuzz targets share: a moment that does not pass, keys whose tokens
-//! are checked in, and mutations that keep the shape of what they change.
+//! What the fuzz targets share: a clock that stands still, keys and tokens from
+//! files, a table in memory, and mutations.
 
 pub mod mutate;
 pub mod table;
 
 use std::collections::HashMap;
 
-use cart_associations::auth::{Expected, KeySet, KeySource, TokenPolicy};
+use cart_associations::auth::{Authenticator, Expected, KeySet, KeySource, TokenPolicy};
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
 use cart_associations::http::Client;
 use serde_json::value::RawValue;
 
-/// 2026-11-23T00:00:00Z, in seconds: when the tokens in `seeds/` are good.
+/// 2026-11-23T00:00:00Z, in seconds since the epoch. The tokens in `seeds/` are valid
+/// at this time.
 pub const NOW: u64 = 1_795_392_000;
 
 /// The customer of `CUSTOMER_TOKEN`.
 pub const CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
 
+/// The cart of `CART_TOKEN`.
+pub const CART: &str = "c1";
+
 pub const ACCESS_ISSUER: &str = "https://auth.example.com";
 pub const ACCESS_AUDIENCE: &str = "carts";
 pub const CUSTOMER_ISSUER: &str = "https://login.example.com";
 pub const CUSTOMER_AUDIENCE: &str = "shop";
+pub const CART_ISSUER: &str = "https://carts.example.com";
+pub const CART_AUDIENCE: &str = "cart-holders";
 
-/// The keys that made the tokens in `seeds/`: one of each algorithm.
+/// The keys that signed the tokens in `seeds/`: one for each algorithm.
 pub const KEYS: &str = include_str!("../keys.json");
 
 macro_rules! seeds {
@@ -32,7 +38,7 @@ macro_rules! seeds {
     };
 }
 
-/// The tokens that must be believed for access tokens.
+/// The valid access tokens.
 pub const ACCESS_TOKENS: [&str; 6] = seeds![
     "access-eddsa",
     "access-implicit",
@@ -42,7 +48,7 @@ pub const ACCESS_TOKENS: [&str; 6] = seeds![
     "access-rs256",
 ];
 
-/// The tokens that must be believed for customer tokens.
+/// The valid customer tokens.
 pub const CUSTOMER_TOKENS: [&str; 5] = seeds![
     "customer-eddsa",
     "customer-es256",
@@ -51,19 +57,28 @@ pub const CUSTOMER_TOKENS: [&str; 5] = seeds![
     "customer-rs256",
 ];
 
-/// The present moment.
+/// The valid cart tokens for [`CART`].
+pub const CART_TOKENS: [&str; 5] = seeds![
+    "cart-eddsa",
+    "cart-es256",
+    "cart-es384",
+    "cart-ps256",
+    "cart-rs256",
+];
+
+/// The time [`NOW`].
 pub fn now() -> Timestamp {
     Timestamp::from_millis(NOW * 1000)
 }
 
-/// A clock that always shows it.
+/// A clock that always shows [`NOW`].
 pub fn clock() -> Clock {
     Clock::from_fn(now)
 }
 
-/// The policies of both kinds of token. They share one key set, so that nothing
-/// but issuer and audience tells one kind from the other.
-pub fn policies(keys: &str) -> (TokenPolicy, TokenPolicy) {
+/// An authenticator for all kinds of tokens. All kinds have the same keys, so they
+/// differ only in issuer and audience.
+pub fn authenticator(keys: &str) -> Authenticator {
     let keys = KeySet::parse(keys).expect("the keys are good");
     let policy = |issuer: &str, audience: &str| TokenPolicy {
         keys: KeySource::Inline(keys.clone()),
@@ -72,9 +87,13 @@ pub fn policies(keys: &str) -> (TokenPolicy, TokenPolicy) {
             audience: audience.to_owned(),
         },
     };
-    (
+    Authenticator::new(
         policy(ACCESS_ISSUER, ACCESS_AUDIENCE),
         policy(CUSTOMER_ISSUER, CUSTOMER_AUDIENCE),
+        Some(policy(CART_ISSUER, CART_AUDIENCE)),
+        "grant_type".to_owned(),
+        &http(&config()),
+        &clock(),
     )
 }
 
@@ -84,11 +103,13 @@ pub fn config() -> Config {
         let value = match name {
             "TABLE_NAME" => "associations",
             "AWS_REGION" => "us-east-1",
-            "ACCESS_TOKEN_JWKS" | "CUSTOMER_TOKEN_JWKS" => KEYS,
+            "ACCESS_TOKEN_JWKS" | "CUSTOMER_TOKEN_JWKS" | "CART_TOKEN_JWKS" => KEYS,
             "ACCESS_TOKEN_ISSUER" => ACCESS_ISSUER,
             "ACCESS_TOKEN_AUDIENCE" => ACCESS_AUDIENCE,
             "CUSTOMER_TOKEN_ISSUER" => CUSTOMER_ISSUER,
             "CUSTOMER_TOKEN_AUDIENCE" => CUSTOMER_AUDIENCE,
+            "CART_TOKEN_ISSUER" => CART_ISSUER,
+            "CART_TOKEN_AUDIENCE" => CART_AUDIENCE,
             _ => return None,
         };
         Some(value.to_owned())
@@ -96,7 +117,7 @@ pub fn config() -> Config {
     .expect("the configuration is good")
 }
 
-/// A client for key sets that are never asked for: those here are inline.
+/// An HTTP client that is never used, because the key sets are inline.
 pub fn http(config: &Config) -> Client {
     Client::new(
         &config.trusted_roots,
@@ -104,7 +125,8 @@ pub fn http(config: &Config) -> Client {
     )
 }
 
-/// `[A-Za-z0-9_-]{1,128}`, said once more, so that it can disagree.
+/// Returns whether an identifier matches `[A-Za-z0-9_-]{1,128}`. Independent of the
+/// function's code, so the two can disagree.
 pub fn is_id(id: &str) -> bool {
     (1..=128).contains(&id.chars().count())
         && id
@@ -114,7 +136,8 @@ pub fn is_id(id: &str) -> bool {
 
 type Members<'a> = HashMap<String, &'a RawValue>;
 
-/// Whether a body has an empty `data`. What is not asked for may be any JSON.
+/// Whether a body has an empty `data`. Members that the contract does not mention
+/// may be any JSON.
 pub fn is_empty(body: &[u8]) -> bool {
     data(body).is_some_and(|members| members.is_empty())
 }
@@ -125,8 +148,8 @@ fn data(body: &[u8]) -> Option<Vec<&RawValue>> {
     serde_json::from_str(document.get("data")?.get()).ok()
 }
 
-/// The customers that a body names, each once, in their order; `None` where it
-/// is not what the contract asks for. What is not asked for may be any JSON.
+/// The customers that a body names, each once and in order; `None` if the body is
+/// invalid. Members that the contract does not mention may be any JSON.
 pub fn customers(body: &[u8]) -> Option<Vec<String>> {
     let mut customers: Vec<String> = Vec::new();
     for member in data(body)? {

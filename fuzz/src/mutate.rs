@@ -1,17 +1,16 @@
-//! Mutations that keep the shape of what they change: bytes that are changed at
-//! random are no longer JSON, or no longer base64, and get no further.
+//! Mutations that keep JSON and base64url valid. Random bytes would rarely get past
+//! the first checks.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzzer_mutate;
 use serde_json::{Value, json};
 
-/// Small, and the same for the same seed.
+/// A random number generator with a seed (SplitMix64).
 struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        // SplitMix64.
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -24,7 +23,7 @@ impl Random {
     }
 }
 
-/// Changes one of a token's three parts behind its base64url.
+/// Changes one of a token's three parts, after decoding it from base64url.
 pub fn token(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut random = Random(seed.into());
     let changed = (!random.one_in(3))
@@ -49,7 +48,7 @@ fn changed_token(data: &[u8], random: &mut Random) -> Option<String> {
     Some(parts.join("."))
 }
 
-/// Changes one value of a JSON text, also within a string that is JSON itself.
+/// Changes values of a JSON text, including those in strings that contain JSON.
 pub fn json(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut random = Random(seed.into());
     let parsed = serde_json::from_slice::<Value>(&data[..size]).ok();
@@ -62,7 +61,7 @@ pub fn json(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     replace(data, size, max_size, changed)
 }
 
-/// Changes one of several lines, each of them JSON.
+/// Changes one of several lines of JSON.
 pub fn json_lines(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut random = Random(seed.into());
     let changed = (!random.one_in(4))
@@ -80,8 +79,8 @@ pub fn json_lines(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> u
     replace(data, size, max_size, changed)
 }
 
-/// Puts what was changed in place of the data, or has libFuzzer change it where
-/// nothing was, or where it does not fit.
+/// Replaces the data. If nothing was changed, or the new data does not fit, libFuzzer
+/// changes the data instead.
 fn replace(data: &mut [u8], size: usize, max_size: usize, changed: Option<Vec<u8>>) -> usize {
     match changed {
         Some(changed) if changed.len() <= max_size => {
@@ -93,7 +92,7 @@ fn replace(data: &mut [u8], size: usize, max_size: usize, changed: Option<Vec<u8
 }
 
 fn change(value: &mut Value, random: &mut Random) {
-    // Down to a leaf more often than not.
+    // Usually descend to a leaf.
     match value {
         Value::Object(members) if !members.is_empty() && !random.one_in(6) => {
             let index = random.below(members.len());

@@ -1,5 +1,5 @@
-//! A table that answers from memory, at once or never, as the identifiers that
-//! it is asked about tell it, and keeps what it was asked.
+//! A table in memory that records its calls. The first letter of the cart's or
+//! customer's identifier decides how it answers: at once, with an error, or never.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,19 +13,21 @@ use aws_smithy_types::body::SdkBody;
 use cart_associations::store::Store;
 use serde_json::{Value, json};
 
-/// What the table was asked, until [`Table::take_asked`] forgets it.
+/// The calls of the table since [`Table::take_calls`] was last called.
 #[derive(Debug, Clone, Default)]
-pub struct Table(Arc<Mutex<Vec<Asked>>>);
+pub struct Table(Arc<Mutex<Vec<TableCall>>>);
 
-/// One write or read that the table was asked for.
+/// A write or read of the table.
 #[derive(Debug)]
-pub struct Asked {
-    /// Whether it changes nothing.
-    pub reads: bool,
-    /// Empty where a customer's carts are read.
+pub struct TableCall {
+    /// Whether it is a read.
+    pub is_read: bool,
+    /// Whether it puts an association.
+    pub associates: bool,
+    /// Empty if it reads a customer's carts.
     pub cart: String,
     pub customers: Vec<String>,
-    /// Whether it was refused or not answered.
+    /// Whether it got an error or no answer.
     pub failed: bool,
 }
 
@@ -43,9 +45,9 @@ impl Table {
         Store::new(&sdk, name)
     }
 
-    /// What the table was asked since the last time.
-    pub fn take_asked(&self) -> Vec<Asked> {
-        std::mem::take(&mut *self.0.lock().expect("nobody panics"))
+    /// The calls since this was last called.
+    pub fn take_calls(&self) -> Vec<TableCall> {
+        std::mem::take(&mut *self.0.lock().expect("no thread has panicked"))
     }
 }
 
@@ -69,7 +71,7 @@ impl HttpConnector for Table {
                 })
                 .collect(),
             "Query" => Vec::new(),
-            other => panic!("nobody asks for {other}"),
+            other => panic!("unexpected operation {other}"),
         };
         let keys: Vec<(&str, &str)> = items
             .iter()
@@ -103,16 +105,20 @@ impl HttpConnector for Table {
             b'u' => (Some((500, fault("InternalServerError"))), true),
             b't' => (Some((400, fault("ThrottlingException"))), true),
             b'h' => (None, true),
-            _ if operation == "Query" => (Some(listed(&body, first)), false),
-            _ if operation == "GetItem" => (Some(got(&keys)), false),
-            _ => (Some(written(&items, &keys)), false),
+            _ if operation == "Query" => (Some(query_answer(&body, first)), false),
+            _ if operation == "GetItem" => (Some(get_answer(&keys)), false),
+            _ => (Some(write_answer(&items, &keys)), false),
         };
-        self.0.lock().expect("nobody panics").push(Asked {
-            reads: matches!(operation, "GetItem" | "Query"),
-            cart: cart.to_owned(),
-            customers: customers.into_iter().map(str::to_owned).collect(),
-            failed,
-        });
+        self.0
+            .lock()
+            .expect("no thread has panicked")
+            .push(TableCall {
+                is_read: matches!(operation, "GetItem" | "Query"),
+                associates: items.iter().any(|item| item.get("associated_at").is_some()),
+                cart: cart.to_owned(),
+                customers: customers.into_iter().map(str::to_owned).collect(),
+                failed,
+            });
         let Some((status, body)) = answer else {
             return HttpConnectorFuture::new(std::future::pending());
         };
@@ -123,11 +129,12 @@ impl HttpConnector for Table {
     }
 }
 
-/// A list of a cart or customer whose identifier begins with a `p` has as many
-/// members as are asked for, also after they were removed: the index lags behind.
-fn listed(query: &Value, of: &str) -> (i32, Value) {
+/// A list of a cart or customer whose identifier begins with `p` has as many members
+/// as the query asks for, even after they were removed: the index lags behind. Other
+/// lists are empty.
+fn query_answer(query: &Value, of: &str) -> (i32, Value) {
     let values = query["ExpressionAttributeValues"].as_object();
-    // As DynamoDB does: a key has no empty value.
+    // Like DynamoDB, refuse an empty value for a key.
     if values.is_some_and(|values| values.values().any(|value| value["S"] == "")) {
         return (400, fault("ValidationException"));
     }
@@ -149,8 +156,8 @@ fn listed(query: &Value, of: &str) -> (i32, Value) {
     (200, json!({ "Count": items.len(), "Items": items }))
 }
 
-/// Carts whose identifier begins with a `p` have every customer on them.
-fn got(keys: &[(&str, &str)]) -> (i32, Value) {
+/// Carts whose identifier begins with `p` have every customer on them.
+fn get_answer(keys: &[(&str, &str)]) -> (i32, Value) {
     let (cart, customer) = keys[0];
     if !cart.starts_with('p') {
         return (200, json!({}));
@@ -164,12 +171,12 @@ fn got(keys: &[(&str, &str)]) -> (i32, Value) {
     )
 }
 
-/// Customers whose identifier begins with a `p` are present in every cart.
-fn written(items: &[&Value], keys: &[(&str, &str)]) -> (i32, Value) {
+/// Customers whose identifier begins with `p` are on every cart.
+fn write_answer(items: &[&Value], keys: &[(&str, &str)]) -> (i32, Value) {
     let failed: Vec<bool> = items
         .iter()
         .zip(keys)
-        // What is removed, or known to be present, is but a key, and meets its condition.
+        // Only a Put has a `write_id`. The other actions meet their conditions.
         .map(|(item, key)| key.1.starts_with('p') && item.get("write_id").is_some())
         .collect();
     if !failed.contains(&true) {

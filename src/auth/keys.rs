@@ -14,7 +14,9 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::json::parsed;
 
 /// The shortest RSA modulus that is accepted, in bits (RFC 7518 section 3.3).
 const MIN_RSA_BITS: usize = 2048;
@@ -147,10 +149,11 @@ impl KeySet {
     /// Parses a JWK Set. Keys that cannot be used are skipped.
     pub fn parse(json: &str) -> Result<Self, KeySetError> {
         #[derive(Deserialize)]
-        struct JwkSet {
-            keys: Vec<Value>,
+        struct JwkSet<'a> {
+            #[serde(borrow)]
+            keys: Vec<&'a RawValue>,
         }
-        let set: JwkSet = serde_json::from_str(json).map_err(|_| KeySetError::NotAKeySet)?;
+        let set: JwkSet<'_> = serde_json::from_str(json).map_err(|_| KeySetError::NotAKeySet)?;
 
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for (index, jwk) in set.keys.into_iter().enumerate() {
@@ -181,20 +184,20 @@ impl KeySet {
     /// Finds the key that a token names by `kid`, if it is for the token's `alg`. A
     /// token without `kid` gets the only key of a set that has one key.
     pub(super) fn find(&self, kid: Option<&str>, alg: Algorithm) -> KeyLookup {
-        let mut named = self.keys.iter().filter(|key| match kid {
-            Some(kid) => key.kid.as_deref() == Some(kid),
-            None => self.keys.len() == 1,
-        });
-        let Some(first) = named.next() else {
-            return KeyLookup::Unknown;
-        };
-        // Keys of different types may share an id (RFC 7517 section 4.5).
-        std::iter::once(first)
-            .chain(named)
-            .find(|key| key.algorithm == alg)
-            .map_or(KeyLookup::OtherAlgorithm, |key| {
-                KeyLookup::Key(Arc::clone(key))
-            })
+        let mut lookup = KeyLookup::Unknown;
+        for key in &self.keys {
+            let is_named = match kid {
+                Some(kid) => key.kid.as_deref() == Some(kid),
+                None => self.keys.len() == 1,
+            };
+            // Keys of different types may share an id (RFC 7517 section 4.5).
+            if is_named && key.algorithm == alg {
+                return KeyLookup::Key(Arc::clone(key));
+            } else if is_named {
+                lookup = KeyLookup::OtherAlgorithm;
+            }
+        }
+        lookup
     }
 }
 
@@ -206,6 +209,16 @@ pub(super) enum KeyLookup {
     OtherAlgorithm,
     /// No key has this id.
     Unknown,
+}
+
+impl KeyLookup {
+    /// The key, if it was found.
+    pub(super) fn key(self) -> Option<Arc<Key>> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::OtherAlgorithm | Self::Unknown => None,
+        }
+    }
 }
 
 impl fmt::Debug for KeySet {
@@ -239,8 +252,8 @@ struct Jwk {
 }
 
 impl Key {
-    fn from_jwk(jwk: Value) -> Result<Self, KeyFault> {
-        let jwk: Jwk = serde_json::from_value(jwk).map_err(|_| KeyFault::Malformed)?;
+    fn from_jwk(jwk: &RawValue) -> Result<Self, KeyFault> {
+        let jwk: Jwk = parsed(Some(jwk)).ok_or(KeyFault::Malformed)?;
         let for_signatures = jwk
             .public_key_use
             .as_deref()
@@ -447,15 +460,21 @@ mod tests {
     #[test]
     fn a_set_with_some_unusable_keys_works_with_the_others() {
         let set = format!(
-            r#"{{"keys":[{{"kty":"oct","k":"AA","kid":"a"}},{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"b"}}]}}"#
+            r#"{{"keys":[{{"kty":"oct","k":"AA","kid":"a"}},{{"x":1e999}},{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"b"}}]}}"#
         );
         let set = KeySet::parse(&set).unwrap();
         assert_eq!(
             set.skipped(),
-            [SkippedKey {
-                index: 0,
-                fault: KeyFault::UnknownType
-            }]
+            [
+                SkippedKey {
+                    index: 0,
+                    fault: KeyFault::UnknownType
+                },
+                SkippedKey {
+                    index: 1,
+                    fault: KeyFault::Malformed
+                }
+            ]
         );
         let found = |kid, alg| matches!(set.find(kid, alg), KeyLookup::Key(_));
         assert!(!found(Some("a"), Algorithm::EdDsa));

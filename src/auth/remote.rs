@@ -46,8 +46,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(1);
 /// The largest key set that is read, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// The time limit for connecting to a key server, which is part of the response
-/// time.
+/// The time limit for connecting to a key server. Connecting counts towards the time
+/// limit of the response, so it has the same.
 pub const CONNECT_TIMEOUT: Duration = TIME_LIMIT;
 
 /// A key set at a URL.
@@ -66,8 +66,8 @@ pub(super) struct RemoteKeySet {
 #[derive(Debug, Default)]
 struct State {
     cached: Option<CachedKeys>,
-    /// The number of fetches so far. A request that waited for its turn knows by it
-    /// whether another has fetched meanwhile.
+    /// The number of fetches so far. A waiting request compares it to see whether
+    /// another has fetched.
     fetches: u64,
     /// The number of consecutive failures, and the time of the last.
     failures: u32,
@@ -79,7 +79,7 @@ struct State {
 #[derive(Debug, Clone)]
 struct CachedKeys {
     keys: Arc<KeySet>,
-    /// When the fetch began: the keys are at least as new.
+    /// When the fetch began. The keys are not older.
     fetched_at: Timestamp,
 }
 
@@ -167,10 +167,7 @@ impl RemoteKeySet {
             drop(self.fetching.lock().await);
         }
         let cached = self.state().cached.clone();
-        Ok(cached.and_then(|cached| match cached.keys.find(kid, alg) {
-            KeyLookup::Key(key) => Some(key),
-            KeyLookup::OtherAlgorithm | KeyLookup::Unknown => None,
-        }))
+        Ok(cached.and_then(|cached| cached.keys.find(kid, alg).key()))
     }
 
     /// Fetches the keys if there are none yet. A failure is logged.

@@ -18,7 +18,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// The longest token that is accepted, in bytes. API Gateway limits all headers of
-/// a request to 10,240 bytes, and a request may carry two tokens.
+/// a request to 10,240 bytes, enough for two tokens of this length, or three of
+/// usual length.
 pub const MAX_TOKEN_BYTES: usize = 4096;
 
 /// The furthest ahead that an expiry may be. A later one is a mistake, such as a
@@ -71,7 +72,7 @@ pub enum TokenFault {
     Issuer,
     /// `aud` does not contain the expected one.
     Audience,
-    /// `sub` is not a valid id.
+    /// `sub` is not a valid id, or not the cart of the request.
     Subject,
 }
 

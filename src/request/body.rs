@@ -11,6 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
+use super::RequestError;
+use crate::fault::{ErrorCode, Fault};
 use crate::ids::CustomerId;
 use crate::json::{Object, parsed, text};
 
@@ -21,68 +23,8 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// `TransactWriteItems`.
 pub const MAX_MEMBERS: usize = 100;
 
-/// One fault of a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BodyFault {
-    /// A JSON Pointer (RFC 6901) to the faulty value, or to the object that lacks a
-    /// member, because JSON:API 1.1 requires a value that exists.
-    pub pointer: String,
-    /// What is wrong with that value.
-    pub kind: BodyFaultKind,
-}
-
-/// What can be wrong with a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyFaultKind {
-    /// There is no body.
-    BodyMissing,
-    /// The event says base64, and the body is not.
-    NotBase64,
-    /// Not UTF-8, which RFC 8259 section 8.1 requires.
-    NotUtf8,
-    /// Not JSON.
-    NotJson,
-    /// JSON, but not an object.
-    DocumentNotObject,
-    /// The document has no `data`.
-    DataMissing,
-    /// `data` is not an array.
-    DataNotArray,
-    /// `data` is an empty array.
-    DataEmpty,
-    /// `data` is not empty, where only an empty array is supported.
-    DataNotEmpty,
-    /// `data` names more than [`MAX_MEMBERS`] customers.
-    TooManyMembers,
-    /// A member of `data` is not an object.
-    MemberNotObject,
-    /// A member has no `type`.
-    TypeMissing,
-    /// A member's `type` is not `customer`.
-    TypeNotCustomer,
-    /// A member has no `id`.
-    IdMissing,
-    /// A member's `id` is not a [`CustomerId`].
-    IdInvalid,
-}
-
-/// Why a body was not read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum BodyError {
-    /// Larger than [`MAX_BODY_BYTES`].
-    TooLarge,
-    /// At least one fault.
-    Faults(Vec<BodyFault>),
-}
-
-impl From<BodyFaultKind> for BodyError {
-    fn from(kind: BodyFaultKind) -> Self {
-        Self::Faults(vec![fault("", kind)])
-    }
-}
-
 /// Decodes base64, if the event says so, and checks the size.
-pub(super) fn decode(body: Option<Cow<'_, str>>, base64: bool) -> Result<Vec<u8>, BodyError> {
+pub(super) fn decode(body: Option<Cow<'_, str>>, base64: bool) -> Result<Vec<u8>, RequestError> {
     let Some(body) = body else {
         return Ok(Vec::new());
     };
@@ -94,26 +36,26 @@ pub(super) fn decode(body: Option<Cow<'_, str>>, base64: bool) -> Result<Vec<u8>
         MAX_BODY_BYTES
     };
     if body.len() > max_length {
-        return Err(BodyError::TooLarge);
+        return Err(ErrorCode::BodyTooLarge.into());
     }
     if !base64 {
         return Ok(body.into_owned().into_bytes());
     }
     let bytes = STANDARD
         .decode(body.as_bytes())
-        .map_err(|_| BodyFaultKind::NotBase64)?;
+        .map_err(|_| Fault::at(ErrorCode::InvalidEncoding, ""))?;
     if bytes.len() > MAX_BODY_BYTES {
-        return Err(BodyError::TooLarge);
+        return Err(ErrorCode::BodyTooLarge.into());
     }
     Ok(bytes)
 }
 
 /// Reads the customers that a document names, at least one, without duplicates, in
 /// their order.
-pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, BodyError> {
+pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, RequestError> {
     let members = data(body)?;
     if members.is_empty() {
-        return Err(at_data(BodyFaultKind::DataEmpty));
+        return Err(at_data(ErrorCode::DataEmpty).into());
     }
 
     let mut faults = Vec::new();
@@ -126,52 +68,59 @@ pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, BodyError> {
                     customers.push(customer);
                 }
             }
-            Err(member_faults) => faults.extend(
-                member_faults
+            Err(codes) => faults.extend(
+                codes
                     .into_iter()
-                    .map(|(name, kind)| fault(&format!("/data/{index}{name}"), kind)),
+                    .map(|(code, name)| Fault::at(code, format!("/data/{index}{name}"))),
             ),
         }
     }
     if customers.len() > MAX_MEMBERS {
-        faults.insert(0, fault("/data", BodyFaultKind::TooManyMembers));
+        faults.insert(0, at_data(ErrorCode::TooManyMembers));
     }
     if !faults.is_empty() {
-        return Err(BodyError::Faults(faults));
+        return Err(RequestError::Faults(faults));
     }
     Ok(customers)
 }
 
 /// Checks that a document has an empty `data`.
-pub(super) fn check_empty(body: &[u8]) -> Result<(), BodyError> {
+pub(super) fn check_empty(body: &[u8]) -> Result<(), RequestError> {
     if data(body)?.is_empty() {
         Ok(())
     } else {
-        Err(at_data(BodyFaultKind::DataNotEmpty))
+        Err(at_data(ErrorCode::FullReplacementUnsupported).into())
     }
 }
 
 /// Reads the members of `data`.
-fn data(body: &[u8]) -> Result<Vec<&RawValue>, BodyError> {
+fn data(body: &[u8]) -> Result<Vec<&RawValue>, RequestError> {
+    let document = |code| Fault::at(code, "");
     if body.is_empty() {
-        return Err(BodyFaultKind::BodyMissing.into());
+        return Err(document(ErrorCode::BodyRequired).into());
     }
-    let text = std::str::from_utf8(body).map_err(|_| BodyFaultKind::NotUtf8)?;
-    let document: &RawValue = serde_json::from_str(text).map_err(|_| BodyFaultKind::NotJson)?;
-    let document: Object<'_> = parsed(Some(document)).ok_or(BodyFaultKind::DocumentNotObject)?;
-    let data = document.get("data").ok_or(BodyFaultKind::DataMissing)?;
-    parsed(Some(data)).ok_or_else(|| at_data(BodyFaultKind::DataNotArray))
+    let text = str::from_utf8(body).map_err(|_| document(ErrorCode::InvalidEncoding))?;
+    let json: &RawValue =
+        serde_json::from_str(text).map_err(|_| document(ErrorCode::InvalidJson))?;
+    let object: Object<'_> =
+        parsed(Some(json)).ok_or_else(|| document(ErrorCode::InvalidDocument))?;
+    let data = object
+        .get("data")
+        .ok_or_else(|| document(ErrorCode::DataRequired))?;
+    Ok(parsed(Some(data)).ok_or_else(|| at_data(ErrorCode::InvalidData))?)
 }
 
-fn at_data(kind: BodyFaultKind) -> BodyError {
-    BodyError::Faults(vec![fault("/data", kind)])
+fn at_data(code: ErrorCode) -> Fault {
+    Fault::at(code, "/data")
 }
 
-/// Reads the customer that a member names. Faults have their pointer relative to
-/// the member.
-fn read_member(member: &RawValue) -> Result<CustomerId, Vec<(&'static str, BodyFaultKind)>> {
+/// A fault of a member, with its pointer relative to the member.
+type MemberFault = (ErrorCode, &'static str);
+
+/// Reads the customer that a member names.
+fn read_member(member: &RawValue) -> Result<CustomerId, Vec<MemberFault>> {
     let Some(member) = parsed::<Object<'_>>(Some(member)) else {
-        return Err(vec![("", BodyFaultKind::MemberNotObject)]);
+        return Err(vec![(ErrorCode::InvalidMember, "")]);
     };
     match (check_type(&member), read_id(&member)) {
         (Ok(()), Ok(customer)) => Ok(customer),
@@ -183,41 +132,41 @@ fn read_member(member: &RawValue) -> Result<CustomerId, Vec<(&'static str, BodyF
     }
 }
 
-fn check_type(member: &Object<'_>) -> Result<(), (&'static str, BodyFaultKind)> {
-    let kind = member.get("type").ok_or(("", BodyFaultKind::TypeMissing))?;
+fn check_type(member: &Object<'_>) -> Result<(), MemberFault> {
+    let kind = member.get("type").ok_or((ErrorCode::TypeRequired, ""))?;
     match text(Some(kind)).as_deref() {
         Some("customer") => Ok(()),
-        _ => Err(("/type", BodyFaultKind::TypeNotCustomer)),
+        _ => Err((ErrorCode::InvalidType, "/type")),
     }
 }
 
-fn read_id(member: &Object<'_>) -> Result<CustomerId, (&'static str, BodyFaultKind)> {
-    let id = member.get("id").ok_or(("", BodyFaultKind::IdMissing))?;
+fn read_id(member: &Object<'_>) -> Result<CustomerId, MemberFault> {
+    let id = member.get("id").ok_or((ErrorCode::IdRequired, ""))?;
     text(Some(id))
         .and_then(|id| id.parse().ok())
-        .ok_or(("/id", BodyFaultKind::IdInvalid))
-}
-
-fn fault(pointer: &str, kind: BodyFaultKind) -> BodyFault {
-    BodyFault {
-        pointer: pointer.to_owned(),
-        kind,
-    }
+        .ok_or((ErrorCode::InvalidId, "/id"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::BodyFaultKind::*;
     use super::*;
+    use crate::fault::ErrorCode::*;
+    use crate::fault::Source;
 
-    fn read(body: &str) -> Result<Vec<String>, Vec<(String, BodyFaultKind)>> {
-        match customers(body.as_bytes()) {
-            Ok(customers) => Ok(customers.iter().map(|id| id.as_str().to_owned()).collect()),
-            Err(BodyError::Faults(faults)) => {
-                Err(faults.into_iter().map(|f| (f.pointer, f.kind)).collect())
-            }
-            Err(BodyError::TooLarge) => unreachable!("the size is checked before"),
-        }
+    fn faults(error: RequestError) -> Vec<(String, ErrorCode)> {
+        let RequestError::Faults(faults) = error else {
+            panic!("{error:?}")
+        };
+        let pointer = |fault: Fault| match fault.source {
+            Some(Source::Pointer(pointer)) => (pointer, fault.code),
+            source => panic!("{source:?}"),
+        };
+        faults.into_iter().map(pointer).collect()
+    }
+
+    fn read(body: &str) -> Result<Vec<String>, Vec<(String, ErrorCode)>> {
+        let customers = customers(body.as_bytes()).map_err(faults)?;
+        Ok(customers.iter().map(|id| id.as_str().to_owned()).collect())
     }
 
     fn linkage(ids: impl Iterator<Item = usize>) -> String {
@@ -257,43 +206,43 @@ mod tests {
     #[test]
     fn each_fault_of_a_document_has_its_pointer() {
         for (body, faults) in [
-            ("", &[("", BodyMissing)][..]),
-            (" ", &[("", NotJson)]),
-            ("{", &[("", NotJson)]),
-            (r#"{"data":[]} x"#, &[("", NotJson)]),
-            (r#"{"data":["\ud800"]}"#, &[("/data/0", MemberNotObject)]),
-            ("null", &[("", DocumentNotObject)]),
-            ("[]", &[("", DocumentNotObject)]),
-            ("{}", &[("", DataMissing)]),
-            (r#"{"data":null}"#, &[("/data", DataNotArray)]),
+            ("", &[("", BodyRequired)][..]),
+            (" ", &[("", InvalidJson)]),
+            ("{", &[("", InvalidJson)]),
+            (r#"{"data":[]} x"#, &[("", InvalidJson)]),
+            (r#"{"data":["\ud800"]}"#, &[("/data/0", InvalidMember)]),
+            ("null", &[("", InvalidDocument)]),
+            ("[]", &[("", InvalidDocument)]),
+            ("{}", &[("", DataRequired)]),
+            (r#"{"data":null}"#, &[("/data", InvalidData)]),
             (
                 r#"{"data":{"type":"customer","id":"a"}}"#,
-                &[("/data", DataNotArray)],
+                &[("/data", InvalidData)],
             ),
             (r#"{"data":[]}"#, &[("/data", DataEmpty)]),
             (
                 r#"{"data":[1,null]}"#,
-                &[("/data/0", MemberNotObject), ("/data/1", MemberNotObject)],
+                &[("/data/0", InvalidMember), ("/data/1", InvalidMember)],
             ),
             (
                 r#"{"data":[{}]}"#,
-                &[("/data/0", TypeMissing), ("/data/0", IdMissing)],
+                &[("/data/0", TypeRequired), ("/data/0", IdRequired)],
             ),
             (
                 r#"{"data":[{"type":"cart","id":"a"},{"type":"customer","id":"a"},{"type":1,"id":"a b"}]}"#,
                 &[
-                    ("/data/0/type", TypeNotCustomer),
-                    ("/data/2/type", TypeNotCustomer),
-                    ("/data/2/id", IdInvalid),
+                    ("/data/0/type", InvalidType),
+                    ("/data/2/type", InvalidType),
+                    ("/data/2/id", InvalidId),
                 ],
             ),
             (
                 r#"{"data":[{"type":"customer","id":7}]}"#,
-                &[("/data/0/id", IdInvalid)],
+                &[("/data/0/id", InvalidId)],
             ),
             (
                 r#"{"data":[{"type":"customer","id":""}]}"#,
-                &[("/data/0/id", IdInvalid)],
+                &[("/data/0/id", InvalidId)],
             ),
         ] {
             let faults = faults.iter().map(|(p, k)| ((*p).to_owned(), *k)).collect();
@@ -303,23 +252,25 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_utf_8_is_refused() {
-        assert_eq!(customers(b"{\"data\":\"\xff\"}"), Err(NotUtf8.into()));
+        let result = customers(b"{\"data\":\"\xff\"}");
+        let encoding = Fault::at(InvalidEncoding, "");
+        assert_eq!(result, Err(encoding.into()));
     }
 
     #[test]
     fn the_size_limit_is_for_the_decoded_body() {
         let fits = "x".repeat(MAX_BODY_BYTES);
         let over = "x".repeat(MAX_BODY_BYTES + 1);
-        for (body, result) in [
-            (&fits, Ok(MAX_BODY_BYTES)),
-            (&over, Err(BodyError::TooLarge)),
-        ] {
-            let plain = decode(Some(body.as_str().into()), false);
-            assert_eq!(plain.map(|bytes| bytes.len()), result);
-            let encoded = STANDARD.encode(body);
-            let decoded = decode(Some(encoded.into()), true);
-            assert_eq!(decoded.map(|bytes| bytes.len()), result);
+        for (body, fits) in [(&fits, true), (&over, false)] {
+            let expected = if fits {
+                Ok(body.clone().into_bytes())
+            } else {
+                Err(BodyTooLarge.into())
+            };
+            assert_eq!(decode(Some(body.as_str().into()), false), expected);
+            assert_eq!(decode(Some(STANDARD.encode(body).into()), true), expected);
         }
-        assert_eq!(decode(Some("@".into()), true), Err(NotBase64.into()));
+        let encoding = Fault::at(InvalidEncoding, "");
+        assert_eq!(decode(Some("@".into()), true), Err(encoding.into()));
     }
 }

@@ -13,59 +13,18 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::json::{Object, parsed, text, texts};
 
 /// An event of payload format 1.0 (REST API) or 2.0 (HTTP API, function URL),
 /// borrowed from its JSON text.
-///
-/// Fields that are used more than once are parsed once, the others when used.
 pub(super) struct Event<'a> {
-    fields: Fields<'a>,
+    fields: Object<'a>,
     headers: Object<'a>,
     multi_value_headers: Object<'a>,
-    context: RequestContext<'a>,
-    http: Http<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Fields<'a> {
-    #[serde(borrow)]
-    version: Option<&'a RawValue>,
-    /// 2.0: `POST /v2/carts/{cartId}/relationships/customers`, or `$default`.
-    route_key: Option<&'a RawValue>,
-    /// 1.0: the path part of a route key.
-    resource: Option<&'a RawValue>,
-    raw_path: Option<&'a RawValue>,
-    path: Option<&'a RawValue>,
-    http_method: Option<&'a RawValue>,
-    path_parameters: Option<&'a RawValue>,
-    raw_query_string: Option<&'a RawValue>,
-    query_string_parameters: Option<&'a RawValue>,
-    multi_value_query_string_parameters: Option<&'a RawValue>,
-    headers: Option<&'a RawValue>,
-    multi_value_headers: Option<&'a RawValue>,
-    body: Option<&'a RawValue>,
-    is_base64_encoded: Option<&'a RawValue>,
-    request_context: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct RequestContext<'a> {
-    #[serde(borrow)]
-    stage: Option<&'a RawValue>,
-    path: Option<&'a RawValue>,
-    http: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Http<'a> {
-    #[serde(borrow)]
-    method: Option<&'a RawValue>,
-    path: Option<&'a RawValue>,
+    context: Object<'a>,
+    http: Object<'a>,
 }
 
 impl fmt::Debug for Event<'_> {
@@ -87,12 +46,12 @@ pub enum PayloadFormat {
 impl<'a> Event<'a> {
     /// Parses an event. Fails only if the JSON is not an object.
     pub(super) fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
-        let fields: Fields<'a> = serde_json::from_str(json)?;
-        let context: RequestContext<'a> = parsed(fields.request_context).unwrap_or_default();
+        let fields: Object<'a> = serde_json::from_str(json)?;
+        let context = object(fields.get("requestContext"));
         Ok(Self {
-            headers: parsed(fields.headers).unwrap_or_default(),
-            multi_value_headers: parsed(fields.multi_value_headers).unwrap_or_default(),
-            http: parsed(context.http).unwrap_or_default(),
+            headers: object(fields.get("headers")),
+            multi_value_headers: object(fields.get("multiValueHeaders")),
+            http: object(context.get("http")),
             context,
             fields,
         })
@@ -100,7 +59,7 @@ impl<'a> Event<'a> {
 
     /// The payload format: 1.0 if the event does not say, as those of REST APIs.
     pub(super) fn payload_format(&self) -> PayloadFormat {
-        match text(self.fields.version).as_deref() {
+        match text(self.fields.get("version")).as_deref() {
             Some("2.0") => PayloadFormat::V2,
             _ => PayloadFormat::V1,
         }
@@ -111,18 +70,18 @@ impl<'a> Event<'a> {
     /// The field of format 2.0 comes first: `cargo lambda watch` sends that of
     /// format 1.0 too, always with `GET`.
     pub(super) fn method(&self) -> Cow<'a, str> {
-        text(self.http.method)
-            .or_else(|| text(self.fields.http_method))
+        text(self.http.get("method"))
+            .or_else(|| text(self.fields.get("httpMethod")))
             .unwrap_or_default()
     }
 
     /// The path template of the route that the gateway matched, if any:
     /// `/v2/carts/{cartId}/relationships/customers`, `/{proxy+}`, …
     pub(super) fn template(&self) -> Option<Cow<'a, str>> {
-        if let Some(resource) = text(self.fields.resource) {
+        if let Some(resource) = text(self.fields.get("resource")) {
             return Some(resource);
         }
-        match text(self.fields.route_key)? {
+        match text(self.fields.get("routeKey"))? {
             Cow::Borrowed(key) => key.split_once(' ').map(|(_, path)| path.into()),
             Cow::Owned(key) => key.split_once(' ').map(|(_, path)| path.to_owned().into()),
         }
@@ -130,8 +89,8 @@ impl<'a> Event<'a> {
 
     /// The path of the request; empty if the event has none.
     pub(super) fn path(&self) -> Cow<'a, str> {
-        text(self.fields.raw_path)
-            .or_else(|| text(self.fields.path))
+        text(self.fields.get("rawPath"))
+            .or_else(|| text(self.fields.get("path")))
             .unwrap_or_default()
     }
 
@@ -141,43 +100,36 @@ impl<'a> Event<'a> {
     /// custom domain: "`rawPath` does not provide the API mapping value".
     pub(super) fn public_path(&self) -> Cow<'a, str> {
         let path = self.path();
-        text(self.http.path)
-            .or_else(|| text(self.context.path))
+        text(self.http.get("path"))
+            .or_else(|| text(self.context.get("path")))
             .filter(|public| !path.ends_with(&**public))
             .unwrap_or(path)
     }
 
     /// The decoded query parameters.
     pub(super) fn query(&self) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
-        if let Some(query) = text(self.fields.raw_query_string) {
+        if let Some(query) = text(self.fields.get("rawQueryString")) {
             return form_urlencoded::parse(query.as_bytes())
                 .into_owned()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect();
         }
-        let any = |_: &str| true;
-        let query = members(
-            &parsed(self.fields.multi_value_query_string_parameters).unwrap_or_default(),
-            any,
-        );
+        let parameters = |field| members(&object(self.fields.get(field)), |_| true);
+        let query = parameters("multiValueQueryStringParameters");
         if query.is_empty() {
-            return members(
-                &parsed(self.fields.query_string_parameters).unwrap_or_default(),
-                any,
-            );
+            return parameters("queryStringParameters");
         }
         query
     }
 
     /// The name of the stage; `None` for the default stage.
     pub(super) fn stage(&self) -> Option<Cow<'a, str>> {
-        text(self.context.stage).filter(|stage| stage != "$default" && !stage.is_empty())
+        text(self.context.get("stage")).filter(|stage| stage != "$default" && !stage.is_empty())
     }
 
     /// A path parameter that the gateway matched and decoded.
     pub(super) fn path_parameter(&self, name: &str) -> Option<Cow<'a, str>> {
-        let parameters: Object<'_> = parsed(self.fields.path_parameters)?;
-        text(parameters.get(name))
+        text(object(self.fields.get("pathParameters")).get(name))
     }
 
     /// All values of a header. Its name may be in any case.
@@ -198,9 +150,14 @@ impl<'a> Event<'a> {
 
     /// The body as it is in the event, and whether it is base64.
     pub(super) fn body(&self) -> (Option<Cow<'a, str>>, bool) {
-        let base64 = parsed(self.fields.is_base64_encoded).unwrap_or(false);
-        (text(self.fields.body), base64)
+        let base64 = parsed(self.fields.get("isBase64Encoded")).unwrap_or(false);
+        (text(self.fields.get("body")), base64)
     }
+}
+
+/// Returns a field that is an object, else an empty object.
+fn object(field: Option<&RawValue>) -> Object<'_> {
+    parsed(field).unwrap_or_default()
 }
 
 /// Returns the members with a wanted name: one for each string, or for each string

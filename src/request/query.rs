@@ -3,6 +3,10 @@
 //! JSON:API requires a server to refuse ("Query Parameters").
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::RequestError;
+use crate::fault::{ErrorCode, Fault};
 
 /// The largest page.
 pub const MAX_LIMIT: usize = 100;
@@ -10,7 +14,8 @@ pub const MAX_LIMIT: usize = 100;
 const DEFAULT_LIMIT: usize = 25;
 
 const LIMIT: &str = "page[limit]";
-const AFTER: &str = "page[after]";
+/// The parameter with the cursor.
+pub(crate) const AFTER: &str = "page[after]";
 
 /// The longest parameter name that an error shows, in bytes.
 const MAX_NAME_LENGTH: usize = 64;
@@ -29,35 +34,9 @@ pub struct Page {
     pub after: Option<String>,
 }
 
-/// One fault of a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QueryFault {
-    /// `page[limit]` is not one whole number from 1 to [`MAX_LIMIT`].
-    Limit,
-    /// `page[after]` is not a cursor of this list.
-    Cursor,
-    /// Another `page[…]` parameter.
-    UnknownPage(&'static str),
-    /// A parameter of JSON:API that is not supported, or a custom one whose name
-    /// JSON:API reserves: made only of `a` to `z`.
-    Unsupported(String),
-}
-
-impl QueryFault {
-    /// The name of the parameter.
-    pub fn parameter(&self) -> &str {
-        match self {
-            Self::Limit => LIMIT,
-            Self::Cursor => AFTER,
-            Self::UnknownPage(name) => name,
-            Self::Unsupported(name) => name,
-        }
-    }
-}
-
 impl Page {
     /// Reads the query of a list.
-    pub(super) fn read(query: &Query<'_>) -> Result<Self, Vec<QueryFault>> {
+    pub(super) fn read(query: &Query<'_>) -> Result<Self, RequestError> {
         let mut faults = Vec::new();
         let (mut limits, mut cursors) = (Vec::new(), Vec::new());
         for (name, value) in query {
@@ -65,7 +44,8 @@ impl Page {
                 LIMIT => limits.push(value),
                 AFTER => cursors.push(value),
                 name if base_name(name) == "page" => {
-                    faults.push(QueryFault::UnknownPage(known_name(name)));
+                    let code = ErrorCode::UnknownPageParameter;
+                    faults.push(Fault::of_parameter(code, known_name(name)));
                 }
                 name => faults.extend(unsupported(name)),
             }
@@ -76,10 +56,10 @@ impl Page {
             _ => None,
         };
         if limit.is_none() {
-            faults.push(QueryFault::Limit);
+            faults.push(Fault::of_parameter(ErrorCode::InvalidPageLimit, LIMIT));
         }
         if cursors.len() > 1 {
-            faults.push(QueryFault::Cursor);
+            faults.push(Fault::of_parameter(ErrorCode::InvalidPageCursor, AFTER));
         }
         none_of(faults)?;
         Ok(Self {
@@ -103,7 +83,7 @@ impl Page {
 }
 
 /// Checks the query of a request that has no parameters.
-pub(super) fn check(query: &Query<'_>) -> Result<(), Vec<QueryFault>> {
+pub(super) fn check(query: &Query<'_>) -> Result<(), RequestError> {
     none_of(
         query
             .iter()
@@ -112,19 +92,14 @@ pub(super) fn check(query: &Query<'_>) -> Result<(), Vec<QueryFault>> {
     )
 }
 
-/// Fails with the faults, each once, if there are any.
-fn none_of(faults: Vec<QueryFault>) -> Result<(), Vec<QueryFault>> {
-    let mut unique = Vec::new();
-    for fault in faults {
-        if !unique.contains(&fault) {
-            unique.push(fault);
-        }
+/// Fails with the faults, without duplicates, if there are any.
+fn none_of(mut faults: Vec<Fault>) -> Result<(), RequestError> {
+    let mut seen = HashSet::new();
+    faults.retain(|fault| seen.insert(fault.clone()));
+    if faults.is_empty() {
+        return Ok(());
     }
-    if unique.is_empty() {
-        Ok(())
-    } else {
-        Err(unique)
-    }
+    Err(RequestError::Faults(faults))
 }
 
 /// Returns the name of a parameter's family: `filter` of `filter[name]`.
@@ -134,10 +109,14 @@ fn base_name(name: &str) -> &str {
 
 /// Refuses parameters of JSON:API, and custom ones with a name that JSON:API
 /// reserves. Any other custom parameter is ignored.
-fn unsupported(name: &str) -> Option<QueryFault> {
+fn unsupported(name: &str) -> Option<Fault> {
     let base = base_name(name);
     let reserved = !base.is_empty() && base.bytes().all(|byte| byte.is_ascii_lowercase());
-    reserved.then(|| QueryFault::Unsupported(base.chars().take(MAX_NAME_LENGTH).collect()))
+    reserved.then(|| {
+        // ASCII, so any cut is between characters.
+        let shown = &base[..base.len().min(MAX_NAME_LENGTH)];
+        Fault::of_parameter(ErrorCode::UnsupportedParameter, shown)
+    })
 }
 
 fn read_limit(limit: &str) -> Option<usize> {
@@ -151,7 +130,7 @@ fn read_limit(limit: &str) -> Option<usize> {
 }
 
 /// Returns the name to show for a `page[…]` parameter: one that other APIs use, or
-/// `page`. Input is not echoed.
+/// `page`, since the rest of the name may be anything.
 fn known_name(name: &str) -> &'static str {
     [
         "page[size]",
@@ -168,10 +147,23 @@ fn known_name(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Source;
 
-    fn read(query: &'static str) -> Result<Page, Vec<QueryFault>> {
+    fn read(query: &str) -> Result<Page, RequestError> {
         let query: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
         Page::read(&query)
+    }
+
+    /// The names of the parameters at fault.
+    fn parameters<T: std::fmt::Debug>(result: Result<T, RequestError>) -> Vec<String> {
+        let RequestError::Faults(faults) = result.unwrap_err() else {
+            panic!("not faults")
+        };
+        let name = |fault: Fault| match fault.source {
+            Some(Source::Parameter(name)) => name,
+            source => panic!("{source:?}"),
+        };
+        faults.into_iter().map(name).collect()
     }
 
     #[test]
@@ -195,7 +187,8 @@ mod tests {
             "page[limit]=99999999999999999999",
             "page[limit]=1&page[limit]=1",
         ] {
-            assert_eq!(read(query), Err(vec![QueryFault::Limit]), "{query}");
+            let fault = Fault::of_parameter(ErrorCode::InvalidPageLimit, LIMIT);
+            assert_eq!(read(query), Err(fault.into()), "{query}");
         }
     }
 
@@ -214,9 +207,7 @@ mod tests {
             ),
             ("page[after]=a&page[after]=b", &["page[after]"]),
         ] {
-            let faults = read(query).unwrap_err();
-            let named: Vec<_> = faults.iter().map(QueryFault::parameter).collect();
-            assert_eq!(named, parameters, "{query}");
+            assert_eq!(self::parameters(read(query)), parameters, "{query}");
         }
     }
 
@@ -227,20 +218,16 @@ mod tests {
             check(&query)
         };
         assert_eq!(check("utm_source=x&Foo=1"), Ok(()));
-        let faults = check("page[limit]=1&include=a").unwrap_err();
-        let named: Vec<_> = faults.iter().map(QueryFault::parameter).collect();
-        assert_eq!(named, ["page", "include"]);
+        let faults = check("page[limit]=1&include=a");
+        assert_eq!(parameters(faults), ["page", "include"]);
     }
 
     #[test]
     fn a_long_name_is_cut() {
-        let name = "a".to_owned() + &"é".repeat(100) + "=1";
-        let query: Vec<_> = form_urlencoded::parse(name.as_bytes()).collect();
-        assert!(Page::read(&query).is_ok());
-        let name = "a".repeat(1000) + "=1";
-        let query: Vec<_> = form_urlencoded::parse(name.as_bytes()).collect();
-        let faults = Page::read(&query).unwrap_err();
-        assert_eq!(faults[0].parameter().len(), MAX_NAME_LENGTH);
+        let odd = "a".to_owned() + &"é".repeat(100) + "=1";
+        assert!(read(&odd).is_ok());
+        let long = read(&("a".repeat(1000) + "=1"));
+        assert_eq!(parameters(long)[0].len(), MAX_NAME_LENGTH);
     }
 
     #[test]

@@ -104,8 +104,8 @@ impl Store {
     }
 }
 
-/// Returns whether the first `count` members are final: a member of an earlier
-/// moment has been read, so no more can come of the same moment as the last.
+/// Returns whether the first `count` members are final: an older member was read, so
+/// all members with the last one's time are known.
 fn is_settled(members: &[Member], count: usize) -> bool {
     let moment = |index: usize| members.get(index).map(|member| &member.associated_at);
     match (moment(count - 1), members.last()) {

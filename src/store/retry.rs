@@ -33,20 +33,21 @@ impl ClassifyRetry for MoreRetries {
         let Some(error) = error.as_operation_error() else {
             return RetryAction::NoActionIndicated;
         };
-        let is_conflict = if let Some(error) = error.downcast_ref::<TransactWriteItemsError>() {
-            is_transaction_conflict(error)
-        } else {
-            let code = None
-                .or_else(|| error.downcast_ref::<PutItemError>()?.code())
-                .or_else(|| error.downcast_ref::<UpdateItemError>()?.code())
-                .or_else(|| error.downcast_ref::<GetItemError>()?.code())
-                .or_else(|| error.downcast_ref::<QueryError>()?.code());
-            matches!(
-                code,
-                Some("TransactionConflictException" | "ReplicatedWriteConflictException")
-            )
-        };
-        if is_conflict {
+        let is_transient_error =
+            if let Some(error) = error.downcast_ref::<TransactWriteItemsError>() {
+                is_transient(error)
+            } else {
+                let code = None
+                    .or_else(|| error.downcast_ref::<PutItemError>()?.code())
+                    .or_else(|| error.downcast_ref::<UpdateItemError>()?.code())
+                    .or_else(|| error.downcast_ref::<GetItemError>()?.code())
+                    .or_else(|| error.downcast_ref::<QueryError>()?.code());
+                matches!(
+                    code,
+                    Some("TransactionConflictException" | "ReplicatedWriteConflictException")
+                )
+            };
+        if is_transient_error {
             RetryAction::transient_error()
         } else {
             RetryAction::NoActionIndicated
@@ -58,7 +59,7 @@ impl ClassifyRetry for MoreRetries {
     }
 }
 
-fn is_transaction_conflict(error: &TransactWriteItemsError) -> bool {
+fn is_transient(error: &TransactWriteItemsError) -> bool {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
         return error.code() == Some("TransactionInProgressException");
     };

@@ -11,11 +11,12 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::{Invocation, Line, Output, invocation, write};
 
 /// The members of every line. An event's fields do not replace them.
-const RESERVED: [&str; 7] = [
+const RESERVED: [&str; 8] = [
     "timestamp",
     "level",
     "service",
     "function_name",
+    "function_version",
     "function_request_id",
     "xray_trace_id",
     "cold_start",

@@ -26,6 +26,8 @@ pub(crate) struct RequestLine<'a> {
     #[serde(skip)]
     pub(crate) outcome: &'static str,
     #[serde(skip)]
+    pub(crate) token_refused: bool,
+    #[serde(skip)]
     pub(crate) duration: Duration,
     #[serde(skip)]
     pub(crate) store_time: Duration,
@@ -49,6 +51,8 @@ struct RequestMetrics {
     outcome: &'static str,
     /// `cold` or `warm`: `cold_start` as a dimension, which must be a string.
     start: &'static str,
+    /// 1 if a token was refused, else 0: the average is the share of such requests.
+    token_refused: u8,
     duration_ms: f64,
     store_ms: f64,
     store_attempts: u32,
@@ -64,6 +68,14 @@ pub(crate) fn request(level: Level, request: &RequestLine<'_>) {
         ],
         metrics: &[Metric::millis("duration_ms")],
     };
+    const TOKENS: Directive = Directive {
+        namespace: NAMESPACE,
+        dimensions: &[
+            &["service", "function_name"],
+            &["service", "function_name", "function_version"],
+        ],
+        metrics: &[Metric::count("token_refused")],
+    };
     const STORED: Directive = Directive {
         namespace: NAMESPACE,
         dimensions: &[&["service", "function_name"]],
@@ -73,15 +85,16 @@ pub(crate) fn request(level: Level, request: &RequestLine<'_>) {
     let metrics = RequestMetrics {
         outcome: request.outcome,
         start: if is_cold { "cold" } else { "warm" },
+        token_refused: u8::from(request.token_refused),
         duration_ms: millis(request.duration),
         store_ms: millis(request.store_time),
         store_attempts: request.store_attempts,
     };
-    // A request without a call would count as one of zero milliseconds.
+    // Requests without a store call would lower the average.
     let directives: &[Directive] = if request.store_attempts > 0 {
-        &[ANSWERED, STORED]
+        &[ANSWERED, TOKENS, STORED]
     } else {
-        &[ANSWERED]
+        &[ANSWERED, TOKENS]
     };
     log(level, "request", request, &metrics, directives);
 }

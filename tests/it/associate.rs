@@ -1,4 +1,4 @@
-//! Tying carts to customers: outcomes and what is stored.
+//! Associating carts with customers: the answers and the stored items.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 
-use crate::support::proxy::Proxy;
 use crate::support::{RON, World, authorities, engine, linkage};
+use dev::proxy::Proxy;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -24,7 +24,7 @@ async fn a_new_association_is_200_and_a_repeated_one_204() {
 }
 
 #[tokio::test]
-async fn the_body_of_a_200_is_the_seeds_to_the_letter() {
+async fn the_body_of_a_200_is_exactly_the_specified_one() {
     let world = World::new().await;
     let customer = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
     let answer = world.associate("cart-1", &[customer]).send().await;
@@ -34,7 +34,7 @@ async fn the_body_of_a_200_is_the_seeds_to_the_letter() {
 }
 
 #[tokio::test]
-async fn several_are_200_when_at_least_one_is_new() {
+async fn several_associations_are_200_if_at_least_one_is_new() {
     let world = World::new().await;
     world
         .associate("cart-1", &["a", "b"])
@@ -56,7 +56,7 @@ async fn several_are_200_when_at_least_one_is_new() {
 }
 
 #[tokio::test]
-async fn a_repeated_member_counts_once() {
+async fn a_customer_named_twice_is_associated_once() {
     let world = World::new().await;
     world
         .associate("cart-1", &["a", "b", "a"])
@@ -132,7 +132,7 @@ async fn unknown_members_of_the_document_are_ignored() {
 }
 
 #[tokio::test]
-async fn preferring_the_representation_turns_204_into_200() {
+async fn prefer_return_representation_turns_204_into_200() {
     let world = World::new().await;
     let prefer = |value| {
         let call = world.associate("cart-1", &[RON]).header("prefer", value);
@@ -201,13 +201,13 @@ async fn an_association_with_a_lifetime_expires_a_day_after_it() {
     two().send().await.created(&["a", "b"]);
     assert_eq!(days_left(&world).await, [3, 3, 3]);
 
-    world.pass(3 * DAY - Duration::from_secs(60));
+    world.advance_clock(3 * DAY - Duration::from_secs(60));
     for cart in ["cart-1", "cart-2"] {
         let path = format!("/v2/carts/{cart}/relationships/customers");
         let list = world.get(&path).bearer(&token).send().await;
         assert!(!list.listed("customer").0.is_empty());
     }
-    world.pass(Duration::from_secs(60));
+    world.advance_clock(Duration::from_secs(60));
     one().send().await.created(&[RON]);
     two().send().await.created(&["a", "b"]);
     assert_eq!(world.stored().await.len(), 3);
@@ -227,10 +227,10 @@ async fn an_association_with_a_lifetime_is_renewed_once_a_day() {
         assert_eq!(post(customers).await, (200, 1));
         assert_eq!(post(customers).await, (204, 1));
     }
-    world.pass(DAY - Duration::from_secs(60));
+    world.advance_clock(DAY - Duration::from_secs(60));
     assert_eq!(post(&[RON]).await, (204, 1));
     assert_eq!(post(&["a", "b"]).await, (204, 1));
-    world.pass(Duration::from_secs(120));
+    world.advance_clock(Duration::from_secs(120));
     assert_eq!(days_left(&world).await, [2, 2, 2]);
     assert_eq!(post(&[RON]).await, (204, 2));
     assert_eq!(post(&["a", "b"]).await, (204, 2));
@@ -245,7 +245,7 @@ async fn some_of_several_are_new_some_are_renewed_and_some_stay() {
     let (world, _proxy, token) = world_with_lifetime().await;
     let associate = |ids: &[&str]| world.post("cart-1").bearer(&token).body(linkage(ids));
     associate(&["a"]).send().await.created(&["a"]);
-    world.pass(2 * DAY);
+    world.advance_clock(2 * DAY);
     associate(&["b"]).send().await.created(&["b"]);
     associate(&["a", "b", "c"])
         .send()
@@ -256,13 +256,13 @@ async fn some_of_several_are_new_some_are_renewed_and_some_stay() {
 }
 
 #[tokio::test]
-async fn an_expired_item_among_others_is_made_anew_and_the_others_stay() {
+async fn an_expired_association_is_created_again_and_the_others_stay_unchanged() {
     let (world, _proxy, token) = world_with_lifetime().await;
     let associate = |ids: &[&str]| world.post("cart-1").bearer(&token).body(linkage(ids));
     associate(&["a"]).send().await.created(&["a"]);
-    world.pass(2 * DAY);
+    world.advance_clock(2 * DAY);
     associate(&["b", "c"]).send().await.created(&["b", "c"]);
-    world.pass(DAY);
+    world.advance_clock(DAY);
     associate(&["a", "b"]).send().await.created(&["a", "b"]);
     associate(&["a", "b", "c"]).send().await.unchanged();
 }

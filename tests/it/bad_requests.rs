@@ -1,5 +1,5 @@
-//! Every row of the contract's table of bad requests, and the order in which a
-//! request is checked.
+//! Every kind of invalid request in the contract, and the order in which a request
+//! is checked.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +35,7 @@ async fn an_identifier_outside_the_safe_characters_is_400() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_the_document_is_400() {
+async fn a_body_that_is_not_a_linkage_document_is_400() {
     let world = World::new().await;
     for (body, code, pointer) in [
         ("", "body_required", ""),
@@ -89,7 +89,7 @@ async fn a_body_that_is_not_the_document_is_400() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_body_come_back_together() {
+async fn all_faults_of_a_body_are_reported_together() {
     let world = World::new().await;
     let body = json!({ "data": [
         { "type": "cart", "id": "a b" }, { "type": "customer", "id": RON }, 7, {},
@@ -185,7 +185,7 @@ async fn more_than_a_hundred_customers_are_400() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_route_is_404_without_any_token() {
+async fn an_unknown_path_is_404_even_without_a_token() {
     let world = World::new().await;
     let event = |path: &str| {
         json!({
@@ -217,7 +217,7 @@ async fn a_path_that_is_no_route_is_404_without_any_token() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_route_lacks_is_405_without_any_token() {
+async fn an_unsupported_method_is_405_even_without_a_token() {
     let world = World::new().await;
     for method in ["PUT", "patch", "HEAD", "OPTIONS", "post", "TRACE"] {
         let answer = world.post("cart-1").method(method).send().await;
@@ -231,7 +231,7 @@ async fn a_method_that_a_route_lacks_is_405_without_any_token() {
 }
 
 #[tokio::test]
-async fn a_customers_carts_are_listed_and_cleared_only() {
+async fn the_carts_of_a_customer_can_only_be_listed_and_cleared() {
     let world = World::new().await;
     for (path, allow) in [
         ("/v2/carts", "GET"),
@@ -244,7 +244,7 @@ async fn a_customers_carts_are_listed_and_cleared_only() {
 }
 
 #[tokio::test]
-async fn an_accept_header_with_foreign_parameters_of_json_api_alone_is_406() {
+async fn accept_is_406_if_every_json_api_media_type_has_unknown_parameters() {
     let world = World::new().await;
     let accept = |value: &str| world.associate("cart-1", &[RON]).header("accept", value);
     let refused = accept("application/vnd.api+json; ext=\"https://example.com/x\"")
@@ -263,7 +263,7 @@ async fn an_accept_header_with_foreign_parameters_of_json_api_alone_is_406() {
 }
 
 #[tokio::test]
-async fn the_answer_is_json_api_where_accept_names_it() {
+async fn the_answer_is_json_api_if_accept_names_it() {
     let world = World::new().await;
     for cart in ["cart-1", "no cart"] {
         let call = world.associate(cart, &[RON]);
@@ -276,18 +276,18 @@ async fn the_answer_is_json_api_where_accept_names_it() {
             Some("application/vnd.api+json")
         );
     }
-    let lost = world
+    let bad_method = world
         .post("cart-1")
         .method("PUT")
         .header("accept", "application/vnd.api+json");
     assert_eq!(
-        lost.send().await.header("content-type"),
+        bad_method.send().await.header("content-type"),
         Some("application/vnd.api+json")
     );
 }
 
 #[tokio::test]
-async fn a_content_type_other_than_two_is_415() {
+async fn an_unsupported_content_type_is_415() {
     let world = World::new().await;
     let post = |content_type: &str| {
         world
@@ -364,7 +364,7 @@ async fn a_body_over_64_kib_is_413() {
         .unchanged();
 }
 
-/// Each call has the fault of its row and of every row below it.
+/// Each call has the fault that is reported, and faults that are checked later.
 #[tokio::test]
 async fn a_request_is_checked_in_the_order_of_the_contract() {
     let world = World::new().await;
@@ -423,7 +423,7 @@ async fn a_request_is_checked_in_the_order_of_the_contract() {
 }
 
 #[tokio::test]
-async fn what_a_caller_sent_is_not_echoed() {
+async fn answers_do_not_echo_the_request() {
     let world = World::new().await;
     let mark = "m4rk";
     for call in [
@@ -452,7 +452,7 @@ async fn what_a_caller_sent_is_not_echoed() {
 }
 
 #[tokio::test]
-async fn errors_link_to_their_documentation_where_it_is_configured() {
+async fn errors_link_to_their_documentation_if_it_is_configured() {
     let world = World::with(&[("ERROR_DOCS_URL", "https://docs.example.com/errors")]).await;
     let answer = world.post("cart-1").send().await;
     let about = "https://docs.example.com/errors#access_token_required";

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::proxy::{Fault, Plan, Proxy};
 use crate::support::{RON, World, engine, linkage};
+use dev::proxy::{Fault, Plan, Proxy};
 
 const CUSTOMERS_OF_CART: &str = "/v2/carts/cart-1/relationships/customers";
 const CARTS_OF_RON: &str = "/v2/customers/ron/relationships/carts";

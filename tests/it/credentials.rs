@@ -1,11 +1,12 @@
-//! Who may do what, and what a refused caller is told.
+//! What the tokens of a request permit, and how refused tokens are answered.
 
 use serde_json::{Value, json};
 
-use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
+use crate::support::call::Call;
+use crate::support::{RON, World, access_token, authorities, cart_token, customer_token, linkage};
 
 #[tokio::test]
-async fn client_credentials_act_for_every_customer() {
+async fn client_credentials_permit_every_customer() {
     let world = World::new().await;
     for grant in ["client_credentials", "client-credentials"] {
         let call = world
@@ -17,7 +18,7 @@ async fn client_credentials_act_for_every_customer() {
 }
 
 #[tokio::test]
-async fn a_customer_token_acts_for_its_customer_alone_whatever_the_grant() {
+async fn a_customer_token_permits_only_its_customer_with_every_grant() {
     let world = World::new().await;
     for grant in ["implicit", "client_credentials", "password"] {
         let cart = format!("cart-{grant}");
@@ -38,14 +39,14 @@ async fn a_customer_token_acts_for_its_customer_alone_whatever_the_grant() {
 }
 
 #[tokio::test]
-async fn another_grant_without_a_customer_token_acts_for_nobody() {
+async fn another_grant_without_a_customer_token_permits_nothing() {
     let world = World::new().await;
-    let oddly_typed = [
+    let not_strings = [
         json!(["client_credentials"]),
         json!({ "client_credentials": 1 }),
         json!(null),
     ];
-    let tokens = oddly_typed.map(|grant| {
+    let tokens = not_strings.map(|grant| {
         authorities()
             .access
             .token("storefront", &json!({ "grant_type": grant }))
@@ -68,7 +69,7 @@ async fn another_grant_without_a_customer_token_acts_for_nobody() {
 }
 
 #[tokio::test]
-async fn the_grant_may_be_in_another_claim() {
+async fn the_claim_that_names_the_grant_is_configurable() {
     let world = World::with(&[("ACCESS_TOKEN_GRANT_CLAIM", "gty")]).await;
     let claims = json!({ "gty": "client-credentials", "grant_type": "implicit" });
     let token = authorities().access.token("back-end", &claims).unwrap();
@@ -110,7 +111,7 @@ async fn without_a_bearer_token_the_answer_asks_for_one() {
 }
 
 #[tokio::test]
-async fn the_scheme_is_taken_in_any_case_and_with_any_spaces() {
+async fn the_bearer_scheme_is_case_insensitive_and_allows_extra_spaces() {
     let world = World::new().await;
     let token = access_token("client_credentials");
     for (cart, header) in [("a", "bearer "), ("b", "BEARER "), ("c", "Bearer   ")] {
@@ -128,7 +129,7 @@ async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
     let customer = &authorities().customer;
     let no_customer = customer.token("not a customer", &json!({})).unwrap();
     let expired = customer.token(RON, &json!({ "exp": 1 })).unwrap();
-    let of_the_other_kind = access.access_token(RON, "client_credentials").unwrap();
+    let access_token = access.access_token(RON, "client_credentials").unwrap();
     for token in [
         "",
         " ",
@@ -136,7 +137,7 @@ async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
         "x.y.z",
         &no_customer,
         &expired,
-        &of_the_other_kind,
+        &access_token,
     ] {
         let answer = world
             .associate("cart-1", &[RON])
@@ -157,10 +158,161 @@ async fn a_customer_token_that_is_sent_is_never_treated_as_absent() {
     assert!(world.stored().await.is_empty());
 }
 
-/// The claims and headers that the library by itself would let pass stand here
-/// with the others: what counts is that the function refuses them.
+/// A POST by Ron's storefront, for himself.
+fn rons<'w>(world: &'w World, cart: &str) -> Call<'w> {
+    world.post(cart).customer(RON).body(linkage(&[RON]))
+}
+
 #[tokio::test]
-async fn a_bad_access_token_is_401_and_the_answer_is_the_same_whatever_is_wrong() {
+async fn a_customer_needs_a_cart_token_if_cart_tokens_are_configured() {
+    let world = World::with_cart_tokens().await;
+    for grant in ["implicit", "client_credentials"] {
+        let answer = rons(&world, "cart-1").grant(grant).send().await;
+        let source = answer.refused(403, "cart_token_required");
+        assert_eq!(source, json!({ "header": "x-cart-token" }));
+    }
+    assert!(world.stored().await.is_empty());
+
+    let call = || rons(&world, "cart-1").cart_token(&cart_token("cart-1"));
+    call().send().await.created(&[RON]);
+    call().send().await.unchanged();
+}
+
+#[tokio::test]
+async fn a_cart_token_is_ignored_if_cart_tokens_are_not_configured() {
+    let world = World::new().await;
+    for (cart, token) in [("a", "x"), ("b", ""), ("c", &*cart_token("cart-1"))] {
+        let call = rons(&world, cart).cart_token(token);
+        call.send().await.created(&[RON]);
+    }
+}
+
+#[tokio::test]
+async fn a_cart_token_is_ignored_without_a_customer_token() {
+    let world = World::with_cart_tokens().await;
+    world.associate("a", &[RON]).send().await.created(&[RON]);
+    let call = world.associate("b", &[RON]).cart_token("x");
+    call.send().await.created(&[RON]);
+    for token in ["x", &cart_token("c")] {
+        let call = world.associate("c", &[RON]).grant("implicit");
+        let answer = call.cart_token(token).send().await;
+        answer.refused(403, "customer_token_required");
+    }
+    assert_eq!(world.stored().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_cart_token_is_ignored_in_all_requests_but_post() {
+    let world = World::with_cart_tokens().await;
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    for path in [
+        "/v2/carts/cart-1/relationships/customers",
+        "/v2/carts",
+        "/v2/customers/ron/relationships/carts",
+    ] {
+        for call in [
+            world.get(path).customer(RON),
+            world.get(path).customer(RON).cart_token("x"),
+        ] {
+            assert_eq!(call.send().await.status, 200, "{path}");
+        }
+    }
+    for call in [
+        world.dissociate("cart-1", &[RON]).customer(RON),
+        world
+            .dissociate("cart-1", &[RON])
+            .customer(RON)
+            .cart_token("x"),
+    ] {
+        call.send().await.unchanged();
+    }
+    assert!(world.stored().await.is_empty());
+}
+
+/// The answer is also the same if something else is wrong: a caller with a token for
+/// another cart learns no more than a caller with a forged one.
+#[tokio::test]
+async fn every_invalid_cart_token_gets_the_same_401() {
+    let world = World::with_cart_tokens().await;
+    let (access, cart) = (&authorities().access, &authorities().cart);
+    let token = |claims: Value| cart.token("cart-1", &claims).unwrap();
+    let good = token(json!({}));
+    let mut answers = Vec::new();
+    for (name, token) in [
+        ("empty", String::new()),
+        ("blank", " ".to_owned()),
+        ("no token", "x.y.z".to_owned()),
+        ("another signature", format!("{}A", &good[..good.len() - 2])),
+        ("expired", token(json!({ "exp": 1_700_000_000 }))),
+        ("another issuer", token(json!({ "iss": access.issuer }))),
+        ("another audience", token(json!({ "aud": access.audience }))),
+        ("no subject", token(json!({ "sub": null }))),
+        ("another cart", cart_token("cart-2")),
+        ("the cart in capitals", cart_token("CART-1")),
+        ("a part of the cart", cart_token("cart-")),
+        ("no cart", cart_token("a b")),
+        ("a customer", cart_token(RON)),
+        ("an access token", access_token("client_credentials")),
+        ("a customer token", customer_token(RON)),
+    ] {
+        let call = || rons(&world, "cart-1").cart_token(&token);
+        for call in [
+            call(),
+            call().grant("client_credentials"),
+            call().header("accept", "application/vnd.api+json;ext=x"),
+            call().header("content-type", "text/plain"),
+            call().text("{"),
+            call().body(linkage(&["hermione"])),
+        ] {
+            let answer = call.send().await;
+            let source = answer.refused(401, "invalid_cart_token");
+            assert_eq!(source, json!({ "header": "x-cart-token" }), "{name}");
+            assert_eq!(
+                answer.header("www-authenticate"),
+                Some("Bearer error=\"invalid_token\"")
+            );
+            answers.push((answer.status, answer.document()));
+        }
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    // The token is refused before the invalid id in the path, unless it names that id.
+    let answer = rons(&world, "a b").cart_token(&good).send().await;
+    answer.refused(401, "invalid_cart_token");
+    let same = rons(&world, "a b").cart_token(&cart_token("a b"));
+    same.send().await.refused(400, "invalid_id");
+    assert!(world.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_missing_cart_token_is_reported_after_all_other_faults() {
+    let world = World::with_cart_tokens().await;
+    let call = || rons(&world, "cart-1");
+    rons(&world, "a b").send().await.refused(400, "invalid_id");
+    call().text("{").send().await.refused(400, "invalid_json");
+    let others = call().body(linkage(&["hermione"])).send().await;
+    others.refused(403, "other_customer");
+    call().send().await.refused(403, "cart_token_required");
+}
+
+#[tokio::test]
+async fn tokens_are_verified_in_order_access_customer_cart() {
+    let world = World::with_cart_tokens().await;
+    let call = || rons(&world, "cart-1").cart_token("x");
+    let both = call().bearer("x").customer_token("x").send().await;
+    both.refused(401, "invalid_access_token");
+    let customer = call().customer_token("x").send().await;
+    customer.refused(401, "invalid_customer_token");
+    call().send().await.refused(401, "invalid_cart_token");
+}
+
+/// Includes claims and headers that JWT libraries accept and the function must
+/// refuse.
+#[tokio::test]
+async fn every_invalid_access_token_gets_the_same_401() {
     let world = World::new().await;
     let access = &authorities().access;
     let claims = |claims: Value| access.token("back-end", &with_grant(claims)).unwrap();
@@ -205,7 +357,7 @@ async fn a_bad_access_token_is_401_and_the_answer_is_the_same_whatever_is_wrong(
         ("aud others", claims(json!({ "aud": ["a", "b"] }))),
         ("aud empty", claims(json!({ "aud": [] }))),
         (
-            "aud oddly typed",
+            "aud with a number",
             claims(json!({ "aud": [access.audience, 7] })),
         ),
         ("sub missing", claims(json!({ "sub": null }))),
@@ -245,8 +397,7 @@ fn with_grant(mut claims: Value) -> Value {
     claims
 }
 
-/// A token that is right but for one member of its header, with a signature over
-/// just that header.
+/// A correctly signed token that is valid except for one member of its header.
 fn token_with_header(name: &str, value: Value) -> String {
     let access = &authorities().access;
     let good = access
@@ -273,7 +424,7 @@ fn decode(part: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_member_that_stands_twice_in_a_token_refuses_it() {
+async fn a_token_with_a_duplicate_member_is_refused() {
     let world = World::new().await;
     let key = &authorities().access.key;
     let header = r#"{"alg":"ES256","kid":"access-1"}"#;
@@ -298,7 +449,7 @@ async fn a_member_that_stands_twice_in_a_token_refuses_it() {
 }
 
 #[tokio::test]
-async fn times_have_a_leeway_of_half_a_minute() {
+async fn exp_and_nbf_tolerate_30_seconds_of_clock_skew() {
     let world = World::new().await;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! Taking carts and customers apart.
+//! Dissociating carts from customers.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{RON, World, linkage};
 
 #[tokio::test]
-async fn what_was_there_is_removed_and_what_was_not_counts_as_removed() {
+async fn present_associations_are_removed_and_absent_ones_count_as_removed() {
     let world = World::new().await;
     world
         .associate("cart-1", &["a", "b", "c"])
@@ -30,7 +30,7 @@ async fn what_was_there_is_removed_and_what_was_not_counts_as_removed() {
 }
 
 #[tokio::test]
-async fn preferring_the_representation_brings_the_members() {
+async fn prefer_return_representation_returns_the_customers() {
     let world = World::new().await;
     let call = world
         .dissociate("cart-1", &[RON])
@@ -44,7 +44,7 @@ async fn preferring_the_representation_brings_the_members() {
 }
 
 #[tokio::test]
-async fn a_customer_takes_themselves_off_a_cart_and_nobody_else() {
+async fn a_customer_can_remove_only_themselves_from_a_cart() {
     let world = World::new().await;
     world
         .associate("cart-1", &[RON, "hermione"])
@@ -68,7 +68,7 @@ async fn a_customer_takes_themselves_off_a_cart_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_bad_request_to_remove_is_refused_like_one_to_add() {
+async fn a_bad_delete_is_refused_like_a_bad_post() {
     let world = World::new().await;
     let delete = || world.post("cart-1").method("DELETE");
     delete().send().await.refused(401, "access_token_required");

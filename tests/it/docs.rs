@@ -1,4 +1,4 @@
-//! The pages of `docs/` against what they quote and describe.
+//! Compares pages in `docs/` with what they quote and describe.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use cart_associations::config::Config;
 
 const PERFORMANCE: &str = include_str!("../../docs/performance.md");
-const FIGURES: &str = include_str!("../../benches/figures.md");
+const FIGURES: &str = include_str!("../../dev/figures.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
-/// The rows of the one table in a section, without its header.
+/// The rows of the only table in a section, without its header.
 fn rows(page: &'static str, section: &str) -> Vec<&'static str> {
     let heading = format!("\n## {section}\n");
     let (_, rest) = page.split_once(&heading).expect(section);
@@ -39,7 +39,7 @@ fn the_page_on_configuration_lists_each_variable() {
         read.borrow_mut().insert(name.to_owned());
         None
     });
-    // The log reads it before the configuration.
+    // The logger reads this one, before the configuration is read.
     let mut read = read.into_inner();
     read.insert("AWS_LAMBDA_LOG_LEVEL".to_owned());
 

@@ -1,6 +1,6 @@
-//! The events in `events/`: samples for people, fixtures here, so that they
-//! cannot rot. And the shapes that API Gateway, function URLs and
-//! `cargo lambda watch` give one request.
+//! Tests with the sample events in `events/`, which keeps the samples valid, and
+//! with the other shapes of events that API Gateway, function URLs and
+//! `cargo lambda watch` send for the same request.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,12 +8,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::{World, access_token, customer_token, linkage};
+use crate::support::{World, access_token, cart_token, customer_token, linkage};
 
-/// Each sample and what it is answered with, one after the other on one table.
-const SAMPLES: [(&str, u64); 18] = [
+/// Each sample with the status of its answer when all are sent in this order to one
+/// table.
+const SAMPLES: [(&str, u64); 19] = [
     ("associate-client-credentials", 200),
     ("associate-customer-token", 204),
+    ("associate-cart-token", 204),
     ("associate-several-named-stage", 200),
     ("associate-rest-api", 204),
     ("associate-function-url", 204),
@@ -32,7 +34,7 @@ const SAMPLES: [(&str, u64); 18] = [
     ("refused-other-customer", 403),
 ];
 
-/// A sample with tokens in it.
+/// A sample with tokens in place of their placeholders.
 pub(crate) fn sample(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("events")
@@ -47,14 +49,30 @@ pub(crate) fn sample(name: &str) -> Value {
         .replace(
             "CUSTOMER_TOKEN",
             &customer_token("b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe"),
+        )
+        .replace(
+            "CART_TOKEN",
+            &cart_token("3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11"),
         );
     serde_json::from_str(&text).unwrap()
 }
 
 #[tokio::test]
-async fn every_sample_is_answered_as_it_says() {
+async fn every_sample_gets_the_expected_status() {
     let world = World::new().await;
     for (name, status) in SAMPLES {
+        let answer = Call::event(world.app(), sample(name)).send().await;
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sample_with_a_customer_token_needs_a_cart_token_if_they_are_configured() {
+    let world = World::with_cart_tokens().await;
+    for (name, status) in [
+        ("associate-customer-token", 403),
+        ("associate-cart-token", 200),
+    ] {
         let answer = Call::event(world.app(), sample(name)).send().await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");
     }
@@ -79,7 +97,7 @@ fn every_sample_is_tested() {
     assert_eq!(files, tested);
 }
 
-/// The sample with one thing changed.
+/// A sample with one value replaced, or removed if the new value is null.
 fn changed(name: &str, pointer: &str, value: Value) -> Value {
     let mut event = sample(name);
     let (parent, member) = pointer.rsplit_once('/').unwrap();
@@ -100,22 +118,23 @@ async fn the_route_is_found_in_every_shape_of_an_event() {
     let rest_api = "associate-rest-api";
     let path = "/v2/carts/cart-1/relationships/customers";
     for event in [
-        // Without path parameters, the path tells.
+        // Without path parameters, the path decides.
         changed(http_api, "/pathParameters", Value::Null),
         changed(named_stage, "/pathParameters", Value::Null),
         changed(rest_api, "/pathParameters", Value::Null),
         changed(http_api, "/routeKey", json!("$default")),
-        // With them, the gateway's word is taken, behind whatever base path.
+        // With path parameters, the gateway has matched the route and the path may
+        // have any base path.
         changed(http_api, "/rawPath", json!(format!("/shop/api{path}"))),
         changed(rest_api, "/path", json!(format!("/shop{path}"))),
-        // A greedy proxy has the path without stage or base path.
+        // A greedy proxy parameter is the path without stage and base path.
         {
             let mut event = changed(http_api, "/routeKey", json!("ANY /{proxy+}"));
             event["pathParameters"] = json!({ "proxy": &path[1..] });
             event["rawPath"] = json!(format!("/base{path}"));
             event
         },
-        // A stage may have the name of a segment.
+        // A stage may have the same name as a path segment.
         {
             let mut event = changed(named_stage, "/pathParameters", Value::Null);
             event["requestContext"]["stage"] = json!("v2");
@@ -129,7 +148,7 @@ async fn the_route_is_found_in_every_shape_of_an_event() {
 }
 
 #[tokio::test]
-async fn header_names_are_taken_in_any_case() {
+async fn header_names_are_case_insensitive() {
     let world = World::new().await;
     for (name, event) in [
         ("associate-client-credentials", "AUTHORIZATION"),
@@ -147,8 +166,8 @@ async fn header_names_are_taken_in_any_case() {
 }
 
 #[tokio::test]
-async fn a_credential_that_is_sent_twice_is_not_believed() {
-    let world = World::new().await;
+async fn a_token_that_is_sent_twice_is_refused() {
+    let world = World::with_cart_tokens().await;
     let mut event = sample("associate-rest-api");
     let token = event["headers"]["Authorization"].clone();
     event["multiValueHeaders"]["Authorization"] = json!([token, token]);
@@ -160,6 +179,11 @@ async fn a_credential_that_is_sent_twice_is_not_believed() {
     let answer = Call::event(world.app(), event).send().await;
     answer.refused(401, "invalid_customer_token");
 
+    let mut event = sample("associate-cart-token");
+    event["headers"]["X-Cart-Token"] = event["headers"]["x-cart-token"].clone();
+    let answer = Call::event(world.app(), event).send().await;
+    answer.refused(401, "invalid_cart_token");
+
     let mut event = sample("associate-client-credentials");
     let token = event["headers"]["authorization"].as_str().unwrap();
     event["headers"]["authorization"] = json!(format!("{token},{token}"));
@@ -168,9 +192,9 @@ async fn a_credential_that_is_sent_twice_is_not_believed() {
     assert!(world.stored().await.is_empty());
 }
 
-/// As version 1.9.2 sends it, with the fields of several kinds of events.
+/// Version 1.9.2 sends fields of several kinds of events.
 #[tokio::test]
-async fn the_event_of_cargo_lambda_watch_is_understood() {
+async fn an_event_from_cargo_lambda_watch_is_served() {
     let world = World::new().await;
     let token = access_token("client_credentials");
     let event = json!({
@@ -196,7 +220,7 @@ async fn the_event_of_cargo_lambda_watch_is_understood() {
 }
 
 #[tokio::test]
-async fn fields_of_no_meaning_here_may_be_anything() {
+async fn unused_fields_of_an_event_may_have_any_value() {
     let world = World::new().await;
     let mut event = sample("associate-client-credentials");
     event["headers"]["content-length"] = json!(72);
@@ -208,8 +232,8 @@ async fn fields_of_no_meaning_here_may_be_anything() {
     assert_eq!(Call::event(world.app(), event).send().await.status, 200);
 }
 
-/// cargo-lambda refuses an answer of format 2.0 without `cookies`; a REST API
-/// knows five members of an answer and refuses others.
+/// cargo-lambda refuses answers of format 2.0 without `cookies`. REST APIs allow
+/// only five members in an answer.
 #[tokio::test]
 async fn an_answer_has_the_members_of_its_payload_format() {
     let world = World::new().await;
@@ -233,7 +257,7 @@ async fn an_answer_has_the_members_of_its_payload_format() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_of_an_api_is_answered_all_the_same() {
+async fn an_event_that_is_not_from_an_api_gets_an_answer() {
     let world = World::new().await;
     for (event, status) in [
         (json!({}), 404),
@@ -324,10 +348,10 @@ async fn what_is_no_event_of_an_api_is_answered_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_cart_id_is_taken_as_it_comes() {
+async fn a_cart_id_is_not_decoded_again() {
     let world = World::new().await;
     let body = linkage(&["a"]);
-    // API Gateway decodes a path parameter, the local emulator does not.
+    // API Gateway decodes path parameters, `cargo lambda watch` does not.
     for cart in ["a/b", "a%2Fb", "a b", "a%20b", "", "%"] {
         let answer = world.post(cart).back_end().body(body.clone()).send().await;
         let source = answer.refused(400, "invalid_id");

@@ -1,13 +1,13 @@
-//! True answers while everything breaks: each fault between the function and
-//! the table, before and after the write, once, twice and for ever.
+//! Answers are correct despite faults between the function and the table: each
+//! fault, before and after the write, on one call, on two calls and on all calls.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dev::proxy::{Fault, Plan, Proxy};
 use futures_util::{StreamExt as _, stream};
 
 use crate::support::answer::Answer;
-use crate::support::proxy::{Fault, Plan, Proxy};
 use crate::support::{RON, World, engine};
 
 const FAULTS: [Fault; 19] = [
@@ -32,7 +32,7 @@ const FAULTS: [Fault; 19] = [
     Fault::Late,
 ];
 
-/// What is asked for while the fault lasts, and what was there before.
+/// A request that is sent while a fault lasts, and the cart's customers before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Request {
     method: &'static str,
@@ -90,7 +90,7 @@ const REQUESTS: [Request; 10] = [
 ];
 
 impl Request {
-    /// The customers that are on the cart when it was served.
+    /// The cart's customers after the request.
     fn after(self) -> &'static [&'static str] {
         match self.method {
             "POST" => self.customers,
@@ -107,7 +107,7 @@ impl Request {
         }
     }
 
-    fn was_served(self, answer: &Answer, context: &str) {
+    fn assert_served(self, answer: &Answer, context: &str) {
         assert_eq!(answer.status, self.status(), "{context}");
         if self.method == "GET" {
             assert_eq!(answer.listed("customer").0, self.before, "{context}");
@@ -117,19 +117,19 @@ impl Request {
     }
 }
 
-/// The most calls that the function may make for one request: eight attempts of
-/// each of the calls that finding out what is there takes.
+/// The most calls that the function may make for one request: eight attempts of two
+/// calls.
 const MOST_CALLS: usize = 8 * 2;
 
-/// Two functions behind a proxy on one table: one whose associations live for
-/// ever, one that renews them.
-struct Broken {
+/// A table behind a proxy that injects faults, and two worlds on it: in one,
+/// associations never expire; in the other, they expire and a POST renews them.
+struct FaultyTable {
     proxy: Proxy,
     lasting: World,
     renewing: World,
 }
 
-impl Broken {
+impl FaultyTable {
     async fn new() -> Self {
         let proxy = Proxy::start(engine()).await;
         let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", &*proxy.endpoint);
@@ -150,7 +150,8 @@ impl Broken {
         }
     }
 
-    /// Makes what was there before, and counts the calls from then on.
+    /// Creates the associations before the request. Returns the number of calls so
+    /// far.
     async fn prepare(&self, request: Request) -> usize {
         for customer in request.before {
             let call = self.world(request).associate(request.cart, &[customer]);
@@ -163,7 +164,7 @@ impl Broken {
         send(self.world(request), request).await
     }
 
-    /// The customers that are stored for the request's cart.
+    /// The stored customers of the request's cart.
     async fn stored(&self, request: Request) -> BTreeSet<String> {
         let prefix = format!("{}#", request.cart);
         let stored = self.lasting.stored().await.into_iter();
@@ -173,12 +174,13 @@ impl Broken {
     }
 }
 
-/// Sends the request with a deadline, and sees that it is kept.
+/// Sends the request with a deadline. Asserts that the answer comes in time and
+/// shows no internals.
 async fn send(world: &World, request: Request) -> Answer {
     let deadline = SystemTime::now() + Duration::from_secs(5);
     let millis = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
     let call = match request.method {
-        // By a customer, whose right to see the list is looked up first.
+        // For a customer, the function first reads whether they are on the cart.
         "GET" => world
             .get(&format!(
                 "/v2/carts/{}/relationships/customers",
@@ -211,15 +213,15 @@ fn set(customers: &[&str]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether it is certain that nothing was written when the fault is all there
-/// is.
-fn refuses(plan: Plan) -> bool {
+/// Returns whether the function knows that nothing was written if every call has
+/// this fault.
+fn proves_no_write(plan: Plan) -> bool {
     matches!(plan.fault, Fault::Refused(_) | Fault::Conflict)
 }
 
-/// Runs a scenario for every fault, before and after the write; several at once,
-/// for they wait most of the time.
-async fn for_all<F: Future<Output = ()>>(scenario: impl Fn(Plan) -> F) {
+/// Runs a scenario with every fault, before and after the write. Several run at a
+/// time, because they mostly wait.
+async fn for_each_fault<F: Future<Output = ()>>(scenario: impl Fn(Plan) -> F) {
     let plans = FAULTS.into_iter().flat_map(|fault| {
         [false, true].map(|after_commit| Plan {
             fault,
@@ -232,17 +234,18 @@ async fn for_all<F: Future<Output = ()>>(scenario: impl Fn(Plan) -> F) {
         .await
 }
 
+/// Asserts that each request succeeds if this fault happens to its first calls.
 async fn survives(plan: Plan, times: usize) {
-    let broken = Broken::new().await;
+    let table = FaultyTable::new().await;
     for request in REQUESTS {
-        let before = broken.prepare(request).await;
-        broken.proxy.next(plan, times);
-        let answer = broken.send(request).await;
-        let calls = broken.proxy.calls() - before;
+        let before = table.prepare(request).await;
+        table.proxy.next(plan, times);
+        let answer = table.send(request).await;
+        let calls = table.proxy.calls() - before;
         let context = format!("{plan:?} x {times}, {}: {answer:?}", request.cart);
-        request.was_served(&answer, &context);
+        request.assert_served(&answer, &context);
         assert_eq!(
-            broken.stored(request).await,
+            table.stored(request).await,
             set(request.after()),
             "{context}"
         );
@@ -250,8 +253,8 @@ async fn survives(plan: Plan, times: usize) {
             (times..=MOST_CALLS).contains(&calls),
             "{calls} calls, {context}"
         );
-        broken.proxy.heal().await;
-        let next = broken.send(request).await;
+        table.proxy.heal().await;
+        let next = table.send(request).await;
         assert_eq!(
             next.status,
             if request.method == "GET" { 200 } else { 204 },
@@ -261,49 +264,49 @@ async fn survives(plan: Plan, times: usize) {
 }
 
 #[tokio::test]
-async fn a_fault_that_happens_once_is_not_noticed() {
-    for_all(|plan| survives(plan, 1)).await;
+async fn a_request_succeeds_if_a_fault_happens_once() {
+    for_each_fault(|plan| survives(plan, 1)).await;
 }
 
 #[tokio::test]
-async fn a_fault_that_happens_twice_is_not_noticed() {
-    for_all(|plan| survives(plan, 2)).await;
+async fn a_request_succeeds_if_a_fault_happens_twice() {
+    for_each_fault(|plan| survives(plan, 2)).await;
 }
 
 #[tokio::test]
-async fn a_fault_that_lasts_is_503_and_what_follows_is_served() {
-    for_all(|plan| async move {
-        let broken = Broken::new().await;
+async fn a_lasting_fault_is_503_and_later_requests_succeed() {
+    for_each_fault(|plan| async move {
+        let table = FaultyTable::new().await;
         for request in REQUESTS {
-            let before = broken.prepare(request).await;
-            broken.proxy.always(plan);
-            let answer = broken.send(request).await;
-            let calls = broken.proxy.calls() - before;
-            broken.proxy.heal().await;
+            let before = table.prepare(request).await;
+            table.proxy.always(plan);
+            let answer = table.send(request).await;
+            let calls = table.proxy.calls() - before;
+            table.proxy.heal().await;
 
             let context = format!("{plan:?}, {}: {answer:?}", request.cart);
             assert_eq!(answer.status, 503, "{context}");
             assert!(calls <= MOST_CALLS, "{calls} calls, {context}");
-            let certain = refuses(plan) || request.method == "GET";
+            let certain = proves_no_write(plan) || request.method == "GET";
             let code = if certain {
                 "store_unavailable"
             } else {
                 "outcome_unknown"
             };
-            assert_eq!(answer.codes(), [code], "{context}");
-            let stored = broken.stored(request).await;
+            answer.refused(503, code);
+            let stored = table.stored(request).await;
             if !plan.after_commit {
                 assert_eq!(stored, set(request.before), "{context}");
             }
-            // Whatever is there now, the next answer is true of it.
-            let next = broken.send(request).await;
+            // The next answer is correct whether or not the write took effect.
+            let next = table.send(request).await;
             if request.method == "POST" && stored == set(request.customers) {
                 next.unchanged();
             } else {
-                request.was_served(&next, &context);
+                request.assert_served(&next, &context);
             }
             assert_eq!(
-                broken.stored(request).await,
+                table.stored(request).await,
                 set(request.after()),
                 "{context}"
             );
@@ -313,7 +316,7 @@ async fn a_fault_that_lasts_is_503_and_what_follows_is_served() {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_reached_is_503_and_nothing_was_written() {
+async fn an_unreachable_store_is_503_and_nothing_is_written() {
     let world = World::new().await;
     let env = [("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")];
     let unreachable = World::on(&env, &world).await;
@@ -323,14 +326,14 @@ async fn a_store_that_cannot_be_reached_is_503_and_nothing_was_written() {
 }
 
 #[tokio::test]
-async fn many_faults_do_not_wear_the_function_out() {
-    let broken = Broken::new().await;
-    let proxy = &broken.proxy;
+async fn many_faults_do_not_use_up_later_retries() {
+    let table = FaultyTable::new().await;
+    let proxy = &table.proxy;
     proxy.always(Plan {
         fault: Fault::Refused("ThrottlingException"),
         after_commit: false,
     });
-    let calls = (0..20).map(|_| broken.send(ONE));
+    let calls = (0..20).map(|_| table.send(ONE));
     for answer in futures_util::future::join_all(calls).await {
         answer.refused(503, "store_unavailable");
     }
@@ -342,34 +345,34 @@ async fn many_faults_do_not_wear_the_function_out() {
         },
         2,
     );
-    broken.send(ONE).await.created(ONE.customers);
+    table.send(ONE).await.created(ONE.customers);
 }
 
 #[tokio::test]
-async fn connections_that_died_while_idle_are_not_noticed() {
-    let broken = Broken::new().await;
-    let proxy = &broken.proxy;
-    broken.send(ONE).await.created(ONE.customers);
+async fn a_request_succeeds_if_idle_connections_were_closed() {
+    let table = FaultyTable::new().await;
+    let proxy = &table.proxy;
+    table.send(ONE).await.created(ONE.customers);
     for _ in 0..5 {
         let (calls, connections) = (proxy.calls(), proxy.connections());
         proxy.close_idle_connections();
-        broken.send(ONE).await.unchanged();
+        table.send(ONE).await.unchanged();
         assert_eq!(proxy.calls(), calls + 1);
         assert!(proxy.connections() > connections);
     }
 }
 
 #[tokio::test]
-async fn a_request_without_time_for_the_store_is_503_at_once() {
-    let broken = Broken::new().await;
-    let proxy = &broken.proxy;
+async fn a_request_without_enough_time_for_the_store_is_503_at_once() {
+    let table = FaultyTable::new().await;
+    let proxy = &table.proxy;
     let calls = proxy.calls();
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_millis();
     let soon = u64::try_from(now).unwrap() + 450;
-    let answer = broken
+    let answer = table
         .lasting
         .associate("cart-1", &[RON])
         .deadline(soon)

@@ -1,105 +1,111 @@
-//! Tokens that other implementations made: good ones to be believed, and a corpus
-//! of hostile ones to be refused.
+//! Tokens from other implementations: good ones, which the function must accept,
+//! and hostile ones, which it must refuse.
 //!
-//! They are data, in `tokens/`, with the keys that made them; `tokens/make.py`
-//! makes them anew. All are looked at as of one moment, so that they never rot.
+//! They are in `tokens/`, with the keys that signed them. `tokens/make.py` generates
+//! them. The clock of these tests stands still, so the tokens never expire.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cart_associations::auth::{
-    AuthError, Authenticator, Expected, Grant, KeySet, KeySource, TokenKind, TokenPolicy,
+    AuthError, Authenticator, Expected, Forbidden, Grant, KeySet, KeySource, TokenKind, TokenPolicy,
 };
 use cart_associations::clock::{CLOCK_SKEW, Clock, Timestamp};
 use cart_associations::config::Config;
 use cart_associations::http::{Client, TrustedRoots};
 use cart_associations::ids::CustomerId;
 use cart_associations::request::{Credential, Credentials, Request};
+use dev::key_server::KeyServer;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::answer::Answer;
-use crate::support::key_server::KeyServer;
 use crate::support::{RON, World, authorities, linkage};
 
-/// The letters of base64url, in the order of their values.
-const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// The alphabet of base64url.
+const BASE64URL: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// The cart of most requests, and of most cart tokens.
+const CART: &str = "cart-1";
 
 #[derive(Deserialize)]
 struct Fixtures {
-    /// When the tokens are looked at, in seconds since the epoch.
+    /// The time of the tests, in seconds since the epoch.
     now: u64,
-    access: Party,
-    customer: Party,
+    access: TrustedIssuer,
+    customer: TrustedIssuer,
+    cart: TrustedIssuer,
 }
 
-/// Who issues one kind of token, and for whom.
+/// The issuer of one kind of token.
 #[derive(Deserialize)]
-struct Party {
+struct TrustedIssuer {
     issuer: String,
     audience: String,
-    keys: Vec<Pair>,
+    keys: Vec<KeyPair>,
 }
 
 #[derive(Deserialize)]
-struct Pair {
+struct KeyPair {
     public: Value,
 }
 
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Access,
     Customer,
+    Cart,
 }
 
 #[derive(Deserialize)]
-struct Good {
+struct GoodToken {
     name: String,
     kind: Kind,
     subject: String,
     token: String,
-    /// The id of the key that must be alone in its set.
+    /// The id of the key, if the token is accepted only with a set of that one key.
     only_key: Option<String>,
 }
 
-/// Hostile tokens that the same rule refuses.
+/// Hostile tokens that are refused for the same reason.
 #[derive(Deserialize)]
-struct Group {
+struct HostileTokens {
     kind: Kind,
     why: String,
     fault: String,
-    cases: Vec<Case>,
+    cases: Vec<HostileToken>,
 }
 
 #[derive(Deserialize)]
-struct Case {
+struct HostileToken {
     name: String,
     token: String,
 }
 
-/// A key with which others than its owner can sign, and a token so signed.
+/// A key that allows others than its owner to sign, and a token of each kind signed
+/// with it.
 #[derive(Deserialize)]
 struct WeakKey {
     name: String,
     why: String,
     fault: String,
     jwk: Value,
-    token: String,
+    tokens: BTreeMap<Kind, String>,
 }
 
 static FIXTURES: LazyLock<Fixtures> =
     LazyLock::new(|| serde_json::from_str(include_str!("tokens/keys.json")).unwrap());
 
-fn good() -> Vec<Good> {
+fn good() -> Vec<GoodToken> {
     serde_json::from_str(include_str!("tokens/good.json")).unwrap()
 }
 
-fn hostile() -> Vec<Group> {
+fn hostile() -> Vec<HostileTokens> {
     serde_json::from_str(include_str!("tokens/hostile.json")).unwrap()
 }
 
@@ -107,29 +113,30 @@ fn weak_keys() -> Vec<WeakKey> {
     serde_json::from_str(include_str!("tokens/weak_keys.json")).unwrap()
 }
 
-fn hostile_tokens(kind: Kind) -> impl Iterator<Item = Case> {
+fn hostile_tokens(kind: Kind) -> impl Iterator<Item = HostileToken> {
     let groups = hostile()
         .into_iter()
         .filter(move |group| group.kind == kind);
     groups.flat_map(|group| group.cases)
 }
 
-/// The good tokens that the usual sets believe.
-fn usual() -> impl Iterator<Item = Good> {
+/// The good tokens that are accepted with all keys in the sets.
+fn good_for_full_sets() -> impl Iterator<Item = GoodToken> {
     good().into_iter().filter(|good| good.only_key.is_none())
 }
 
-/// One good token for each algorithm and kind, all by the same implementation.
-fn one_of_each() -> impl Iterator<Item = Good> {
-    usual().filter(|good| good.name.ends_with("by OpenSSL"))
+/// One good token for each algorithm and kind, all from the same implementation.
+fn one_of_each() -> impl Iterator<Item = GoodToken> {
+    good_for_full_sets().filter(|good| good.name.ends_with("by OpenSSL"))
 }
 
-fn good_access_token() -> &'static str {
-    static TOKEN: LazyLock<String> = LazyLock::new(|| {
-        let access = usual().find(|good| good.kind == Kind::Access);
-        access.unwrap().token
+/// A good token to send beside another one.
+fn good_token(kind: Kind) -> &'static str {
+    static TOKENS: LazyLock<[String; 3]> = LazyLock::new(|| {
+        let first = |kind| good_for_full_sets().find(|good| good.kind == kind);
+        Kind::ALL.map(|kind| first(kind).unwrap().token)
     });
-    &TOKEN
+    &TOKENS[kind as usize]
 }
 
 fn now() -> Timestamp {
@@ -137,89 +144,103 @@ fn now() -> Timestamp {
 }
 
 impl Fixtures {
-    fn party(&self, kind: Kind) -> &Party {
+    fn issuer(&self, kind: Kind) -> &TrustedIssuer {
         match kind {
             Kind::Access => &self.access,
             Kind::Customer => &self.customer,
+            Kind::Cart => &self.cart,
         }
     }
 }
 
-impl Party {
+impl TrustedIssuer {
     fn public_keys(&self) -> Vec<Value> {
         self.keys.iter().map(|pair| pair.public.clone()).collect()
     }
 }
 
 impl Kind {
-    const BOTH: [Self; 2] = [Self::Access, Self::Customer];
+    const ALL: [Self; 3] = [Self::Access, Self::Customer, Self::Cart];
 
-    fn other(self) -> Self {
-        match self {
-            Self::Access => Self::Customer,
-            Self::Customer => Self::Access,
-        }
+    fn others(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |kind| *kind != self)
     }
 
     fn token_kind(self) -> TokenKind {
         match self {
             Self::Access => TokenKind::Access,
             Self::Customer => TokenKind::Customer,
+            Self::Cart => TokenKind::Cart,
         }
     }
 }
 
-/// Checks tokens as the function does, by key sets that a test can change.
-struct Doorkeeper(Authenticator);
+/// The function's authenticator with the keys of the fixtures.
+struct Verifier(Authenticator);
 
-impl Doorkeeper {
-    fn usual() -> Self {
+impl Verifier {
+    fn new() -> Self {
         Self::with(Kind::Access, FIXTURES.access.public_keys())
     }
 
-    /// With another key set for one kind of token.
+    /// A verifier with another key set for one kind of token.
     fn with(kind: Kind, keys: Vec<Value>) -> Self {
         let policy = |this| {
-            let party = FIXTURES.party(this);
+            let issuer = FIXTURES.issuer(this);
             let keys = if this == kind {
                 keys.clone()
             } else {
-                party.public_keys()
+                issuer.public_keys()
             };
-            policy(party, &keys)
+            policy(issuer, &keys)
         };
         let http = Client::new(&TrustedRoots::built_in(), Duration::from_secs(1));
         Self(Authenticator::new(
             policy(Kind::Access),
             policy(Kind::Customer),
+            Some(policy(Kind::Cart)),
             "grant_type".to_owned(),
             &http,
             &Clock::from_fn(now),
         ))
     }
 
-    async fn sees(&self, kind: Kind, token: &str) -> Result<Grant, AuthError> {
-        self.sees_at(kind, token, now()).await
+    async fn authenticate(&self, kind: Kind, token: &str) -> Result<Grant, AuthError> {
+        self.authenticate_for(CART, kind, token, now()).await
     }
 
-    /// A customer token comes with a good access token.
-    async fn sees_at(&self, kind: Kind, token: &str, at: Timestamp) -> Result<Grant, AuthError> {
-        let credentials = match kind {
-            Kind::Access => Credentials {
-                access_token: Credential::Token(token.into()),
-                customer_token: Credential::Absent,
-            },
-            Kind::Customer => Credentials {
-                access_token: Credential::Token(good_access_token().into()),
-                customer_token: Credential::Token(token.into()),
-            },
+    /// Authenticates a request for a cart. It has a good access token beside a
+    /// customer token, and both beside a cart token.
+    async fn authenticate_for(
+        &self,
+        cart: &str,
+        kind: Kind,
+        token: &str,
+        at: Timestamp,
+    ) -> Result<Grant, AuthError> {
+        let credential = |this| match this {
+            this if this == kind => Credential::Token(token.into()),
+            this if this < kind => Credential::Token(good_token(this).into()),
+            _ => Credential::Absent,
+        };
+        let credentials = Credentials {
+            access_token: credential(Kind::Access),
+            customer_token: credential(Kind::Customer),
+            cart_token: credential(Kind::Cart),
+            cart_id: Some(cart),
         };
         let soon = Instant::now() + Duration::from_secs(1);
         self.0.authenticate(&credentials, at, soon).await
     }
 
-    async fn believes(&self, good: &Good) {
-        let grant = self.sees(good.kind, &good.token).await;
+    async fn assert_accepted(&self, good: &GoodToken) {
+        let cart = match good.kind {
+            Kind::Access | Kind::Customer => CART,
+            Kind::Cart => &good.subject,
+        };
+        let grant = self
+            .authenticate_for(cart, good.kind, &good.token, now())
+            .await;
         let grant = grant.unwrap_or_else(|error| panic!("{}: {error:?}", good.name));
         match good.kind {
             Kind::Access => {
@@ -232,12 +253,22 @@ impl Doorkeeper {
                 let other = "another".parse().unwrap();
                 assert!(grant.permit(&[other]).is_err(), "{}", good.name);
             }
+            Kind::Cart => {
+                let permits = |cart: &str| {
+                    let ron = [RON.parse().unwrap()];
+                    grant.permit_association(&cart.parse().unwrap(), &ron)
+                };
+                assert_eq!(permits(cart), Ok(()), "{}", good.name);
+                let refused = Err(Forbidden::CartTokenRequired);
+                assert_eq!(permits("another"), refused, "{}", good.name);
+            }
         }
     }
 
-    /// Refuses the token, and no other. Returns the fault's name.
-    async fn refuses(&self, kind: Kind, name: &str, token: &str) -> &'static str {
-        match self.sees(kind, token).await {
+    /// Asserts that this token is refused, not one sent with it. Returns the name of
+    /// the fault.
+    async fn assert_refused(&self, kind: Kind, name: &str, token: &str) -> &'static str {
+        match self.authenticate(kind, token).await {
             Err(AuthError::InvalidToken { kind: of, fault }) => {
                 assert_eq!(of, kind.token_kind(), "{name}");
                 fault.name()
@@ -247,18 +278,18 @@ impl Doorkeeper {
     }
 }
 
-fn policy(party: &Party, keys: &[Value]) -> TokenPolicy {
+fn policy(issuer: &TrustedIssuer, keys: &[Value]) -> TokenPolicy {
     TokenPolicy {
         keys: KeySource::Inline(KeySet::parse(&json!({ "keys": keys }).to_string()).unwrap()),
         expected: Expected {
-            issuer: party.issuer.clone(),
-            audience: party.audience.clone(),
+            issuer: issuer.issuer.clone(),
+            audience: issuer.audience.clone(),
         },
     }
 }
 
 #[test]
-fn every_case_has_a_name_of_its_own() {
+fn every_case_has_a_unique_name() {
     let good = good().into_iter().map(|good| good.name);
     let hostile = hostile().into_iter().flat_map(|group| group.cases);
     let hostile = hostile.map(|case| case.name);
@@ -268,55 +299,58 @@ fn every_case_has_a_name_of_its_own() {
     for name in &names {
         assert!(seen.insert(name), "{name}");
     }
-    assert!(hostile_tokens(Kind::Access).count() > 400);
-    assert!(hostile_tokens(Kind::Customer).count() > 100);
-}
-
-#[tokio::test]
-async fn every_good_token_is_believed() {
-    for good in good() {
-        let mut keys = FIXTURES.party(good.kind).public_keys();
-        if let Some(only) = &good.only_key {
-            keys.retain(|key| key["kid"] == json!(only));
-        }
-        Doorkeeper::with(good.kind, keys).believes(&good).await;
+    for kind in Kind::ALL {
+        assert!(hostile_tokens(kind).count() > 500);
     }
 }
 
-/// An RSA key without `alg` is one of RS256, which every issuer supports.
 #[tokio::test]
-async fn every_good_token_but_those_of_ps256_is_believed_by_keys_without_alg() {
+async fn every_good_token_is_accepted() {
     for good in good() {
-        let mut keys = FIXTURES.party(good.kind).public_keys();
+        let mut keys = FIXTURES.issuer(good.kind).public_keys();
+        if let Some(only) = &good.only_key {
+            keys.retain(|key| key["kid"] == json!(only));
+        }
+        Verifier::with(good.kind, keys).assert_accepted(&good).await;
+    }
+}
+
+/// RSA keys without `alg` are for RS256, which every issuer supports.
+#[tokio::test]
+async fn keys_without_alg_accept_every_good_token_except_ps256() {
+    for good in good() {
+        let mut keys = FIXTURES.issuer(good.kind).public_keys();
         if let Some(only) = &good.only_key {
             keys.retain(|key| key["kid"] == json!(only));
         }
         for key in &mut keys {
             key.as_object_mut().unwrap().remove("alg");
         }
-        let doorkeeper = Doorkeeper::with(good.kind, keys);
+        let verifier = Verifier::with(good.kind, keys);
         if good.name.contains("PS256") {
-            let fault = doorkeeper.refuses(good.kind, &good.name, &good.token).await;
+            let fault = verifier
+                .assert_refused(good.kind, &good.name, &good.token)
+                .await;
             assert_eq!(fault, "unknown_key", "{}", good.name);
         } else {
-            doorkeeper.believes(&good).await;
+            verifier.assert_accepted(&good).await;
         }
     }
 }
 
 #[tokio::test]
-async fn every_hostile_token_is_refused_for_what_is_wrong_with_it() {
-    let doorkeeper = Doorkeeper::usual();
+async fn every_hostile_token_is_refused_for_the_expected_reason() {
+    let verifier = Verifier::new();
     let mut wrong = Vec::new();
-    for Group {
+    for HostileTokens {
         kind,
         why,
         fault,
         cases,
     } in hostile()
     {
-        for Case { name, token } in cases {
-            match doorkeeper.sees(kind, &token).await {
+        for HostileToken { name, token } in cases {
+            match verifier.authenticate(kind, &token).await {
                 Err(AuthError::InvalidToken {
                     kind: of,
                     fault: found,
@@ -328,68 +362,72 @@ async fn every_hostile_token_is_refused_for_what_is_wrong_with_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A kind's set knows nothing of the other's keys, also where both name them
-/// alike.
+/// The tokens of one kind are not verified with the keys of another, even if the
+/// keys have the same ids.
 #[tokio::test]
-async fn ids_that_both_sets_have_do_not_confuse_their_keys() {
-    for kind in Kind::BOTH {
-        let mut keys = FIXTURES.party(kind).public_keys();
-        let names = FIXTURES.party(kind.other()).public_keys();
-        for (key, other) in keys.iter_mut().zip(names) {
-            key["kid"] = other["kid"].clone();
-        }
-        let doorkeeper = Doorkeeper::with(kind, keys);
-        for Case { name, token } in hostile_tokens(kind) {
-            doorkeeper.refuses(kind, &name, &token).await;
+async fn key_ids_that_two_sets_contain_do_not_mix_up_their_keys() {
+    for kind in Kind::ALL {
+        for other in kind.others() {
+            let mut keys = FIXTURES.issuer(kind).public_keys();
+            let names = FIXTURES.issuer(other).public_keys();
+            for (key, other) in keys.iter_mut().zip(names) {
+                key["kid"] = other["kid"].clone();
+            }
+            let verifier = Verifier::with(kind, keys);
+            for HostileToken { name, token } in hostile_tokens(kind) {
+                verifier.assert_refused(kind, &name, &token).await;
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn a_token_of_one_kind_is_none_of_the_other_even_where_they_share_all_keys() {
-    let keys = Kind::BOTH.map(|kind| FIXTURES.party(kind).public_keys());
-    for kind in Kind::BOTH {
-        let doorkeeper = Doorkeeper::with(kind, keys.concat());
-        for good in usual().filter(|good| good.kind == kind) {
-            doorkeeper.believes(&good).await;
+async fn a_token_of_one_kind_is_refused_as_another_even_with_the_same_keys() {
+    let keys = Kind::ALL.map(|kind| FIXTURES.issuer(kind).public_keys());
+    for kind in Kind::ALL {
+        let verifier = Verifier::with(kind, keys.concat());
+        for good in good_for_full_sets().filter(|good| good.kind == kind) {
+            verifier.assert_accepted(&good).await;
         }
-        for good in usual().filter(|good| good.kind != kind) {
-            let fault = doorkeeper.refuses(kind, &good.name, &good.token).await;
+        for good in good_for_full_sets().filter(|good| good.kind != kind) {
+            let fault = verifier.assert_refused(kind, &good.name, &good.token).await;
             assert_eq!(fault, "issuer", "{}", good.name);
         }
     }
 }
 
 #[tokio::test]
-async fn no_bit_of_a_good_token_can_be_changed() {
-    let doorkeeper = Doorkeeper::usual();
-    for Good {
+async fn a_good_token_with_one_bit_changed_is_refused() {
+    let verifier = Verifier::new();
+    for GoodToken {
         name, kind, token, ..
     } in one_of_each()
     {
         for at in 0..token.len() {
             let mut changed = token.clone().into_bytes();
-            let Some(value) = LETTERS.iter().position(|letter| *letter == changed[at]) else {
+            let Some(value) = BASE64URL.iter().position(|letter| *letter == changed[at]) else {
                 continue;
             };
-            changed[at] = LETTERS[value ^ (1 << (at % 6))];
+            changed[at] = BASE64URL[value ^ (1 << (at % 6))];
             let changed = String::from_utf8(changed).unwrap();
             let name = format!("{name}, changed at {at}");
-            doorkeeper.refuses(kind, &name, &changed).await;
+            verifier.assert_refused(kind, &name, &changed).await;
         }
     }
 }
 
 #[tokio::test]
-async fn nothing_can_be_cut_off_a_good_token_or_put_before_after_or_into_it() {
-    let doorkeeper = Doorkeeper::usual();
-    for Good {
+async fn a_good_token_that_is_shortened_or_extended_is_refused() {
+    let verifier = Verifier::new();
+    for GoodToken {
         name, kind, token, ..
     } in one_of_each()
     {
         for end in 0..token.len() {
-            doorkeeper.refuses(kind, &name, &token[..end]).await;
-            doorkeeper.refuses(kind, &name, &token[end + 1..]).await;
+            verifier.assert_refused(kind, &name, &token[..end]).await;
+            verifier
+                .assert_refused(kind, &name, &token[end + 1..])
+                .await;
         }
         let dot = token.find('.').unwrap();
         let places = [0, 1, dot, dot + 1, token.len() - 1, token.len()];
@@ -403,15 +441,15 @@ async fn nothing_can_be_cut_off_a_good_token_or_put_before_after_or_into_it() {
         {
             let changed = format!("{}{piece}{}", &token[..at], &token[at..]);
             let name = format!("{name} with {piece:?} at {at}");
-            doorkeeper.refuses(kind, &name, &changed).await;
+            verifier.assert_refused(kind, &name, &changed).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_good_token_ends_half_a_minute_after_its_time() {
-    let doorkeeper = Doorkeeper::usual();
-    for Good {
+async fn a_good_token_is_refused_30_seconds_after_its_exp() {
+    let verifier = Verifier::new();
+    for GoodToken {
         name, kind, token, ..
     } in one_of_each()
     {
@@ -420,55 +458,64 @@ async fn a_good_token_ends_half_a_minute_after_its_time() {
         let expires = Timestamp::from_millis(claims["exp"].as_u64().unwrap() * 1000);
         let end = expires.plus(CLOCK_SKEW).millis();
         assert_eq!(CLOCK_SKEW, Duration::from_secs(30));
-        // The access token beside a customer token ends at the same time.
+        // The tokens beside it expire at the same time.
         for (at, good) in [
             (end - 1, true),
             (end, false),
             (end + 1, false),
             (u64::MAX, false),
-            // More than ten years ahead of its end.
+            // More than ten years before `exp`.
             (0, false),
         ] {
-            let seen = doorkeeper
-                .sees_at(kind, &token, Timestamp::from_millis(at))
+            let result = verifier
+                .authenticate_for(CART, kind, &token, Timestamp::from_millis(at))
                 .await;
-            assert_eq!(seen.is_ok(), good, "{name} at {at}: {seen:?}");
+            assert_eq!(result.is_ok(), good, "{name} at {at}: {result:?}");
         }
     }
 }
 
-/// What an issuer publishes by mistake must not open the door to others.
+/// An issuer may publish such keys by mistake.
 #[tokio::test]
-async fn keys_that_nobody_should_trust_verify_nothing_and_do_not_harm_the_others() {
-    let access = &FIXTURES.access;
+async fn weak_keys_verify_nothing_and_do_not_affect_other_keys() {
     let mut wrong = Vec::new();
     for WeakKey {
         name,
         why,
         fault,
         jwk,
-        token,
+        tokens,
     } in weak_keys()
     {
-        let keys = [vec![jwk], access.public_keys()].concat();
-        let doorkeeper = Doorkeeper::with(Kind::Access, keys);
-        match doorkeeper.sees(Kind::Access, &token).await {
-            Err(AuthError::InvalidToken { fault: found, .. }) if found.name() == fault => {}
-            other => wrong.push(format!("{name}: {other:?}, not {fault}. {why}")),
-        }
-        for good in usual().filter(|good| good.kind == Kind::Access) {
-            doorkeeper.believes(&good).await;
+        assert!(tokens.keys().copied().eq(Kind::ALL), "{name}");
+        for (kind, token) in tokens {
+            let keys = [vec![jwk.clone()], FIXTURES.issuer(kind).public_keys()].concat();
+            let verifier = Verifier::with(kind, keys);
+            match verifier.authenticate(kind, &token).await {
+                Err(AuthError::InvalidToken {
+                    kind: of,
+                    fault: found,
+                }) if of == kind.token_kind() && found.name() == fault => {}
+                other => wrong.push(format!("{name}: {other:?}, not {fault}. {why}")),
+            }
+            for good in good_for_full_sets().filter(|good| good.kind == kind) {
+                verifier.assert_accepted(&good).await;
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A world that trusts the keys of the fixtures, at their time.
+/// A world with the keys and the time of the fixtures.
 async fn world(access_keys: &str) -> World {
     let Fixtures {
-        access, customer, ..
+        access,
+        customer,
+        cart,
+        ..
     } = &*FIXTURES;
-    let customer_keys = json!({ "keys": customer.public_keys() }).to_string();
+    let keys = |issuer: &TrustedIssuer| json!({ "keys": issuer.public_keys() }).to_string();
+    let (customer_keys, cart_keys) = (keys(customer), keys(cart));
     let variables = [
         ("ACCESS_TOKEN_JWKS", access_keys),
         ("ACCESS_TOKEN_ISSUER", &access.issuer),
@@ -476,21 +523,34 @@ async fn world(access_keys: &str) -> World {
         ("CUSTOMER_TOKEN_JWKS", &customer_keys),
         ("CUSTOMER_TOKEN_ISSUER", &customer.issuer),
         ("CUSTOMER_TOKEN_AUDIENCE", &customer.audience),
+        ("CART_TOKEN_JWKS", &cart_keys),
+        ("CART_TOKEN_ISSUER", &cart.issuer),
+        ("CART_TOKEN_AUDIENCE", &cart.audience),
     ];
     World::at(now(), &variables).await
 }
 
+/// Sends an access token alone, and other tokens with good ones of the other kinds.
 async fn send(world: &World, cart: &str, kind: Kind, token: &str) -> Answer {
-    let access = good_access_token();
-    let call = match kind {
-        Kind::Access => world.post(cart).bearer(token),
-        Kind::Customer => world.post(cart).bearer(access).customer_token(token),
-    };
+    let mut call = world.post(cart);
+    for this in Kind::ALL {
+        let token = match kind {
+            kind if kind == this => token,
+            Kind::Access => continue,
+            Kind::Customer | Kind::Cart => good_token(this),
+        };
+        call = match this {
+            Kind::Access => call.bearer(token),
+            Kind::Customer => call.customer_token(token),
+            Kind::Cart => call.cart_token(token),
+        };
+    }
     call.body(linkage(&[RON])).send().await
 }
 
-/// Sends the whole corpus to the handler, then what is good.
-async fn the_answer_is_the_same_to_the_byte(world: &World) {
+/// Sends all hostile tokens to the handler, then the good ones. Asserts that all
+/// hostile tokens of a kind get the same answer, to the byte.
+async fn assert_same_answers(world: &World) {
     for (kind, code, header) in [
         (Kind::Access, "invalid_access_token", "Authorization"),
         (
@@ -498,10 +558,11 @@ async fn the_answer_is_the_same_to_the_byte(world: &World) {
             "invalid_customer_token",
             "x-moltin-customer-token",
         ),
+        (Kind::Cart, "invalid_cart_token", "x-cart-token"),
     ] {
         let mut first = None;
-        for Case { name, token } in hostile_tokens(kind) {
-            let answer = send(world, "cart-1", kind, &token).await;
+        for HostileToken { name, token } in hostile_tokens(kind) {
+            let answer = send(world, CART, kind, &token).await;
             let source = answer.refused(401, code);
             assert_eq!(source, json!({ "header": header }), "{name}");
             assert_eq!(
@@ -515,34 +576,40 @@ async fn the_answer_is_the_same_to_the_byte(world: &World) {
     }
     assert!(world.stored().await.is_empty());
 
-    for good in usual().filter(|good| good.kind == Kind::Access || good.subject == RON) {
-        let cart = format!(
-            "cart-{}",
-            good.name.replace(|c: char| !c.is_alphanumeric(), "-")
+    for good in
+        good_for_full_sets().filter(|good| good.kind != Kind::Customer || good.subject == RON)
+    {
+        let cart = match good.kind {
+            Kind::Access | Kind::Customer => CART,
+            Kind::Cart => &good.subject,
+        };
+        let answer = send(world, cart, good.kind, &good.token).await;
+        assert!(
+            [200, 204].contains(&answer.status),
+            "{}: {answer:?}",
+            good.name
         );
-        let answer = send(world, &cart, good.kind, &good.token).await;
-        assert_eq!(answer.status, 200, "{}: {answer:?}", good.name);
     }
 }
 
 #[tokio::test]
-async fn the_answer_to_every_hostile_token_is_the_same_to_the_byte_and_nothing_is_written() {
+async fn every_hostile_token_gets_the_same_answer_and_nothing_is_written() {
     let keys = json!({ "keys": FIXTURES.access.public_keys() }).to_string();
-    the_answer_is_the_same_to_the_byte(&world(&keys).await).await;
+    assert_same_answers(&world(&keys).await).await;
 }
 
 #[tokio::test]
-async fn so_it_is_with_keys_from_a_url_which_is_asked_once_more_and_not_again() {
+async fn hostile_tokens_make_the_function_fetch_remote_keys_only_once() {
     let keys = json!({ "keys": FIXTURES.access.public_keys() }).to_string();
     let server = KeyServer::start(&keys).await;
     let world = world(&server.url).await;
-    the_answer_is_the_same_to_the_byte(&world).await;
-    assert_eq!(server.asked(), 2, "at the start, and for an unknown key");
+    assert_same_answers(&world).await;
+    assert_eq!(server.asked(), 2, "at the start and for an unknown key");
 }
 
 #[tokio::test]
-async fn a_url_in_a_token_is_never_asked() {
-    let theirs = KeyServer::start(&authorities().access.key.jwks().unwrap()).await;
+async fn a_url_in_a_token_is_never_fetched() {
+    let untrusted_server = KeyServer::start(&authorities().access.key.jwks().unwrap()).await;
     let world = World::new().await;
     let claims = authorities()
         .access
@@ -551,19 +618,19 @@ async fn a_url_in_a_token_is_never_asked() {
     let claims = String::from_utf8(claims.unwrap()).unwrap();
     for name in ["jku", "x5u", "kid", "iss", "typ", "jwks_uri"] {
         let mut header = json!({ "alg": "ES256", "kid": "another" });
-        header[name] = json!(theirs.url);
+        header[name] = json!(untrusted_server.url);
         let key = &authorities().access.key;
         let token = key.sign(&header.to_string(), &claims).unwrap();
         let call = world.post("cart-1").bearer(&token).body(linkage(&[RON]));
         call.send().await.refused(401, "invalid_access_token");
     }
-    assert_eq!(theirs.asked(), 0);
+    assert_eq!(untrusted_server.asked(), 0);
 }
 
-fn shows_no_token(shown: &dyn std::fmt::Debug) {
-    for text in [format!("{shown:?}"), format!("{shown:#?}")] {
-        for part in
-            usual().flat_map(|good| good.token.split('.').map(str::to_owned).collect::<Vec<_>>())
+fn assert_contains_no_token(value: &dyn std::fmt::Debug) {
+    for text in [format!("{value:?}"), format!("{value:#?}")] {
+        for part in good_for_full_sets()
+            .flat_map(|good| good.token.split('.').map(str::to_owned).collect::<Vec<_>>())
         {
             assert!(!text.contains(&part), "{text}");
         }
@@ -571,58 +638,65 @@ fn shows_no_token(shown: &dyn std::fmt::Debug) {
 }
 
 #[tokio::test]
-async fn debug_of_what_holds_a_token_shows_none() {
+async fn debug_output_of_requests_and_grants_contains_no_token() {
     let token = |kind| one_of_each().find(|good| good.kind == kind).unwrap().token;
-    let (access, customer) = (token(Kind::Access), token(Kind::Customer));
+    let [access, customer, cart] = Kind::ALL.map(token);
     let bearer = format!("Bearer {access}");
     let path = "/v2/carts/cart-1/relationships/customers";
     for event in [
         json!({
             "version": "2.0", "rawPath": path, "requestContext": { "http": { "method": "POST" } },
-            "headers": { "authorization": bearer, "x-moltin-customer-token": customer },
+            "headers": {
+                "authorization": bearer, "x-moltin-customer-token": customer, "x-cart-token": cart,
+            },
             "body": access,
         }),
         json!({
             "path": path, "httpMethod": "POST",
-            "headers": { "Authorization": bearer, "X-Moltin-Customer-Token": customer },
+            "headers": {
+                "Authorization": bearer, "X-Moltin-Customer-Token": customer, "X-Cart-Token": cart,
+            },
             "multiValueHeaders": {
                 "Authorization": [bearer], "X-Moltin-Customer-Token": [customer, customer],
+                "X-Cart-Token": [cart, cart],
             },
         }),
     ] {
         let event = event.to_string();
         let request = Request::parse(&event).unwrap();
-        shows_no_token(&request);
+        assert_contains_no_token(&request);
         let request = request.route().unwrap();
-        shows_no_token(&request);
+        assert_contains_no_token(&request);
         let credentials = request.credentials();
-        shows_no_token(&credentials);
-        shows_no_token(&credentials.access_token);
+        assert_contains_no_token(&credentials);
+        assert_contains_no_token(&credentials.access_token);
         assert_eq!(format!("{:?}", credentials.access_token), "Token(_)");
-        shows_no_token(&request.operation());
+        assert_contains_no_token(&request.operation());
     }
 
-    let doorkeeper = Doorkeeper::usual();
+    let verifier = Verifier::new();
     for good in one_of_each() {
-        shows_no_token(&doorkeeper.sees(good.kind, &good.token).await);
-        shows_no_token(&doorkeeper.sees(good.kind.other(), &good.token).await);
+        for kind in Kind::ALL {
+            assert_contains_no_token(&verifier.authenticate(kind, &good.token).await);
+        }
     }
-    shows_no_token(&doorkeeper.0);
+    assert_contains_no_token(&verifier.0);
 }
 
 #[tokio::test]
-async fn debug_of_what_saw_tokens_shows_none() {
+async fn debug_output_of_the_app_and_its_configuration_contains_no_token() {
     let keys = json!({ "keys": FIXTURES.access.public_keys() }).to_string();
     let server = KeyServer::start(&keys).await;
     for keys in [&keys, &server.url] {
         let world = world(keys).await;
         for good in one_of_each() {
-            send(&world, "cart-1", good.kind, &good.token).await;
-            send(&world, "cart-1", good.kind.other(), &good.token).await;
+            for kind in Kind::ALL {
+                send(&world, CART, kind, &good.token).await;
+            }
         }
-        shows_no_token(world.app());
+        assert_contains_no_token(world.app());
         let config = Config::from_lookup(|name| world.env().get(name).cloned()).unwrap();
-        shows_no_token(&config.access_tokens);
-        shows_no_token(&config);
+        assert_contains_no_token(&config.access_tokens);
+        assert_contains_no_token(&config);
     }
 }

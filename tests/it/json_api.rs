@@ -1,5 +1,5 @@
-//! JSON:API 1.1's rules that concern relationships, each in our own words beside
-//! the test of it.
+//! The rules of JSON:API 1.1 that concern relationships, each in our own words and
+//! with a test.
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,9 @@ use crate::support::{RON, World, linkage};
 
 const CUSTOMERS: &str = "/v2/carts/cart-1/relationships/customers";
 
-/// A rule, a request that it is about, and what must come of it.
+/// A rule, a request that it applies to, and a check of the answer.
 struct Rule {
-    says: &'static str,
+    text: &'static str,
     request: fn(&World) -> Call<'_>,
     holds: fn(&Answer) -> bool,
 }
@@ -22,12 +22,12 @@ fn list(world: &World) -> Call<'_> {
 
 const RULES: &[Rule] = &[
     Rule {
-        says: "a to-many relationship is shown as an array of resource identifiers",
+        text: "a to-many relationship is shown as an array of resource identifiers",
         request: |world| list(world),
         holds: |answer| answer.document()["data"][0]["id"] == json!(RON),
     },
     Rule {
-        says: "an empty to-many relationship is an empty array, never null",
+        text: "an empty to-many relationship is an empty array, never null",
         request: |world| {
             world
                 .get("/v2/carts/empty/relationships/customers")
@@ -36,7 +36,7 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.document()["data"] == json!([]),
     },
     Rule {
-        says: "a resource identifier has a type and an id, both strings, and may have meta",
+        text: "a resource identifier has a type and an id, both strings, and may have meta",
         request: |world| list(world),
         holds: |answer| {
             let member = &answer.document()["data"][0];
@@ -46,27 +46,27 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        says: "a relationship's top-level links hold a link to itself",
+        text: "a relationship's top-level links hold a link to itself",
         request: |world| list(world),
         holds: |answer| answer.document()["links"]["self"] == json!(CUSTOMERS),
     },
     Rule {
-        says: "POST adds to a relationship what is not in it yet",
+        text: "POST adds to a relationship what is not in it yet",
         request: |world| world.associate("cart-1", &["new"]),
         holds: |answer| answer.status == 200 && answer.document() == linkage(&["new"]),
     },
     Rule {
-        says: "a POST of a member that is there already succeeds and adds no second",
+        text: "a POST of a member that is there already succeeds and adds nothing",
         request: |world| world.associate("cart-1", &[RON]),
         holds: |answer| answer.status == 204,
     },
     Rule {
-        says: "a DELETE of members that are missing succeeds",
+        text: "a DELETE of members that are missing succeeds",
         request: |world| world.dissociate("cart-1", &["nobody", "no-one"]),
         holds: |answer| answer.status == 204,
     },
     Rule {
-        says: "a request succeeds or fails as a whole",
+        text: "a request succeeds or fails as a whole",
         request: |world| {
             let data =
                 json!([{ "type": "customer", "id": "good" }, { "type": "cart", "id": "bad" }]);
@@ -78,7 +78,7 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.status == 400,
     },
     Rule {
-        says: "a to-many relationship takes an array, not a single identifier",
+        text: "a to-many relationship takes an array, not a single identifier",
         request: |world| {
             world
                 .post("cart-1")
@@ -90,7 +90,7 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        says: "a content type of JSON:API with an unknown extension is 415",
+        text: "a content type of JSON:API with an unknown extension is 415",
         request: |world| {
             world
                 .associate("cart-1", &["x"])
@@ -99,19 +99,19 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.status == 415,
     },
     Rule {
-        says: "an Accept of JSON:API with nothing but unknown extensions is 406",
+        text: "an Accept header that has JSON:API only with unknown extensions is 406",
         request: |world| list(world).header("accept", "application/vnd.api+json;ext=\"https://x\""),
         holds: |answer| answer.status == 406,
     },
     Rule {
-        says: "a profile that is not known is ignored in Accept",
+        text: "an unknown profile in Accept is ignored",
         request: |world| {
             list(world).header("accept", "application/vnd.api+json;profile=\"https://x\"")
         },
         holds: |answer| answer.header("content-type") == Some("application/vnd.api+json"),
     },
     Rule {
-        says: "a profile that is not known is ignored in a content type",
+        text: "an unknown profile in a content type is ignored",
         request: |world| {
             world.associate("cart-1", &["x"]).header(
                 "content-type",
@@ -121,7 +121,7 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.status == 200,
     },
     Rule {
-        says: "a content type of JSON:API with another parameter is 415",
+        text: "a content type of JSON:API with another parameter is 415",
         request: |world| {
             world
                 .associate("cart-1", &["x"])
@@ -130,7 +130,7 @@ const RULES: &[Rule] = &[
         holds: |answer| answer.status == 415,
     },
     Rule {
-        says: "filter and fields are 400 where they are not supported",
+        text: "filter and fields are 400 if they are not supported",
         request: |world| {
             world
                 .get(&format!("{CUSTOMERS}?filter[id]=a&fields[customer]=id"))
@@ -146,19 +146,19 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        says: "a custom parameter whose name is made only of a to z is 400",
+        text: "a custom parameter whose name is made only of a to z is 400",
         request: |world| world.get(&format!("{CUSTOMERS}?foo=1")).back_end(),
         holds: |answer| {
             answer.status == 400 && answer.errors("source") == [json!({ "parameter": "foo" })]
         },
     },
     Rule {
-        says: "a server that looks at Accept says so in Vary",
+        text: "a server whose answer depends on Accept has a Vary header",
         request: |world| list(world),
         holds: |answer| answer.header("vary") == Some("Accept"),
     },
     Rule {
-        says: "an error document has errors, an array, and no data beside it",
+        text: "an error document has errors, an array, and no data beside it",
         request: |world| world.get(CUSTOMERS),
         holds: |answer| {
             let document = answer.document();
@@ -166,22 +166,22 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        says: "an error's status is the HTTP status as a string",
+        text: "an error's status is the HTTP status as a string",
         request: |world| world.get(CUSTOMERS),
         holds: |answer| answer.errors("status") == ["401"],
     },
     Rule {
-        says: "a pointer of an error's source points to a value that exists, at worst to the whole",
+        text: "a pointer of an error's source points to an existing value or the whole document",
         request: |world| world.post("cart-1").back_end().body(json!({})),
         holds: |answer| answer.errors("source") == [json!({ "pointer": "" })],
     },
     Rule {
-        says: "a query parameter at fault is named by the error's source",
+        text: "an error's source names the query parameter at fault",
         request: |world| world.get(&format!("{CUSTOMERS}?page[limit]=x")).back_end(),
         holds: |answer| answer.errors("source") == [json!({ "parameter": "page[limit]" })],
     },
     Rule {
-        says: "include is 400 where it is not supported",
+        text: "include is 400 if it is not supported",
         request: |world| {
             world
                 .get(&format!("{CUSTOMERS}?include=customers"))
@@ -192,19 +192,19 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
-        says: "sort is 400 where it is not supported",
+        text: "sort is 400 if it is not supported",
         request: |world| world.get(&format!("{CUSTOMERS}?sort=id")).back_end(),
         holds: |answer| {
             answer.status == 400 && answer.errors("source") == [json!({ "parameter": "sort" })]
         },
     },
     Rule {
-        says: "the link to the next page is absent on the last",
+        text: "the link to the next page is absent on the last",
         request: |world| list(world),
         holds: |answer| answer.document()["links"].get("next").is_none(),
     },
     Rule {
-        says: "links of pages keep the parameters of the request",
+        text: "links of pages keep the parameters of the request",
         request: |world| world.get(&format!("{CUSTOMERS}?page[limit]=1")).back_end(),
         holds: |answer| {
             let links = &answer.document()["links"];
@@ -227,9 +227,9 @@ async fn the_rules_for_relationships_hold() {
             .await
             .created(&[RON, "zoe"]);
         let answer = (rule.request)(&world).send().await;
-        assert!((rule.holds)(&answer), "{}: {answer:?}", rule.says);
+        assert!((rule.holds)(&answer), "{}: {answer:?}", rule.text);
         if answer.status >= 400 {
-            assert_eq!(world.stored().await.len(), 2, "{}", rule.says);
+            assert_eq!(world.stored().await.len(), 2, "{}", rule.text);
         }
     }
 }

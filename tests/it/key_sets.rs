@@ -1,27 +1,26 @@
-//! Key sets that are published at a URL: fetched, kept, refreshed, and done
-//! without while their issuer is down.
+//! Key sets from a URL: how they are fetched, cached and refreshed, and what happens
+//! while their issuer is down.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use axum::serve::Listener as _;
 use cart_associations::clock::Timestamp;
-use jsonwebtoken::Algorithm;
+use dev::key_server::{Behaviour, KeyServer};
+use dev::tls::CertificateAuthority;
+use dev::tokens::Algorithm;
+use dev::tokens::SigningKey;
+use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::answer::Answer;
 use crate::support::function::Function;
-use crate::support::key_server::{Behaviour, KeyServer};
-use crate::support::tls;
-use crate::support::tokens::SigningKey;
-use crate::support::{RON, World, authorities, environment, linkage};
+use crate::support::{RON, World, authorities, cart_token, environment, linkage};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// The key that comes after that of [`authorities`].
+/// The key that replaces that of [`authorities`].
 static NEXT_KEY: LazyLock<SigningKey> =
     LazyLock::new(|| SigningKey::generate("access-2", Algorithm::ES256).unwrap());
 
@@ -33,7 +32,7 @@ async fn world(server: &KeyServer) -> World {
     World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await
 }
 
-/// An access token that is good for as long as any test lets pass.
+/// The claims of an access token that outlasts every test.
 fn claims() -> Value {
     json!({
         "iss": authorities().access.issuer, "aud": authorities().access.audience,
@@ -46,8 +45,8 @@ fn token(key: &SigningKey) -> String {
     key.sign(&header, &claims().to_string()).unwrap()
 }
 
-/// A token that names a key which nobody has.
-fn token_of_unknown_key(kid: &str) -> String {
+/// A token with a `kid` that is in no key set.
+fn token_with_unknown_key(kid: &str) -> String {
     let header = json!({ "alg": "ES256", "kid": kid });
     NEXT_KEY
         .sign(&header.to_string(), &claims().to_string())
@@ -63,62 +62,90 @@ async fn send(world: &World, token: &str) -> Answer {
         .await
 }
 
-async fn is_served(world: &World, token: &str) {
+async fn assert_accepted(world: &World, token: &str) {
     let answer = send(world, token).await;
     assert!([200, 204].contains(&answer.status), "{answer:?}");
 }
 
 #[tokio::test]
-async fn a_key_set_is_fetched_at_the_start_and_kept_for_ten_minutes() {
+async fn a_key_set_is_fetched_at_the_start_and_cached() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     assert_eq!(server.asked(), 1);
     let token = token(&authorities().access.key);
     for _ in 0..5 {
-        is_served(&world, &token).await;
-        world.pass(MINUTE);
+        assert_accepted(&world, &token).await;
+        world.advance_clock(MINUTE);
     }
     assert_eq!(server.asked(), 1);
 }
 
 #[tokio::test]
-async fn the_first_request_asks_again_for_keys_that_could_not_be_had_at_the_start() {
+async fn the_first_request_fetches_keys_again_if_that_failed_at_the_start() {
     let server = KeyServer::start(&keys()).await;
     server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, keys()));
-    // No time passes, so that a pause after the failure would not be over.
+    // The clock stands still, so a pause after the failure would not end.
     let now = Timestamp::from_millis(1_795_392_000_000);
     let world = World::at(now, &[("ACCESS_TOKEN_JWKS", &server.url)]).await;
     assert_eq!(server.asked(), 1);
     server.serves(&keys());
-    is_served(&world, &token(&authorities().access.key)).await;
+    assert_accepted(&world, &token(&authorities().access.key)).await;
     assert_eq!(server.asked(), 2);
 }
 
 #[tokio::test]
-async fn both_key_sets_may_come_from_a_url() {
+async fn all_key_sets_may_come_from_a_url() {
     let access = KeyServer::start(&keys()).await;
     let customer = KeyServer::start(&authorities().customer.key.jwks().unwrap()).await;
+    let cart = KeyServer::start(&authorities().cart.key.jwks().unwrap()).await;
+    let with_cart_tokens = World::with_cart_tokens().await;
     let urls = [
         ("ACCESS_TOKEN_JWKS", &*access.url),
         ("CUSTOMER_TOKEN_JWKS", &*customer.url),
+        ("CART_TOKEN_JWKS", &*cart.url),
     ];
-    let world = World::with(&urls).await;
-    assert_eq!((access.asked(), customer.asked()), (1, 1));
+    let world = World::on(&urls, &with_cart_tokens).await;
+    assert_eq!((access.asked(), customer.asked(), cart.asked()), (1, 1, 1));
     let call = world.post("cart-1").customer(RON).body(linkage(&[RON]));
+    let call = call.cart_token(&cart_token("cart-1"));
     call.send().await.created(&[RON]);
 }
 
 #[tokio::test]
-async fn no_request_waits_for_the_refresh_of_keys_that_are_still_good() {
+async fn without_keys_for_cart_tokens_only_requests_that_need_them_are_503() {
+    let server = KeyServer::start("").await;
+    let with_cart_tokens = World::with_cart_tokens().await;
+    let world = World::on(&[("CART_TOKEN_JWKS", &server.url)], &with_cart_tokens).await;
+    let call = || world.post("cart-1").customer(RON).body(linkage(&[RON]));
+    let answer = call().cart_token(&cart_token("cart-1")).send().await;
+    answer.refused(503, "keys_unavailable");
+    assert!(answer.header("retry-after").is_some());
+    // These two need no key.
+    call().send().await.refused(403, "cart_token_required");
+    let empty = call().cart_token("").send().await;
+    empty.refused(401, "invalid_cart_token");
+    assert!(world.stored().await.is_empty());
+
+    let token = "x";
+    let back_end = world.associate("cart-1", &[RON]).cart_token(token);
+    back_end.send().await.created(&[RON]);
+    let list = world.get("/v2/carts").customer(RON).cart_token(token);
+    assert_eq!(list.send().await.status, 200);
+    let removal = world.dissociate("cart-1", &[RON]).customer(RON);
+    removal.cart_token(token).send().await.unchanged();
+}
+
+#[tokio::test]
+async fn requests_do_not_wait_for_the_refresh_of_valid_keys() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     let token = token(&authorities().access.key);
-    world.pass(9 * MINUTE);
-    // It would be waited for in vain.
+    world.advance_clock(9 * MINUTE);
+    // A request that waited for the refresh would not be answered.
     server.does(Behaviour::Hang);
-    is_served(&world, &token).await;
+    assert_accepted(&world, &token).await;
     server.until_asked(2).await;
-    is_served(&world, &token).await;
+    assert_accepted(&world, &token).await;
     assert_eq!(server.asked(), 2);
 }
 
@@ -127,75 +154,76 @@ async fn a_refresh_in_the_background_replaces_the_keys() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     server.serves(&NEXT_KEY.jwks().unwrap());
-    world.pass(9 * MINUTE);
-    is_served(&world, &token(&authorities().access.key)).await;
+    world.advance_clock(9 * MINUTE);
+    assert_accepted(&world, &token(&authorities().access.key)).await;
     server.until_asked(2).await;
-    // The keys in hand may still be the old ones, until the answer is read.
+    // The old keys stay in use until the new ones have arrived.
     while send(&world, &token(&authorities().access.key)).await.status != 401 {
         tokio::task::yield_now().await;
     }
-    is_served(&world, &token(&NEXT_KEY)).await;
+    assert_accepted(&world, &token(&NEXT_KEY)).await;
     assert_eq!(
         server.asked(),
         3,
-        "and one for the id that is no longer known"
+        "one more for the key id that is no longer known"
     );
 }
 
 #[tokio::test]
-async fn a_function_that_wakes_later_asks_before_it_believes_old_keys() {
+async fn stale_keys_are_refreshed_before_they_are_used() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     let old = token(&authorities().access.key);
-    is_served(&world, &old).await;
+    assert_accepted(&world, &old).await;
     server.serves(&NEXT_KEY.jwks().unwrap());
-    world.pass(HOUR);
+    world.advance_clock(HOUR);
     send(&world, &old)
         .await
         .refused(401, "invalid_access_token");
-    is_served(&world, &token(&NEXT_KEY)).await;
+    assert_accepted(&world, &token(&NEXT_KEY)).await;
 }
 
 #[tokio::test]
-async fn a_new_key_is_found_at_once() {
+async fn a_new_key_is_fetched_at_once() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     server.serves(&NEXT_KEY.jwks().unwrap());
-    is_served(&world, &token(&NEXT_KEY)).await;
+    assert_accepted(&world, &token(&NEXT_KEY)).await;
     assert_eq!(server.asked(), 2);
 }
 
 #[tokio::test]
-async fn unknown_key_ids_make_the_function_ask_once_a_minute() {
+async fn unknown_key_ids_cause_one_fetch_a_minute() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     for minute in 0..3 {
         for number in 0..20 {
-            let token = token_of_unknown_key(&format!("{minute}-{number}"));
+            let token = token_with_unknown_key(&format!("{minute}-{number}"));
             send(&world, &token)
                 .await
                 .refused(401, "invalid_access_token");
         }
         assert_eq!(server.asked(), 2 + minute);
-        is_served(&world, &token(&authorities().access.key)).await;
-        world.pass(MINUTE);
+        assert_accepted(&world, &token(&authorities().access.key)).await;
+        world.advance_clock(MINUTE);
     }
 }
 
 #[tokio::test]
-async fn unknown_key_ids_that_come_together_make_the_function_ask_once() {
+async fn concurrent_unknown_key_ids_cause_one_fetch() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     server.serves(&NEXT_KEY.jwks().unwrap());
     let token = token(&NEXT_KEY);
-    // All of them find the new key, also those that only waited for the answer.
-    let calls = (0..20).map(|_| is_served(&world, &token));
+    // All of them get the new key, including those that waited for the fetch of
+    // another.
+    let calls = (0..20).map(|_| assert_accepted(&world, &token));
     futures_util::future::join_all(calls).await;
     assert_eq!(server.asked(), 2);
 }
 
 #[tokio::test]
-async fn a_known_key_of_another_algorithm_is_no_reason_to_ask() {
+async fn a_known_key_id_with_another_algorithm_causes_no_fetch() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     let header = json!({ "alg": "RS256", "kid": "access-1" });
@@ -212,26 +240,25 @@ async fn a_known_key_of_another_algorithm_is_no_reason_to_ask() {
 }
 
 #[tokio::test]
-async fn keys_serve_for_a_day_while_their_issuer_is_down() {
+async fn keys_are_used_for_a_day_while_their_issuer_is_down() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     let token = token(&authorities().access.key);
     server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, keys()));
     for _ in 0..23 {
-        world.pass(HOUR);
-        is_served(&world, &token).await;
+        world.advance_clock(HOUR);
+        assert_accepted(&world, &token).await;
     }
-    world.pass(HOUR);
+    world.advance_clock(HOUR);
     send(&world, &token).await.refused(503, "keys_unavailable");
     server.serves(&keys());
-    world.pass(MINUTE);
-    is_served(&world, &token).await;
+    world.advance_clock(MINUTE);
+    assert_accepted(&world, &token).await;
 }
 
-/// Some answers are no answer, some no key set; in none of them may the keys
-/// that they hold be used.
+/// None of these answers is a key set that may be used, even if it contains keys.
 #[tokio::test]
-async fn without_keys_a_request_is_503_until_there_are_some() {
+async fn a_request_is_503_until_keys_have_been_fetched() {
     let padding = " ".repeat(256 * 1024);
     let elsewhere = KeyServer::start(&keys()).await;
     for (name, behaviour) in [
@@ -262,21 +289,21 @@ async fn without_keys_a_request_is_503_until_there_are_some() {
         let answer = send(&world, &token).await;
         answer.refused(503, "keys_unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"), "{name}");
-        world.pass(Duration::from_secs(1));
+        world.advance_clock(Duration::from_secs(1));
         server.serves(&keys());
-        is_served(&world, &token).await;
+        assert_accepted(&world, &token).await;
     }
     assert_eq!(elsewhere.asked(), 0);
 }
 
-/// The key server has a second to begin its response and another to end it: longer
-/// than this request has.
+/// The key server has a second to begin its response and another to end it, which
+/// is longer than this request has.
 #[tokio::test]
-async fn keys_that_do_not_come_before_the_deadline_are_unavailable() {
+async fn keys_that_do_not_arrive_before_the_deadline_are_unavailable() {
     let server = KeyServer::start("").await;
     let world = world(&server).await;
     server.does(Behaviour::HangInBody(keys()));
-    world.pass(Duration::from_secs(1));
+    world.advance_clock(Duration::from_secs(1));
     let token = token(&authorities().access.key);
     let call = world.associate("cart-1", &[RON]).bearer(&token);
     let answer = call.deadline(world.now().plus(Duration::from_secs(1)).millis());
@@ -287,24 +314,24 @@ async fn keys_that_do_not_come_before_the_deadline_are_unavailable() {
 }
 
 #[tokio::test]
-async fn a_key_server_that_is_down_is_left_alone_for_longer_and_longer() {
+async fn fetches_from_a_key_server_that_is_down_become_rarer() {
     let server = KeyServer::start("").await;
     let world = world(&server).await;
     let token = token(&authorities().access.key);
     for _ in 0..600 {
         send(&world, &token).await.refused(503, "keys_unavailable");
-        world.pass(Duration::from_secs(1));
+        world.advance_clock(Duration::from_secs(1));
     }
     // 0.1 s, doubled up to a minute, in ten minutes.
     assert!((10..=20).contains(&server.asked()), "{}", server.asked());
 }
 
 #[tokio::test]
-async fn the_built_function_starts_without_keys_and_tells_why() {
+async fn the_built_function_starts_without_keys_and_logs_why() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = format!("http://{}/keys", listener.local_addr().unwrap());
+    let unused_url = format!("http://{}/keys", listener.local_addr().unwrap());
     drop(listener);
-    let mut function = Function::start(&environment(&[("ACCESS_TOKEN_JWKS", &nobody)])).await;
+    let mut function = Function::start(&environment(&[("ACCESS_TOKEN_JWKS", &unused_url)])).await;
     let (_, line) = function.line().await;
     assert_eq!(
         (&line["level"], &line["key_set"]),
@@ -315,7 +342,7 @@ async fn the_built_function_starts_without_keys_and_tells_why() {
         "{line}"
     );
     let declared = &line["_aws"]["CloudWatchMetrics"];
-    assert_eq!(declared.as_array().unwrap().len(), 1, "there is no age");
+    assert_eq!(declared.as_array().unwrap().len(), 1, "no age of a key set");
     let declared = &declared[0];
     assert_eq!(declared["Namespace"], json!("CartAssociations"));
     assert_eq!(
@@ -340,7 +367,7 @@ async fn the_built_function_starts_without_keys_and_tells_why() {
 }
 
 #[tokio::test]
-async fn keys_that_are_left_out_are_told_once() {
+async fn skipped_keys_are_logged_once() {
     let mut set: Value = serde_json::from_str(&keys()).unwrap();
     set["keys"]
         .as_array_mut()
@@ -364,22 +391,22 @@ async fn keys_that_are_left_out_are_told_once() {
             "{line}"
         );
         assert!(!text.contains("c2VjcmV0"));
-        // What comes next is the line of the request.
+        // The next line is that of the request.
         function.invoke(&json!({})).await;
         assert_eq!(function.line().await.1["outcome"], json!("route_not_found"));
     }
 }
 
 #[tokio::test]
-async fn a_key_server_is_believed_by_the_roots_that_are_configured() {
-    let authority = tls::Authority::new();
+async fn a_key_server_is_verified_with_the_configured_roots() {
+    let authority = CertificateAuthority::generate();
     let listener = authority.listen().await;
-    let port = listener.local_addr().unwrap().port();
+    let port = listener.port();
     let url = format!("https://localhost:{port}/keys");
     let server = KeyServer::start_on(listener, url, &keys());
     let token = token(&authorities().access.key);
 
-    // Those that are built in do not know this authority.
+    // The built-in roots do not contain this authority.
     let world = world(&server).await;
     send(&world, &token).await.refused(503, "keys_unavailable");
     assert_eq!(server.asked(), 0);
@@ -390,16 +417,16 @@ async fn a_key_server_is_believed_by_the_roots_that_are_configured() {
         ("SSL_CERT_FILE", roots),
     ];
     let world = World::with(&variables).await;
-    is_served(&world, &token).await;
+    assert_accepted(&world, &token).await;
     assert_eq!(server.asked(), 1);
 }
 
 #[tokio::test]
-async fn a_bundle_of_roots_that_is_none_ends_the_start() {
+async fn an_invalid_bundle_of_roots_fails_the_start() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     for path in [empty.path().to_str().unwrap(), "/no/such/file"] {
         let mut function = Function::start(&environment(&[("SSL_CERT_FILE", path)])).await;
-        let (error, exit) = function.refuse().await;
+        let (error, exit) = function.init_error().await;
         assert!(!exit.success());
         assert!(
             error["errorMessage"]

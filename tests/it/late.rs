@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::proxy::{Fault, Plan, Proxy};
 use crate::support::{World, authorities, engine};
+use dev::proxy::{Fault, Plan, Proxy};
 
 /// In the body of every call.
 const ANY: &str = "";
@@ -174,7 +174,7 @@ async fn a_late_renewal_changes_no_tombstone_and_no_other_association() {
     for customers in [ONE, THREE] {
         let late = Late::new(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
         late.post(customers, 200).await;
-        late.slow.pass(Duration::from_secs(30 * 60 * 60));
+        late.slow.advance_clock(Duration::from_secs(30 * 60 * 60));
         late.hold(renewal, "POST", customers).await;
         late.delete(customers).await;
         let tombstones = late.direct.items().await;

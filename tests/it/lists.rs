@@ -1,20 +1,20 @@
-//! A customer's carts and a cart's customers, page by page.
+//! Lists of a customer's carts and of a cart's customers, and their pages.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use cart_associations::clock::Timestamp;
 use cart_associations::cursor::{ListId, encode};
+use dev::proxy::Proxy;
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::proxy::Proxy;
 use crate::support::{RON, World, engine};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The moment so many milliseconds into a day.
-fn moment(millis: usize) -> String {
+/// The time `millis` milliseconds after the beginning of a fixed day.
+fn timestamp(millis: usize) -> String {
     format!(
         "2026-11-21T00:00:{:02}.{:03}Z",
         millis / 1000,
@@ -22,17 +22,22 @@ fn moment(millis: usize) -> String {
     )
 }
 
-/// Ron's carts: so many, the newest with the highest number.
+/// Creates `count` carts of Ron's. The newest has the highest number.
 async fn carts(world: &World, count: usize) {
     for number in 0..count {
         world
-            .put(&format!("cart-{number:03}"), RON, &moment(number), None)
+            .put(&format!("cart-{number:03}"), RON, &timestamp(number), None)
             .await;
     }
 }
 
-/// All members of a list by pages of `limit`, and how many pages they took.
-async fn all(world: &World, path: &str, member_type: &str, limit: usize) -> (Vec<String>, usize) {
+/// Reads a list in pages of `limit`. Returns its members and the number of pages.
+async fn all_pages(
+    world: &World,
+    path: &str,
+    member_type: &str,
+    limit: usize,
+) -> (Vec<String>, usize) {
     let mut members = Vec::new();
     let mut pages = 0;
     let mut next = Some(format!("{path}?page[limit]={limit}"));
@@ -40,7 +45,7 @@ async fn all(world: &World, path: &str, member_type: &str, limit: usize) -> (Vec
         let answer = world.get(&link).back_end().send().await;
         assert_eq!(answer.document()["meta"]["page"]["limit"], json!(limit));
         let (ids, following) = answer.listed(member_type);
-        // A page is full whenever more follow.
+        // Every page but the last is full.
         assert!(following.is_none() || ids.len() == limit, "{answer:?}");
         members.extend(ids);
         next = following;
@@ -52,7 +57,7 @@ async fn all(world: &World, path: &str, member_type: &str, limit: usize) -> (Vec
 const RONS_CARTS: &str = "/v2/customers/ron/relationships/carts";
 
 #[tokio::test]
-async fn carts_come_the_newest_first_in_pages_of_any_size() {
+async fn carts_are_listed_newest_first_in_pages_of_any_size() {
     let world = World::new().await;
     carts(&world, 57).await;
     let newest_first: Vec<String> = (0..57)
@@ -60,7 +65,7 @@ async fn carts_come_the_newest_first_in_pages_of_any_size() {
         .map(|number| format!("cart-{number:03}"))
         .collect();
     for (limit, pages) in [(1, 57), (7, 9), (19, 3), (25, 3), (57, 1), (100, 1)] {
-        let listed = all(&world, RONS_CARTS, "cart", limit).await;
+        let listed = all_pages(&world, RONS_CARTS, "cart", limit).await;
         assert_eq!(listed, (newest_first.clone(), pages), "by {limit}");
     }
     let (ids, next) = world.get(RONS_CARTS).back_end().send().await.listed("cart");
@@ -68,17 +73,17 @@ async fn carts_come_the_newest_first_in_pages_of_any_size() {
 }
 
 #[tokio::test]
-async fn carts_of_one_moment_come_by_their_ids() {
+async fn carts_with_the_same_time_are_listed_by_id() {
     let world = World::new().await;
     for number in [3, 1, 4, 0, 5, 9, 2, 6, 8, 7] {
         world
-            .put(&format!("cart-{number}"), RON, &moment(number / 5), None)
+            .put(&format!("cart-{number}"), RON, &timestamp(number / 5), None)
             .await;
     }
     let expected = [5, 6, 7, 8, 9, 0, 1, 2, 3, 4].map(|number| format!("cart-{number}"));
     for limit in 1..=11 {
         assert_eq!(
-            all(&world, RONS_CARTS, "cart", limit).await.0,
+            all_pages(&world, RONS_CARTS, "cart", limit).await.0,
             expected,
             "by {limit}"
         );
@@ -86,19 +91,19 @@ async fn carts_of_one_moment_come_by_their_ids() {
 }
 
 #[tokio::test]
-async fn customers_come_by_their_ids_in_pages_of_any_size() {
+async fn customers_are_listed_by_id_in_pages_of_any_size() {
     let world = World::new().await;
     for number in (0..57).rev() {
         world
-            .put("cart-1", &format!("c{number:02}"), &moment(number), None)
+            .put("cart-1", &format!("c{number:02}"), &timestamp(number), None)
             .await;
     }
-    world.put("cart-2", "other", &moment(0), None).await;
+    world.put("cart-2", "other", &timestamp(0), None).await;
     let by_id: Vec<String> = (0..57).map(|number| format!("c{number:02}")).collect();
     let path = "/v2/carts/cart-1/relationships/customers";
     for limit in [1, 7, 25, 56, 57, 100] {
         assert_eq!(
-            all(&world, path, "customer", limit).await.0,
+            all_pages(&world, path, "customer", limit).await.0,
             by_id,
             "by {limit}"
         );
@@ -120,16 +125,17 @@ async fn an_empty_list_is_an_empty_array() {
 }
 
 #[tokio::test]
-async fn a_member_carries_when_it_was_associated() {
+async fn a_list_member_has_the_time_of_its_association() {
     let world = World::new().await;
-    world.put("cart-1", RON, &moment(7), None).await;
+    world.put("cart-1", RON, &timestamp(7), None).await;
     let answer = world.get("/v2/carts").customer(RON).send().await;
-    let member = json!({ "type": "cart", "id": "cart-1", "meta": { "associated_at": moment(7) } });
+    let member =
+        json!({ "type": "cart", "id": "cart-1", "meta": { "associated_at": timestamp(7) } });
     assert_eq!(answer.document()["data"], json!([member]));
 }
 
 #[tokio::test]
-async fn who_may_list_what() {
+async fn each_list_requires_the_tokens_of_the_contract() {
     let world = World::new().await;
     world
         .associate("cart-1", &[RON])
@@ -137,7 +143,7 @@ async fn who_may_list_what() {
         .await
         .created(&[RON]);
     let customers = "/v2/carts/cart-1/relationships/customers";
-    let nobodys = "/v2/carts/cart-2/relationships/customers";
+    let empty_cart = "/v2/carts/cart-2/relationships/customers";
     for (path, call, expected) in [
         ("/v2/carts", Call::customer as fn(_, _) -> _, Ok("cart")),
         (RONS_CARTS, Call::customer, Ok("cart")),
@@ -147,7 +153,7 @@ async fn who_may_list_what() {
             Call::customer,
             Err("other_customer"),
         ),
-        (nobodys, Call::customer, Err("not_on_cart")),
+        (empty_cart, Call::customer, Err("not_on_cart")),
         (
             "/v2/carts",
             |call: Call<'_>, _| call.back_end(),
@@ -155,7 +161,7 @@ async fn who_may_list_what() {
         ),
         (RONS_CARTS, |call, _| call.back_end(), Ok("cart")),
         (customers, |call, _| call.back_end(), Ok("customer")),
-        (nobodys, |call, _| call.back_end(), Ok("customer")),
+        (empty_cart, |call, _| call.back_end(), Ok("customer")),
         (
             "/v2/carts",
             |call, _| call.grant("implicit"),
@@ -178,9 +184,9 @@ async fn who_may_list_what() {
             Err(code) => drop(answer.refused(403, code)),
         }
     }
-    // Whether a cart exists is not told: the answers are the same.
+    // The answers do not show whether a cart exists.
     let hermione = |path| world.get(path).customer("hermione").send();
-    assert_eq!(hermione(customers).await, hermione(nobodys).await);
+    assert_eq!(hermione(customers).await, hermione(empty_cart).await);
     world
         .get("/v2/carts")
         .send()
@@ -189,7 +195,7 @@ async fn who_may_list_what() {
 }
 
 #[tokio::test]
-async fn a_customer_lists_the_customers_of_a_cart_from_the_moment_they_are_on_it() {
+async fn a_customer_can_list_the_customers_of_a_cart_only_while_on_it() {
     let world = World::new().await;
     let path = "/v2/carts/cart-1/relationships/customers";
     for _ in 0..2 {
@@ -216,17 +222,18 @@ async fn a_customer_lists_the_customers_of_a_cart_from_the_moment_they_are_on_it
 }
 
 #[tokio::test]
-async fn what_has_expired_is_absent_everywhere() {
+async fn expired_associations_are_absent_everywhere() {
     let world = World::new().await;
     let past = 1_700_000_000;
-    // Many more than a page have expired, before, between and behind the others.
+    // Far more items than fit in a page have expired: before, between and after the
+    // others.
     for number in 0..90 {
         let expires_at = (number % 30 != 7).then_some(past);
         world
             .put(
                 &format!("cart-{number:02}"),
                 RON,
-                &moment(number),
+                &timestamp(number),
                 expires_at,
             )
             .await;
@@ -234,19 +241,19 @@ async fn what_has_expired_is_absent_everywhere() {
             .put(
                 "cart-1",
                 &format!("c{number:02}"),
-                &moment(number),
+                &timestamp(number),
                 expires_at,
             )
             .await;
     }
     for limit in [1, 2, 3, 100] {
-        let (carts, _) = all(&world, RONS_CARTS, "cart", limit).await;
+        let (carts, _) = all_pages(&world, RONS_CARTS, "cart", limit).await;
         assert_eq!(carts, ["cart-67", "cart-37", "cart-07"]);
         let path = "/v2/carts/cart-1/relationships/customers";
-        let (customers, _) = all(&world, path, "customer", limit).await;
+        let (customers, _) = all_pages(&world, path, "customer", limit).await;
         assert_eq!(customers, ["c07", "c37", "c67"]);
     }
-    world.put("cart-x", RON, &moment(0), Some(past)).await;
+    world.put("cart-x", RON, &timestamp(0), Some(past)).await;
     let path = "/v2/carts/cart-x/relationships/customers";
     world
         .get(path)
@@ -269,7 +276,7 @@ async fn what_has_expired_is_absent_everywhere() {
 }
 
 #[tokio::test]
-async fn a_small_page_gets_past_many_that_have_expired() {
+async fn a_small_page_skips_many_expired_associations_in_few_calls() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     for number in 0..300 {
@@ -277,15 +284,20 @@ async fn a_small_page_gets_past_many_that_have_expired() {
             .put(
                 &format!("x-{number:03}"),
                 RON,
-                &moment(1000 + number),
+                &timestamp(1000 + number),
                 Some(1),
             )
             .await;
         world
-            .put("cart-1", &format!("a{number:03}"), &moment(number), Some(1))
+            .put(
+                "cart-1",
+                &format!("a{number:03}"),
+                &timestamp(number),
+                Some(1),
+            )
             .await;
     }
-    world.put("cart-1", RON, &moment(0), None).await;
+    world.put("cart-1", RON, &timestamp(0), None).await;
     for path in [RONS_CARTS, "/v2/carts/cart-1/relationships/customers"] {
         let calls = proxy.calls();
         let answer = world
@@ -307,40 +319,40 @@ async fn a_small_page_gets_past_many_that_have_expired() {
 }
 
 #[tokio::test]
-async fn paging_while_others_write_neither_repeats_nor_loses_who_was_there_throughout() {
+async fn paging_during_writes_neither_repeats_nor_misses_associations() {
     let world = World::new().await;
     carts(&world, 30).await;
-    let mut seen = Vec::new();
+    let mut listed = Vec::new();
     let mut next = Some(format!("{RONS_CARTS}?page[limit]=4"));
     let mut page = 0;
     while let Some(link) = next {
         let (ids, following) = world.get(&link).back_end().send().await.listed("cart");
-        seen.extend(ids);
+        listed.extend(ids);
         next = following;
-        // Newer ones, one in what is still to come, and the very last that was
-        // seen is taken away.
+        // Add a newer cart and an older one, which later pages include, and once
+        // remove the last cart that was listed.
         world
-            .put(&format!("new-{page}"), RON, &moment(10_000 + page), None)
+            .put(&format!("new-{page}"), RON, &timestamp(10_000 + page), None)
             .await;
         world
-            .put(&format!("old-{page}"), RON, &moment(page), None)
+            .put(&format!("old-{page}"), RON, &timestamp(page), None)
             .await;
-        let last = seen.last().unwrap();
+        let last = listed.last().unwrap();
         if page == 2 {
             world.dissociate(last, &[RON]).send().await.unchanged();
         }
         page += 1;
     }
-    let distinct: BTreeSet<&String> = seen.iter().collect();
-    assert_eq!(distinct.len(), seen.len(), "{seen:?}");
+    let distinct: BTreeSet<&String> = listed.iter().collect();
+    assert_eq!(distinct.len(), listed.len(), "{listed:?}");
     for number in 0..30 {
         let cart = format!("cart-{number:03}");
-        assert!(distinct.contains(&cart), "{cart} was lost");
+        assert!(distinct.contains(&cart), "{cart} is missing");
     }
 }
 
 #[tokio::test]
-async fn a_late_page_costs_no_more_than_the_first() {
+async fn a_late_page_takes_one_call_like_the_first() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     carts(&world, 600).await;
@@ -356,12 +368,12 @@ async fn a_late_page_costs_no_more_than_the_first() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_for_its_list_alone() {
+async fn a_cursor_is_valid_only_for_its_list() {
     let world = World::new().await;
     for customer in [RON, "hermione"] {
         for number in 0..3 {
             let cart = format!("cart-{number}");
-            world.put(&cart, customer, &moment(number), None).await;
+            world.put(&cart, customer, &timestamp(number), None).await;
         }
     }
     let own = |customer, query: &str| {
@@ -409,7 +421,7 @@ async fn a_cursor_is_good_for_its_list_alone() {
     let others = own("hermione", &format!("?page[after]={rons}")).await;
     others.refused(400, "invalid_page_cursor");
 
-    // The digest keeps no secret: who forges a cursor gets no further than this.
+    // The digest uses no secret, so anybody can make a cursor with any position.
     let (ron, cart_1) = (RON.parse().unwrap(), "cart-1".parse().unwrap());
     let now = Timestamp::from(SystemTime::now());
     for (path, list, position) in [
@@ -429,8 +441,8 @@ async fn a_cursor_is_good_for_its_list_alone() {
         );
     }
 
-    // A day, and the skew of two clocks.
-    world.pass(DAY + Duration::from_secs(30));
+    // The lifetime of a cursor, and the clock skew.
+    world.advance_clock(DAY + Duration::from_secs(30));
     let link = format!("{customers}?page[after]={of_cart}");
     let token = json!({ "exp": 2_000_000_000, "grant_type": "client_credentials" });
     let token = crate::support::authorities()
@@ -442,7 +454,7 @@ async fn a_cursor_is_good_for_its_list_alone() {
 }
 
 #[tokio::test]
-async fn bad_paging_is_400_and_names_the_parameter() {
+async fn an_invalid_page_parameter_is_400_and_named() {
     let world = World::new().await;
     for (query, codes, parameters) in [
         (
@@ -505,9 +517,9 @@ async fn bad_paging_is_400_and_names_the_parameter() {
     );
 }
 
-/// The links of a list lead back to it, whatever stands before its path.
+/// The links of a list lead back to it, whatever prefix its path has.
 #[tokio::test]
-async fn links_are_right_behind_a_stage_and_a_base_path() {
+async fn links_include_the_stage_or_base_path() {
     let world = World::new().await;
     carts(&world, 3).await;
     let token = crate::support::access_token("client_credentials");
@@ -536,7 +548,7 @@ async fn links_are_right_behind_a_stage_and_a_base_path() {
         ("/prod", http_api("/prod", "prod")),
         ("/shop/api", http_api("/shop/api", "$default")),
         ("/base", {
-            // A custom domain: the mapping is not in the raw path.
+            // A custom domain: the raw path does not contain its base path.
             let mut event = http_api("/prod", "prod");
             event["requestContext"]["http"]["path"] = json!(format!("/base{RONS_CARTS}"));
             event

@@ -1,6 +1,6 @@
-//! The integration tests: the handler called with API Gateway's events, and the
-//! built Lambda as a process under the Lambda Runtime API, both with the real
-//! SDK over HTTP to a real engine.
+//! The integration tests. They call the handler with events of API Gateway, and
+//! run the built function as a process under the Lambda Runtime API. Both use the
+//! SDK over HTTP with a DynamoDB engine.
 
 mod associate;
 mod bad_requests;
@@ -20,8 +20,8 @@ mod openapi;
 mod process;
 mod properties;
 mod races;
-mod seen_tokens;
 mod support;
 mod template;
 mod tombstones;
+mod verified_tokens;
 mod watching;

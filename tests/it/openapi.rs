@@ -1,28 +1,26 @@
-//! `docs/openapi.yaml` and `docs/errors.md` describe what the code does: all of it,
-//! and nothing else.
+//! `docs/openapi.yaml` and `docs/errors.md` describe exactly what the code does.
 //!
-//! Each error of the description is provoked on each operation. Every answer in all
-//! integration tests is compared with the description, see
-//! `support/description.rs`.
+//! These tests try to cause each described error on each operation. In addition,
+//! `support/description.rs` compares every answer in all integration tests with the
+//! description.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use cart_associations::cursor::MAX_CURSOR_LENGTH;
-use cart_associations::error::ErrorCode;
+use cart_associations::fault::{ErrorCode, MAX_FAULTS};
 use cart_associations::ids::MAX_ID_LENGTH;
 use cart_associations::request::{MAX_BODY_BYTES, MAX_LIMIT, MAX_MEMBERS, ROUTES};
-use cart_associations::response::MAX_ERRORS;
+use dev::proxy::{Fault, Plan, Proxy};
+use dev::template::Cors;
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::answer::Answer;
 use crate::support::call::Call;
-use crate::support::cors::Cors;
 use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
 };
-use crate::support::proxy::{Fault, Plan, Proxy};
 use crate::support::{RON, World, engine, linkage};
 
 const ERRORS: &str = include_str!("../../docs/errors.md");
@@ -56,7 +54,7 @@ fn the_error_codes_are_described_under_their_statuses() {
 }
 
 #[test]
-fn the_limits_are_those_of_the_code() {
+fn the_described_limits_are_those_of_the_code() {
     let document = document();
     let number = |pointer: &str| {
         let number = document.pointer(pointer).and_then(Value::as_u64);
@@ -83,7 +81,7 @@ fn the_limits_are_those_of_the_code() {
         ),
         (
             format!("{schemas}/ErrorDocument/properties/errors/maxItems"),
-            MAX_ERRORS,
+            MAX_FAULTS,
         ),
         (
             "/components/parameters/PageLimit/schema/maximum".to_owned(),
@@ -96,6 +94,20 @@ fn the_limits_are_those_of_the_code() {
     ] {
         assert_eq!(number(&pointer), limit, "{pointer}");
     }
+    for (code, limit) in [
+        (ErrorCode::InvalidId, format!("1 to {MAX_ID_LENGTH} ")),
+        (
+            ErrorCode::TooManyMembers,
+            format!("{MAX_MEMBERS} customers"),
+        ),
+        (ErrorCode::InvalidPageLimit, format!("1 to {MAX_LIMIT}.")),
+        (
+            ErrorCode::BodyTooLarge,
+            format!("{} KiB", MAX_BODY_BYTES / 1024),
+        ),
+    ] {
+        assert!(code.detail().contains(&limit), "{code:?}");
+    }
     let body = &document["components"]["requestBodies"]["Linkage"]["description"];
     for limit in [
         format!("{} KiB", MAX_BODY_BYTES / 1024),
@@ -106,7 +118,7 @@ fn the_limits_are_those_of_the_code() {
 }
 
 #[test]
-fn each_answer_has_both_media_types_or_none_and_tells_its_codes_to_people() {
+fn each_answer_has_both_media_types_or_none_and_names_its_codes() {
     for (operation, status, answer) in answers() {
         let context = format!("{operation} {status}");
         if status == 204 {
@@ -119,21 +131,26 @@ fn each_answer_has_both_media_types_or_none_and_tells_its_codes_to_people() {
             let both = ["application/json", "application/vnd.api+json"].into();
             assert_eq!(media_types, both, "{context}");
         }
-        let told = answer["description"].as_str().unwrap();
+        let description = answer["description"].as_str().unwrap();
         for code in codes(answer) {
-            assert!(told.contains(&format!("`{code}`")), "{context}: {code}");
+            assert!(
+                description.contains(&format!("`{code}`")),
+                "{context}: {code}"
+            );
         }
         assert_eq!(codes(answer).is_empty(), status < 400, "{context}");
     }
 }
 
 #[test]
-fn an_operation_says_which_tokens_it_wants() {
+fn each_operation_declares_the_tokens_that_it_requires() {
+    let all = json!({ "accessToken": [], "customerToken": [], "cartToken": [] });
     let both = json!({ "accessToken": [], "customerToken": [] });
     let one = json!({ "accessToken": [] });
     for (name, operation) in operations() {
-        let expected = match &*name {
+        let expected = match name.as_str() {
             "GET /v2/carts" => json!([both]),
+            "POST /v2/carts/{cartId}/relationships/customers" => json!([one, both, all]),
             "PATCH /v2/carts/{cartId}/relationships/customers" => json!([one]),
             _ => json!([one, both]),
         };
@@ -141,9 +158,10 @@ fn an_operation_says_which_tokens_it_wants() {
     }
 }
 
-/// A storefront in a browser can send what is described and read what it needs.
+/// A storefront in a browser can send all described methods and headers and read all
+/// described response headers except `Vary`.
 #[test]
-fn the_template_lets_pages_send_and_read_what_is_described() {
+fn cors_allows_browsers_every_described_method_and_header() {
     let cors = Cors::declared().unwrap();
     let set = |names: &[String]| -> BTreeSet<String> {
         names.iter().map(|name| name.to_lowercase()).collect()
@@ -161,7 +179,7 @@ fn the_template_lets_pages_send_and_read_what_is_described() {
         }
     }
     for scheme in object(&components["securitySchemes"]).values() {
-        // The scheme `http` is that of one header.
+        // Only schemes of type `apiKey` have a name.
         let name = scheme.get("name").and_then(Value::as_str);
         sent.insert(name.unwrap_or("authorization").to_lowercase());
     }
@@ -175,21 +193,21 @@ fn the_template_lets_pages_send_and_read_what_is_described() {
         .flat_map(|headers| object(headers).keys())
         .map(|name| name.to_lowercase())
         .collect();
-    // For caches on the way, not for scripts.
+    // Only caches need it.
     read.remove("vary");
     let exposed = set(&cors.expose_headers);
     assert!(read.is_subset(&exposed), "{read:?} {exposed:?}");
 }
 
 #[test]
-fn the_examples_are_those_of_the_samples_and_of_the_seed() {
+fn the_examples_are_those_of_the_sample_events() {
     let event = sample("associate-client-credentials");
     let components = &document()["components"];
     let body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
     assert_eq!(components["examples"]["Linkage"]["value"], body);
     let cart = &components["parameters"]["CartId"]["example"];
     assert_eq!(*cart, event["pathParameters"]["cartId"]);
-    // The customer of the seed, and of the samples.
+    // The customer of the samples.
     let customer = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
     assert_eq!(body, linkage(&[customer]));
     assert_eq!(
@@ -201,52 +219,58 @@ fn the_examples_are_those_of_the_samples_and_of_the_seed() {
 /// In the body of every write, and of no read.
 const WRITE: &str = "\"ConditionExpression\"";
 
-/// Where a cause of each answer lies: in the request, or in the world around the
-/// function.
-struct Worlds {
-    sound: World,
+/// A world for each cause of an error: a healthy one for faults in a request, one
+/// for each fault outside of the function, and one that demands cart tokens.
+struct Deployments {
+    healthy: World,
     without_table: World,
     throttled: World,
-    silent: World,
+    hanging: World,
     without_keys: World,
+    with_cart_tokens: World,
 }
 
-impl Worlds {
+impl Deployments {
     async fn new() -> Self {
-        let sound = World::new().await;
+        let healthy = World::new().await;
         let behind = async |proxy: &Proxy| {
-            World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], &sound).await
+            World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], &healthy).await
         };
-        let [throttling, silent] = [Proxy::start(engine()).await, Proxy::start(engine()).await];
+        let [throttling, hanging] = [Proxy::start(engine()).await, Proxy::start(engine()).await];
         throttling.always(Plan {
             fault: Fault::Refused("ThrottlingException"),
             after_commit: false,
         });
-        silent.hold(WRITE, usize::MAX);
+        hanging.hold(WRITE, usize::MAX);
         Self {
-            without_table: World::on(&[("TABLE_NAME", "no-such-table")], &sound).await,
+            without_table: World::on(&[("TABLE_NAME", "no-such-table")], &healthy).await,
             throttled: behind(&throttling).await,
-            silent: behind(&silent).await,
-            // Nobody listens at this port of this machine.
-            without_keys: World::on(&[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")], &sound)
-                .await,
-            sound,
+            hanging: behind(&hanging).await,
+            // Nothing listens on this port.
+            without_keys: World::on(
+                &[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")],
+                &healthy,
+            )
+            .await,
+            with_cart_tokens: World::with_cart_tokens().await,
+            healthy,
         }
     }
 
-    fn of(&self, code: &str) -> &World {
+    fn for_code(&self, code: &str) -> &World {
         match code {
             "internal_error" => &self.without_table,
             "store_unavailable" => &self.throttled,
-            "outcome_unknown" => &self.silent,
+            "outcome_unknown" => &self.hanging,
             "keys_unavailable" => &self.without_keys,
-            _ => &self.sound,
+            "cart_token_required" | "invalid_cart_token" => &self.with_cart_tokens,
+            _ => &self.healthy,
         }
     }
 }
 
-/// A request of this operation that succeeds in a sound world, of this cart (and
-/// with this query, for a list).
+/// A request for this operation that succeeds in the healthy world. `cart` is the
+/// cart or the customer in the path.
 fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Call<'w> {
     let (method, path) = operation.split_once(' ').unwrap();
     let path = path.replace("{cartId}", cart).replace("{customerId}", cart);
@@ -259,9 +283,9 @@ fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Ca
     }
 }
 
-/// A request that is answered with this code.
-fn refused<'w>(worlds: &'w Worlds, operation: &str, code: &str) -> Call<'w> {
-    let world = worlds.of(code);
+/// A request that is answered with this error code, if the operation has it.
+fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &str) -> Call<'w> {
+    let world = deployments.for_code(code);
     let good = request(world, operation, RON, "");
     let queried = |query: &str| request(world, operation, RON, "").query(query);
     let member = |member: Value| json!({ "data": [member] });
@@ -274,6 +298,8 @@ fn refused<'w>(worlds: &'w Worlds, operation: &str, code: &str) -> Call<'w> {
         "customer_token_required" => good
             .without_header("x-moltin-customer-token")
             .grant("implicit"),
+        "cart_token_required" => good.customer(RON),
+        "invalid_cart_token" => good.customer(RON).cart_token(""),
         "other_customer" | "not_on_cart" => good.customer("hermione"),
         "invalid_id" => request(world, operation, "a b", ""),
         "invalid_page_limit" => queried("page[limit]=0"),
@@ -299,7 +325,7 @@ fn refused<'w>(worlds: &'w Worlds, operation: &str, code: &str) -> Call<'w> {
         "id_required" => good.body(member(json!({ "type": "customer" }))),
         "outcome_unknown" => good.deadline(in_a_second()),
         "internal_error" | "store_unavailable" | "keys_unavailable" => good,
-        other => panic!("how does {operation} come to {other}?"),
+        other => panic!("no request causes {other}"),
     }
 }
 
@@ -309,11 +335,10 @@ fn in_a_second() -> u64 {
     u64::try_from(since.as_millis()).unwrap()
 }
 
-/// Each fault in a request of each operation is answered as it is described
-/// there, and all that is described is answered.
+/// The errors that an operation answers with are those in its description.
 #[tokio::test]
-async fn each_error_that_is_described_can_be_had_and_no_other() {
-    let worlds = Worlds::new().await;
+async fn exactly_the_described_errors_occur() {
+    let deployments = Deployments::new().await;
     let (other, described): (Vec<_>, Vec<_>) =
         answers().into_iter().partition(|(name, ..)| name == OTHER);
     let faults: BTreeSet<&str> = strings(&document()["components"]["schemas"]["ErrorCode"]["enum"])
@@ -324,23 +349,18 @@ async fn each_error_that_is_described_can_be_had_and_no_other() {
                 .any(|(_, _, answer)| codes(answer).contains(fault))
         })
         .collect();
-    // What people are told with each code.
-    let mut told: BTreeMap<String, Vec<(Value, Value)>> = BTreeMap::new();
     for operation in operations().keys() {
         let mut answered = BTreeSet::new();
         for fault in &faults {
             // Something to clear.
-            worlds.sound.associate(RON, &[RON]).send().await;
-            // Held to the document as it comes. A fault need not be one of every
-            // operation: nobody reads the body of a GET.
-            let answer = refused(&worlds, operation, fault).send().await;
+            deployments.healthy.associate(RON, &[RON]).send().await;
+            // Not every operation has every fault. For example, the body of a GET is
+            // ignored.
+            let answer = request_with_error(&deployments, operation, fault)
+                .send()
+                .await;
             if answer.status >= 400 {
-                let code = answer.codes().remove(0);
-                answered.insert((answer.status, code.clone()));
-                let first = |name| answer.errors(name)[0].clone();
-                told.entry(code)
-                    .or_default()
-                    .push((first("title"), first("detail")));
+                answered.insert((answer.status, answer.codes().remove(0)));
             }
         }
         let described: BTreeSet<(u64, String)> = described
@@ -353,23 +373,23 @@ async fn each_error_that_is_described_can_be_had_and_no_other() {
             .collect();
         assert_eq!(answered, described, "{operation}");
     }
+}
 
-    let member = worlds.sound.associate("cart-1", &["a b"]).send().await;
-    let first = |name| member.errors(name)[0].clone();
-    told.entry("invalid_id".to_owned())
-        .or_default()
-        .push((first("title"), first("detail")));
+#[test]
+fn the_examples_of_errors_have_the_texts_of_their_codes() {
     for (name, example) in object(&document()["components"]["examples"]) {
         for error in example["value"]["errors"].as_array().into_iter().flatten() {
-            let code = error["code"].as_str().unwrap();
-            let text = (error["title"].clone(), error["detail"].clone());
-            assert!(told[code].contains(&text), "{name}: {code}");
+            let mut all = ErrorCode::ALL.iter();
+            let code = all.find(|code| error["code"] == json!(code.as_str()));
+            let code = code.expect(name);
+            assert_eq!(error["title"], json!(code.title()), "{name}");
+            assert_eq!(error["detail"], json!(code.detail()), "{name}");
         }
     }
 }
 
 #[tokio::test]
-async fn each_success_that_is_described_can_be_had() {
+async fn each_described_success_occurs() {
     let world = World::new().await;
     for (operation, status, _) in answers() {
         let plain = |cart| request(&world, &operation, cart, "");
@@ -384,7 +404,7 @@ async fn each_success_that_is_described_can_be_had() {
                 plain("again").send().await.created(&[RON]);
                 plain("again").send().await
             }
-            _ => panic!("how does {operation} come to {status}?"),
+            _ => panic!("no request for {operation} causes {status}"),
         };
         assert_eq!(answer.status, status, "{operation}: {answer:?}");
     }
@@ -403,7 +423,7 @@ async fn partly_cleared(world: &World, operation: &str) -> Answer {
         };
         let associated = world.associate(cart, &[customer]).send().await;
         associated.created(&[customer]);
-        world.pass(Duration::from_millis(1));
+        world.advance_clock(Duration::from_millis(1));
     }
     proxy.hold("last", usize::MAX);
     let answer = request(&slow, operation, "many", "").deadline(in_a_second());
@@ -413,7 +433,7 @@ async fn partly_cleared(world: &World, operation: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn the_answers_that_belong_to_no_operation_can_be_had() {
+async fn the_described_answers_without_an_operation_occur() {
     let world = World::new().await;
     for (path, item) in object(&document()["paths"]) {
         let path = path.replace("{cartId}", RON).replace("{customerId}", RON);
@@ -437,7 +457,7 @@ async fn the_answers_that_belong_to_no_operation_can_be_had() {
 }
 
 #[tokio::test]
-async fn a_parameter_is_described_as_it_is_read() {
+async fn the_described_page_parameters_are_those_of_the_code() {
     let world = World::new().await;
     let list = |query: &str| request(&world, "GET /v2/carts", RON, query).send();
     let schema = &document()["components"]["parameters"]["PageLimit"]["schema"];
@@ -456,7 +476,7 @@ async fn a_parameter_is_described_as_it_is_read() {
         assert_eq!(answer.status, status, "{limit}");
     }
 
-    // A cursor of the list, as short as one can be.
+    // A cursor from a link.
     world.associate("a", &[RON]).send().await.created(&[RON]);
     world.associate("b", &[RON]).send().await.created(&[RON]);
     let (_, next) = list("?page[limit]=1").await.listed("cart");
@@ -466,10 +486,10 @@ async fn a_parameter_is_described_as_it_is_read() {
     assert!(jsonschema::is_valid(&schema, &json!(cursor)), "{cursor}");
 }
 
-/// Each code has a section of its own, whose anchor is the code: that is where
-/// `links.about` leads.
+/// Each code has its own section. `links.about` of an error leads to the section's
+/// anchor, which is the code.
 #[test]
-fn each_code_is_explained_to_callers() {
+fn each_error_code_has_a_section_in_errors_md() {
     let all = error_codes();
     let mut explained = BTreeSet::new();
     for chapter in ERRORS.split("\n## ").skip(1) {
@@ -477,7 +497,7 @@ fn each_code_is_explained_to_callers() {
         for section in chapter.split("\n### ").skip(1) {
             let (code, text) = section.split_once('\n').unwrap();
             let status = all.iter().find(|(_, known)| *known == code);
-            let (status, _) = status.unwrap_or_else(|| panic!("{code} is no code"));
+            let (status, _) = status.unwrap_or_else(|| panic!("unknown code {code}"));
             assert!(title.contains(&status.to_string()), "{code} under {title}");
             let (cause, advice) = text.split_once("\n- **Do:** ").expect(code);
             assert!(!cause.trim().is_empty(), "{code}");

@@ -1,14 +1,14 @@
-//! The built Lambda as a process: start, logs, and what it does when it cannot
-//! start.
+//! The built function as a process: start, logs, and failed starts.
 
 use std::collections::BTreeMap;
 
+use cart_associations::config::Config;
+use dev::proxy::{Fault, Plan, Proxy};
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::function::Function;
-use crate::support::proxy::{Fault, Plan, Proxy};
-use crate::support::{World, engine, environment};
+use crate::support::{World, cart_token_variables, engine, environment};
 
 #[tokio::test]
 async fn the_built_function_answers_events() {
@@ -23,7 +23,7 @@ async fn the_built_function_answers_events() {
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_with_the_keys_of_powertools() {
+async fn a_request_logs_one_line_with_the_keys_of_powertools() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
     let mut event = sample("associate-customer-token");
@@ -35,6 +35,8 @@ async fn a_request_is_one_line_with_the_keys_of_powertools() {
             ("message", json!("request")),
             ("service", json!("cart-associations")),
             ("function_name", json!("test")),
+            ("function_version", json!("1")),
+            ("token_refused", json!(0)),
             ("cold_start", json!(cold_start)),
             (
                 "route",
@@ -75,10 +77,28 @@ async fn a_request_is_one_line_with_the_keys_of_powertools() {
         (&line["grant"], &line["store_attempts"]),
         (&json!("none"), &json!(0))
     );
+    assert_eq!(line["token_refused"], 1);
+
+    event["headers"]["authorization"] =
+        sample("associate-customer-token")["headers"]["authorization"].clone();
+    event["headers"]["x-moltin-customer-token"] = json!("");
+    function.invoke(&event).await;
+    let (_, line) = function.line().await;
+    assert_eq!(line["outcome"], "invalid_customer_token");
+    assert_eq!(line["token_refused"], 1);
+
+    // A request without a token says nothing about the configuration of tokens.
+    let headers = event["headers"].as_object_mut().unwrap();
+    headers.remove("authorization");
+    function.invoke(&event).await;
+    let (_, line) = function.line().await;
+    assert_eq!(line["outcome"], "access_token_required");
+    assert_eq!(line["token_refused"], 0);
 }
 
-/// The metrics of a line: for each set of dimensions their names, each of which
-/// the line must have, as CloudWatch drops a line without.
+/// The metrics of a log line: for each set of dimensions, the names and units of its
+/// metrics. Asserts that the line has each metric and dimension that it declares;
+/// CloudWatch drops the metrics of other lines.
 fn metrics(line: &Value) -> Vec<(Vec<String>, Vec<String>)> {
     let declaration = &line["_aws"];
     assert!(declaration["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
@@ -105,7 +125,7 @@ fn metrics(line: &Value) -> Vec<(Vec<String>, Vec<String>)> {
 }
 
 #[tokio::test]
-async fn the_line_of_a_request_has_its_metrics() {
+async fn the_log_line_of_a_request_contains_its_metrics() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -115,11 +135,16 @@ async fn the_line_of_a_request_has_its_metrics() {
             texts(&["duration_ms Milliseconds"]),
         )
     };
+    let tokens = [
+        texts(&["service", "function_name"]),
+        texts(&["service", "function_name", "function_version"]),
+    ]
+    .map(|dimensions| (dimensions, texts(&["token_refused Count"])));
     let stored = (
         texts(&["service", "function_name"]),
         texts(&["store_ms Milliseconds", "store_attempts Count"]),
     );
-    for (name, outcome, start, asked_store) in [
+    for (name, outcome, start, called_store) in [
         ("associate-customer-token", "created", "cold", true),
         ("associate-customer-token", "unchanged", "warm", true),
         ("bad-body", "invalid_type", "warm", false),
@@ -131,13 +156,14 @@ async fn the_line_of_a_request_has_its_metrics() {
             (&json!(outcome), &json!(start), &json!(start == "cold"))
         );
         let mut expected = vec![answered("outcome"), answered("start")];
-        expected.extend(asked_store.then(|| stored.clone()));
+        expected.extend(tokens.clone());
+        expected.extend(called_store.then(|| stored.clone()));
         assert_eq!(metrics(&line), expected);
     }
 }
 
 #[tokio::test]
-async fn the_first_request_finds_a_connection_to_the_store() {
+async fn the_first_request_uses_the_connection_from_the_start() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     let before = (proxy.connections(), proxy.calls());
@@ -151,7 +177,7 @@ async fn the_first_request_finds_a_connection_to_the_store() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_at_the_start_does_not_keep_the_function_from_starting() {
+async fn the_function_starts_even_if_the_store_fails() {
     for fault in [
         Fault::Refused("AccessDeniedException"),
         Fault::Failed(500),
@@ -177,11 +203,12 @@ async fn a_store_that_fails_at_the_start_does_not_keep_the_function_from_startin
 }
 
 #[tokio::test]
-async fn no_line_has_a_token_a_body_or_an_identifier() {
-    let world = World::new().await;
+async fn no_log_line_contains_a_token_a_body_or_an_identifier() {
+    let world = World::with_cart_tokens().await;
     let mut function = Function::start(world.env()).await;
     for name in [
         "associate-customer-token",
+        "associate-cart-token",
         "associate-rest-api",
         "bad-body",
         "refused-other-customer",
@@ -194,7 +221,8 @@ async fn no_line_has_a_token_a_body_or_an_identifier() {
         let tokens = headers
             .iter()
             .filter(|(name, _)| {
-                ["authorization", "x-moltin-customer-token"].contains(&&*name.to_lowercase())
+                ["authorization", "x-moltin-customer-token", "x-cart-token"]
+                    .contains(&&*name.to_lowercase())
             })
             .flat_map(|(_, value)| value.as_str().unwrap().split(['.', ' ']))
             .filter(|part| *part != "Bearer");
@@ -210,7 +238,7 @@ async fn no_line_has_a_token_a_body_or_an_identifier() {
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_too_when_the_store_fails() {
+async fn a_request_logs_one_line_even_if_the_store_fails() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     let mut function = Function::start(world.env()).await;
@@ -258,15 +286,16 @@ async fn a_request_is_one_line_too_when_the_store_fails() {
 }
 
 #[tokio::test]
-async fn a_start_without_configuration_names_all_that_is_missing_and_fails() {
+async fn a_start_without_configuration_fails_and_names_every_missing_variable() {
     let mut function = Function::start(&BTreeMap::new()).await;
-    let (error, exit) = function.refuse().await;
+    let (error, exit) = function.init_error().await;
     assert!(!exit.success());
     let (_, line) = function.line().await;
     assert_eq!(line["level"], json!("ERROR"));
     for text in [&error["errorMessage"], &line["cause"]] {
         for name in [
             "TABLE_NAME",
+            "AWS_REGION",
             "ACCESS_TOKEN_JWKS",
             "ACCESS_TOKEN_ISSUER",
             "ACCESS_TOKEN_AUDIENCE",
@@ -285,7 +314,7 @@ async fn a_start_without_configuration_names_all_that_is_missing_and_fails() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_configuration_is_told_at_once() {
+async fn all_configuration_faults_are_reported_together() {
     let same = environment(&[]);
     let mut function = Function::start(&environment(&[
         (
@@ -293,17 +322,20 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
             r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#,
         ),
         ("CUSTOMER_TOKEN_JWKS", "-----BEGIN PUBLIC KEY-----"),
+        ("CART_TOKEN_ISSUER", "https://carts.example.com"),
         ("ASSOCIATION_LIFETIME_DAYS", "3651"),
         ("ERROR_DOCS_URL", "docs"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "https://["),
     ]))
     .await;
-    let (error, exit) = function.refuse().await;
+    let (error, exit) = function.init_error().await;
     assert!(!exit.success());
     let text = error["errorMessage"].as_str().unwrap();
     for name in [
         "ACCESS_TOKEN_JWKS",
         "CUSTOMER_TOKEN_JWKS",
+        "CART_TOKEN_JWKS",
+        "CART_TOKEN_AUDIENCE",
         "ASSOCIATION_LIFETIME_DAYS",
         "ERROR_DOCS_URL",
         "AWS_ENDPOINT_URL_DYNAMODB",
@@ -317,7 +349,7 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
         ("CUSTOMER_TOKEN_AUDIENCE", &same["ACCESS_TOKEN_AUDIENCE"]),
     ]))
     .await;
-    let (error, _) = function.refuse().await;
+    let (error, _) = function.init_error().await;
     assert!(
         error["errorMessage"]
             .as_str()
@@ -327,19 +359,90 @@ async fn every_fault_of_a_configuration_is_told_at_once() {
     );
 }
 
+/// The faults of the usual configuration with these variables.
+fn faults(variables: &[(&str, &str)]) -> Vec<String> {
+    let env = environment(variables);
+    let config = Config::from_lookup(|name| env.get(name).cloned());
+    config.err().map_or_else(Vec::new, |error| error.faults)
+}
+
+#[test]
+fn cart_tokens_need_all_three_variables_or_none() {
+    let variables = cart_token_variables();
+    let count = variables.len();
+    for set in 0..1 << count {
+        let given = |index: usize| set & 1 << index != 0;
+        // An empty value counts as not set.
+        let some = variables
+            .iter()
+            .enumerate()
+            .map(|(index, (name, value))| (*name, if given(index) { &**value } else { "" }));
+        let some: Vec<(&str, &str)> = some.collect();
+        let missing = (0..count).filter(|index| set != 0 && !given(*index));
+        let missing: Vec<String> = missing
+            .map(|index| format!("{} is required", variables[index].0))
+            .collect();
+        assert_eq!(faults(&some), missing);
+    }
+}
+
+#[test]
+fn two_kinds_of_tokens_must_not_have_the_same_issuer_and_audience() {
+    const KINDS: [&str; 3] = ["ACCESS_TOKEN", "CUSTOMER_TOKEN", "CART_TOKEN"];
+    let with_cart_tokens = cart_token_variables();
+    for (kind, other) in [(1, 0), (2, 0), (2, 1)].map(|(a, b)| (KINDS[a], KINDS[b])) {
+        // The fault is also reported if the keys have one.
+        let keys = format!("{kind}_JWKS");
+        let changes = [
+            (keys.as_str(), "x".to_owned()),
+            (
+                &format!("{kind}_ISSUER"),
+                "https://one.example.com".to_owned(),
+            ),
+            (&format!("{kind}_AUDIENCE"), "one".to_owned()),
+            (
+                &format!("{other}_ISSUER"),
+                "https://one.example.com".to_owned(),
+            ),
+            (&format!("{other}_AUDIENCE"), "one".to_owned()),
+        ];
+        let variables = |changes: &[(&str, String)]| {
+            let all = [with_cart_tokens.as_slice(), changes].concat();
+            faults(
+                &all.iter()
+                    .map(|(name, value)| (*name, &**value))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let found = variables(&changes);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with(&keys), "{found:?}");
+        let same = format!(
+            "{kind}_ISSUER, {kind}_AUDIENCE must differ from {other}_ISSUER, {other}_AUDIENCE"
+        );
+        assert!(found[1].starts_with(&same), "{found:?}");
+        // Either may be the same alone.
+        assert_eq!(variables(&changes[1..4]), Vec::<String>::new());
+        assert_eq!(
+            variables(&[&changes[1..3], &changes[4..]].concat()),
+            Vec::<String>::new()
+        );
+    }
+}
+
 #[tokio::test]
-async fn a_wrong_log_level_is_told_once_and_info_is_used() {
+async fn an_unknown_log_level_is_logged_once_and_means_info() {
     let mut env = World::new().await.env().clone();
     env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "LOUD".to_owned());
     let mut function = Function::start(&env).await;
-    let (_, told) = function.line().await;
-    assert_eq!(told["level"], json!("WARN"));
+    let (_, warning) = function.line().await;
+    assert_eq!(warning["level"], json!("WARN"));
     assert!(
-        told["message"]
+        warning["message"]
             .as_str()
             .unwrap()
             .contains("AWS_LAMBDA_LOG_LEVEL"),
-        "{told}"
+        "{warning}"
     );
     for _ in 0..2 {
         function.invoke(&json!({})).await;
@@ -352,18 +455,18 @@ async fn a_wrong_log_level_is_told_once_and_info_is_used() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_not_reached_at_the_start_is_told_of_at_debug_alone() {
+async fn a_failed_warm_up_is_logged_only_at_debug() {
     let mut env = World::new().await.env().clone();
     env.insert(
         "AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
         "http://127.0.0.1:1".to_owned(),
     );
-    for (level, is_told) in [("DEBUG", true), ("INFO", false)] {
+    for (level, is_logged) in [("DEBUG", true), ("INFO", false)] {
         env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.to_owned());
         let mut function = Function::start(&env).await;
         function.invoke(&json!({})).await;
         let (_, line) = function.line().await;
-        if is_told {
+        if is_logged {
             assert_eq!(line["level"], json!("DEBUG"), "{line}");
             let message = line["message"].as_str().unwrap();
             assert!(message.contains("warm-up"), "{line}");
@@ -375,10 +478,10 @@ async fn a_store_that_is_not_reached_at_the_start_is_told_of_at_debug_alone() {
 }
 
 #[tokio::test]
-async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
+async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
     let mut env = World::new().await.env().clone();
     env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "warn".to_owned());
-    // A table that is not there is a fault of the set-up, told at ERROR.
+    // A missing table is a configuration fault, which is logged at ERROR.
     env.insert("TABLE_NAME".to_owned(), "no-such-table".to_owned());
     let mut function = Function::start(&env).await;
     function.invoke(&sample("bad-body")).await;
@@ -395,16 +498,22 @@ async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
             "_aws",
             "duration_ms",
             "function_name",
+            "function_version",
             "level",
             "outcome",
             "service",
             "start",
             "store_attempts",
             "store_ms",
-            "timestamp"
+            "timestamp",
+            "token_refused"
         ]
     );
-    assert_eq!(metrics["level"], json!("WARN"), "or Lambda drops it");
+    assert_eq!(
+        metrics["level"],
+        json!("WARN"),
+        "Lambda drops lines below its level"
+    );
     let (_, line) = function.line().await;
     assert_eq!(
         (&line["level"], &line["status"]),
@@ -421,7 +530,7 @@ async fn a_level_above_info_leaves_metrics_alone_of_the_lines_of_requests() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_none_ends_its_invocation_alone() {
+async fn an_invalid_event_does_not_affect_later_invocations() {
     let world = World::new().await;
     let function = Function::start(world.env()).await;
     for event in [

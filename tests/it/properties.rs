@@ -1,8 +1,9 @@
-//! What holds for whatever a caller sends, in each place that a caller controls:
-//! an answer of the contract's table, never a 5xx, and what only some get.
+//! Properties of the answers to arbitrary input, in each place that a caller
+//! controls: the status is one of the contract and never a 5xx, and invalid input is
+//! refused.
 //!
-//! Each test tries cases that are made at random from a fixed seed: the same in
-//! every run. What they are made of is mostly right, so that they get far.
+//! Each test generates cases from a fixed seed, so they are the same in every run.
+//! Most parts of a case are valid, so that many cases pass the first checks.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -15,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cart_associations::clock::Timestamp;
 use cart_associations::cursor::{self, ListId};
+use dev::tokens::Authority;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -25,32 +27,31 @@ use serde_json::{Value, json};
 use crate::events;
 use crate::support::answer::Answer;
 use crate::support::call::Call;
-use crate::support::tokens::Authority;
-use crate::support::{RON, World, access_token, authorities, customer_token, linkage};
+use crate::support::{RON, World, access_token, authorities, cart_token, customer_token, linkage};
 
-/// The statuses of the contract, without those that are not the caller's.
+/// The statuses of the contract that callers can cause.
 const STATUSES: [u64; 10] = [200, 204, 400, 401, 403, 404, 405, 406, 413, 415];
 
 const GOOD_CART: &str = "cart-1";
 
-/// An access token that may act for everybody, signed once for all cases.
+/// An access token for client_credentials, signed once for all cases.
 static BACK_END: LazyLock<String> = LazyLock::new(|| access_token("client_credentials"));
 
 /// Ron's customer token.
-static RONS: LazyLock<String> = LazyLock::new(|| customer_token(RON));
+static RON_TOKEN: LazyLock<String> = LazyLock::new(|| customer_token(RON));
 
-/// Holds a property against so many cases, all of them in one world.
-fn hold<S, F>(cases: u32, strategy: &S, property: impl Fn(&'static World, S::Value) -> F)
+/// Checks a property with this number of cases, all in one new world.
+fn check<S, F>(cases: u32, strategy: &S, property: impl Fn(&'static World, S::Value) -> F)
 where
     S: Strategy,
     S::Value: Debug,
     F: Future<Output = ()>,
 {
-    hold_in(World::new(), cases, strategy, property);
+    check_in(World::new(), cases, strategy, property);
 }
 
-/// Holds a property against so many cases, all of them in this world.
-fn hold_in<S, F>(
+/// Checks a property with this number of cases, all in this world.
+fn check_in<S, F>(
     world: impl Future<Output = World>,
     cases: u32,
     strategy: &S,
@@ -64,7 +65,7 @@ fn hold_in<S, F>(
         .enable_all()
         .build()
         .unwrap();
-    // Lives as long as the process, so that a property may borrow it.
+    // Never dropped, so that a property can borrow it.
     let world: &World = Box::leak(Box::new(runtime.block_on(world)));
     let mut runner = TestRunner::new(Config {
         cases,
@@ -80,19 +81,19 @@ fn hold_in<S, F>(
     result.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Sends what a caller made up, and gets an answer that is for callers.
+/// Sends a request and returns its answer, which must have one of [`STATUSES`].
 async fn answer(call: Call<'_>) -> Answer {
     let answer = call.send().await;
     assert!(STATUSES.contains(&answer.status), "{answer:?}");
     if answer.status >= 400 {
-        // What was sent is never echoed raw.
+        // An error never contains input as it was sent.
         assert!(answer.body.as_ref().unwrap().is_ascii(), "{answer:?}");
     }
     answer
 }
 
-/// A request that is right in every part.
-fn right(world: &World) -> Call<'_> {
+/// A valid request.
+fn valid_request(world: &World) -> Call<'_> {
     let call = world.post(GOOD_CART).bearer(&BACK_END);
     call.body(linkage(&[RON]))
 }
@@ -102,8 +103,8 @@ fn id() -> impl Strategy<Value = String> {
     prop_oneof![4 => "[A-Za-z0-9_-]{1,12}", 1 => "[A-Za-z0-9_-]{128}"]
 }
 
-/// No identifier, and often nearly one.
-fn no_id() -> impl Strategy<Value = String> {
+/// An invalid identifier, often with only one invalid character.
+fn invalid_id() -> impl Strategy<Value = String> {
     let odd = prop_oneof![
         any::<char>(),
         select(
@@ -123,9 +124,9 @@ fn no_id() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any text, and often one that means something somewhere.
+/// Any text, often one that has a meaning in some part of a request.
 fn text() -> impl Strategy<Value = String> {
-    const TELLING: [&str; 34] = [
+    const SPECIAL: [&str; 34] = [
         "",
         " ",
         "\0",
@@ -162,10 +163,10 @@ fn text() -> impl Strategy<Value = String> {
         "/v2/carts/cart-1/relationships/customers",
     ];
     prop_oneof![
-        3 => select(&TELLING[..]).prop_map(str::to_owned),
+        3 => select(&SPECIAL[..]).prop_map(str::to_owned),
         2 => any::<String>(),
         2 => "[ -~]{0,40}",
-        1 => (select(&TELLING[..]), any::<String>(), select(&TELLING[..]))
+        1 => (select(&SPECIAL[..]), any::<String>(), select(&SPECIAL[..]))
             .prop_map(|(a, b, c)| format!("{a}{b}{c}")),
     ]
 }
@@ -192,14 +193,15 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// One change of a JSON value, at a place that `Index` picks.
+/// A change of one place in a JSON value. An `Index` selects the place.
 #[derive(Debug, Clone)]
 enum Change {
     Replace(Value),
     Remove,
     Add(String, Value),
     Repeat,
-    /// A text within a text, if the place is one; in front of it, if not.
+    /// Inserts a text into the text at the place. Replaces a place that is not a
+    /// text.
     Splice(Index, String),
 }
 
@@ -214,19 +216,19 @@ fn change() -> impl Strategy<Value = (Index, Change)> {
     (any::<Index>(), change)
 }
 
-/// Every place of a value, as JSON pointers; the whole is the first.
-fn places(value: &Value, pointer: &str, places: &mut Vec<String>) {
-    places.push(pointer.to_owned());
+/// Collects the JSON pointers of all places in a value, the value itself first.
+fn collect_pointers(value: &Value, pointer: &str, pointers: &mut Vec<String>) {
+    pointers.push(pointer.to_owned());
     match value {
         Value::Object(members) => {
             for (name, member) in members {
                 let name = name.replace('~', "~0").replace('/', "~1");
-                self::places(member, &format!("{pointer}/{name}"), places);
+                self::collect_pointers(member, &format!("{pointer}/{name}"), pointers);
             }
         }
         Value::Array(members) => {
             for (index, member) in members.iter().enumerate() {
-                self::places(member, &format!("{pointer}/{index}"), places);
+                self::collect_pointers(member, &format!("{pointer}/{index}"), pointers);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -235,7 +237,7 @@ fn places(value: &Value, pointer: &str, places: &mut Vec<String>) {
 
 fn apply(value: &mut Value, at: Index, change: Change) {
     let mut pointers = Vec::new();
-    places(value, "", &mut pointers);
+    collect_pointers(value, "", &mut pointers);
     let pointer: &String = at.get(&pointers);
     let place = value.pointer_mut(pointer).unwrap();
     match change {
@@ -267,7 +269,7 @@ fn remove(value: &mut Value, pointer: &str) {
         Value::Array(members) => {
             members.remove(name.parse().unwrap());
         }
-        _ => unreachable!("only these have members"),
+        _ => unreachable!("only objects and arrays have members"),
     }
 }
 
@@ -280,7 +282,7 @@ fn splice(old: &str, at: Index, new: &str) -> String {
         .collect()
 }
 
-/// Every sample of `events/`.
+/// All samples in `events/`.
 fn samples() -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
     let names: BTreeSet<_> = std::fs::read_dir(folder)
@@ -294,9 +296,9 @@ fn samples() -> Vec<Value> {
 }
 
 #[test]
-fn an_event_that_was_changed_anywhere_gets_an_answer() {
+fn a_changed_sample_event_gets_an_answer() {
     let cases = (select(samples()), vec(change(), 1..5));
-    hold(400, &cases, |world, (mut event, changes)| {
+    check(400, &cases, |world, (mut event, changes)| {
         for (at, change) in changes {
             apply(&mut event, at, change);
         }
@@ -307,20 +309,20 @@ fn an_event_that_was_changed_anywhere_gets_an_answer() {
 }
 
 #[test]
-fn any_json_for_an_event_gets_an_answer() {
-    hold(150, &any_json(), |world, event| async move {
+fn any_json_as_an_event_gets_an_answer() {
+    check(150, &any_json(), |world, event| async move {
         let answer = answer(Call::event(world.app(), event)).await;
         assert!([400, 404].contains(&answer.status), "{answer:?}");
     });
 }
 
 #[test]
-fn a_cart_id_passes_if_and_only_if_it_is_one() {
+fn a_cart_id_is_accepted_exactly_if_it_is_valid() {
     let cases = prop_oneof![
         id().prop_map(|id| (id, true)),
-        no_id().prop_map(|id| (id, false)),
+        invalid_id().prop_map(|id| (id, false)),
     ];
-    hold(120, &cases, |world, (cart, valid)| async move {
+    check(120, &cases, |world, (cart, valid)| async move {
         let call = world.post(&cart).bearer(&BACK_END);
         let answer = answer(call.body(linkage(&[RON]))).await;
         if valid {
@@ -339,7 +341,7 @@ fn any_path_gets_an_answer() {
             .prop_map(str::to_owned),
         1 => text(),
     ];
-    let cart = prop_oneof![id().boxed(), no_id().boxed(), text().boxed()];
+    let cart = prop_oneof![id().boxed(), invalid_id().boxed(), text().boxed()];
     let near = (select(&["", "/prod"][..]), cart)
         .prop_map(|(stage, cart)| format!("{stage}/v2/carts/{cart}/relationships/customers"));
     let near = near.boxed();
@@ -363,7 +365,7 @@ fn any_path_gets_an_answer() {
         select(&KEYS[..]),
         select(&["GET", "POST"][..]),
     );
-    hold(400, &cases, |world, (paths, parameter, key, method)| {
+    check(400, &cases, |world, (paths, parameter, key, method)| {
         let (path, stage, public_path) = paths;
         let mut event = events::sample("associate-client-credentials");
         if let Some((name, is_id)) = parameter {
@@ -390,8 +392,8 @@ fn any_method_gets_an_answer() {
         "POST ", "",
     ];
     let cases = prop_oneof![select(&METHODS[..]).prop_map(str::to_owned), text()];
-    hold(100, &cases, |world, method| async move {
-        let answer = answer(right(world).method(&method)).await;
+    check(100, &cases, |world, method| async move {
+        let answer = answer(valid_request(world).method(&method)).await;
         if answer.status == 405 {
             let allow: Vec<&str> = answer.header("allow").unwrap().split(", ").collect();
             assert!(!allow.contains(&method.as_str()), "{answer:?} to {method}");
@@ -401,11 +403,12 @@ fn any_method_gets_an_answer() {
     });
 }
 
-/// A header's name in some case.
+/// The name of a header in any case.
 fn header_name() -> impl Strategy<Value = String> {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 11] = [
         "authorization",
         "x-moltin-customer-token",
+        "x-cart-token",
         "accept",
         "content-type",
         "prefer",
@@ -427,7 +430,7 @@ fn header_name() -> impl Strategy<Value = String> {
     prop_oneof![9 => known, 1 => text()]
 }
 
-/// A header's value, near to what some header means.
+/// The value of a header, often nearly a valid one.
 fn header_value() -> impl Strategy<Value = String> {
     let media_type = (
         select(
@@ -481,9 +484,16 @@ fn any_header_gets_an_answer() {
     let cases = (
         select(&["headers", "multiValueHeaders"][..]),
         vec((header_name(), value), 1..5),
-        select(&["associate-client-credentials", "associate-rest-api"][..]),
+        select(
+            &[
+                "associate-client-credentials",
+                "associate-rest-api",
+                "associate-cart-token",
+            ][..],
+        ),
     );
-    hold(250, &cases, |world, (place, headers, name)| {
+    let world = World::with_cart_tokens();
+    check_in(world, 250, &cases, |world, (place, headers, name)| {
         let mut event = events::sample(name);
         for (name, value) in headers {
             event[place][name] = value;
@@ -494,9 +504,9 @@ fn any_header_gets_an_answer() {
     });
 }
 
-/// A body: JSON, nearly what is asked for or anything, or no JSON.
+/// A body: a document that is valid or nearly so, other JSON, or no JSON.
 fn body() -> impl Strategy<Value = Vec<u8>> {
-    let id = prop_oneof![3 => id().boxed(), 1 => no_id().boxed()].prop_map(Value::from);
+    let id = prop_oneof![3 => id().boxed(), 1 => invalid_id().boxed()].prop_map(Value::from);
     let member = (
         prop_oneof![9 => Just(json!("customer")), 1 => any_json()],
         prop_oneof![9 => id, 1 => any_json()],
@@ -505,7 +515,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(kind, id, meta)| json!({ "type": kind, "id": id, "meta": meta }));
     let members = prop_oneof![
         6 => vec(prop_oneof![9 => member.boxed(), 1 => any_json().boxed()], 0..6),
-        1 => vec(id_member(), 95..110),
+        1 => vec(valid_member(), 95..110),
     ];
     let document =
         (members, any_json(), option::weighted(0.3, change())).prop_map(|(data, meta, change)| {
@@ -536,20 +546,20 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn id_member() -> impl Strategy<Value = Value> {
+fn valid_member() -> impl Strategy<Value = Value> {
     id().prop_map(|id| json!({ "type": "customer", "id": id }))
 }
 
 #[test]
 fn any_body_gets_an_answer() {
-    hold(150, &body(), |world, body| async move {
-        let encoded = answer(right(world).base64(&STANDARD.encode(&body))).await;
+    check(150, &body(), |world, body| async move {
+        let encoded = answer(valid_request(world).base64(&STANDARD.encode(&body))).await;
         let expected = [200, 204, 400, 413];
         assert!(expected.contains(&encoded.status), "{encoded:?}");
         assert_eq!(encoded.status == 413, body.len() > 64 * 1024);
-        // The same as text, if it is any, is answered alike.
+        // The same body without base64 gets the same answer.
         if let Ok(text) = String::from_utf8(body) {
-            let plain = answer(right(world).text(&text)).await;
+            let plain = answer(valid_request(world).text(&text)).await;
             match encoded.status {
                 200 | 204 => assert_eq!(plain.status, 204, "{plain:?}"),
                 _ => assert_eq!(plain, encoded),
@@ -559,22 +569,22 @@ fn any_body_gets_an_answer() {
 }
 
 #[test]
-fn what_is_said_to_be_base64_and_is_not_is_refused() {
+fn a_body_that_is_not_valid_base64_is_refused() {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    // An `=` may end it sooner.
+    // `=` is padding.
     let odd = any::<char>().prop_filter("base64", |c| !ALPHABET.contains(*c) && *c != '=');
     let cases = (any::<Index>(), odd);
-    hold(100, &cases, |world, (at, odd)| async move {
+    check(100, &cases, |world, (at, odd)| async move {
         let body = STANDARD.encode(linkage(&[RON, "hermione"]).to_string());
         let at = at.index(body.trim_end_matches('=').len());
         let body = format!("{}{odd}{}", &body[..at], &body[at + 1..]);
-        let answer = answer(right(world).base64(&body)).await;
+        let answer = answer(valid_request(world).base64(&body)).await;
         answer.refused(400, "invalid_encoding");
     });
 }
 
 #[test]
-fn valid_ids_are_accepted_and_come_back_once_each_in_their_order() {
+fn valid_ids_are_accepted_and_returned_once_each_in_order() {
     let member = (id(), option::of(any_json()), any::<bool>()).prop_map(|(id, meta, first)| {
         let named = format!(r#""type":"customer","id":"{id}""#);
         let member = match (meta, first) {
@@ -592,7 +602,7 @@ fn valid_ids_are_accepted_and_come_back_once_each_in_their_order() {
         any::<bool>(),
         "[ \t\r\n]{0,3}",
     );
-    hold(
+    check(
         80,
         &cases,
         |world, (cart, mut members, again, meta, base64, space)| {
@@ -611,7 +621,8 @@ fn valid_ids_are_accepted_and_come_back_once_each_in_their_order() {
             let body = format!(r#"{space}{{{space}"data":[{data}]{meta}}}{space}"#);
             let expected = linkage(&expected);
             async move {
-                let call = right_for(world, &cart).header("prefer", "return=representation");
+                let call = valid_request_without_body(world, &cart)
+                    .header("prefer", "return=representation");
                 let answer = answer(if base64 {
                     call.base64(&STANDARD.encode(&body))
                 } else {
@@ -625,19 +636,19 @@ fn valid_ids_are_accepted_and_come_back_once_each_in_their_order() {
     );
 }
 
-/// A request that is right in every part but its body.
-fn right_for<'w>(world: &'w World, cart: &str) -> Call<'w> {
+/// A valid request except that it has no body.
+fn valid_request_without_body<'w>(world: &'w World, cart: &str) -> Call<'w> {
     world.post(cart).bearer(&BACK_END)
 }
 
 #[test]
-fn one_id_outside_the_alphabet_keeps_all_members_out() {
-    let cases = (vec(id(), 0..4), no_id(), any::<Index>());
-    hold(150, &cases, |world, (mut ids, odd, at)| async move {
+fn one_invalid_id_refuses_the_whole_body() {
+    let cases = (vec(id(), 0..4), invalid_id(), any::<Index>());
+    check(150, &cases, |world, (mut ids, odd, at)| async move {
         let at = at.index(ids.len() + 1);
         ids.insert(at, odd);
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let answer = answer(right(world).body(linkage(&ids))).await;
+        let answer = answer(valid_request(world).body(linkage(&ids))).await;
         let source = answer.refused(400, "invalid_id");
         assert_eq!(source["pointer"], format!("/data/{at}/id"));
         assert_eq!(world.stored().await, BTreeSet::new());
@@ -645,9 +656,9 @@ fn one_id_outside_the_alphabet_keeps_all_members_out() {
 }
 
 #[test]
-fn any_query_is_ignored_or_has_a_reserved_name() {
+fn any_query_of_a_post_is_ignored_or_has_a_reserved_name() {
     let cases = (text(), any_json(), any_json());
-    hold(60, &cases, |world, (raw, single, multi)| {
+    check(60, &cases, |world, (raw, single, multi)| {
         let mut event = events::sample("associate-rest-api");
         event["rawQueryString"] = json!(raw);
         event["queryStringParameters"] = single;
@@ -664,7 +675,7 @@ fn any_query_is_ignored_or_has_a_reserved_name() {
     });
 }
 
-/// A world in which Ron has a few carts, and cart-1 a few customers.
+/// A world in which Ron has several carts and cart-1 has several customers.
 async fn world_with_lists() -> World {
     let world = World::new().await;
     for (cart, customer) in [
@@ -686,7 +697,7 @@ const LISTS: [&str; 3] = [
     "/v2/customers/ron/relationships/carts",
 ];
 
-/// A request of a list, by a back end or by Ron, without a query.
+/// A request for a list, by a back end or for Ron, without a query.
 fn list(path: &str, back_end: bool) -> Value {
     let mut event = json!({
         "version": "2.0",
@@ -695,7 +706,7 @@ fn list(path: &str, back_end: bool) -> Value {
         "requestContext": { "http": { "method": "GET" } },
     });
     if !back_end {
-        event["headers"]["x-moltin-customer-token"] = json!(*RONS);
+        event["headers"]["x-moltin-customer-token"] = json!(*RON_TOKEN);
     }
     event
 }
@@ -722,7 +733,7 @@ fn any_query_of_a_list_gets_an_answer() {
     let parameters = vec((name, value), 0..4);
     let cases = (select(&LISTS[..]), any::<bool>(), parameters, 0..4_usize);
     let world = world_with_lists();
-    hold_in(
+    check_in(
         world,
         200,
         &cases,
@@ -763,8 +774,8 @@ fn any_position_in_a_cursor_gets_an_answer() {
     let moment = prop_oneof![1 => Just("2026-11-22T12:00:00.000Z".to_owned()), 1 => text()];
     let moment_and_id = (moment, select(&[" ", " ", ""][..]), id())
         .prop_map(|(moment, between, id)| format!("{moment}{between}{id}"));
-    let position = prop_oneof![2 => moment_and_id, 2 => id(), 1 => no_id(), 1 => text()];
-    // A cursor is good for a day.
+    let position = prop_oneof![2 => moment_and_id, 2 => id(), 1 => invalid_id(), 1 => text()];
+    // Cursors are valid for a day.
     let age = prop_oneof![
         3 => 0..86_000_i64,
         1 => -86_400..172_800_i64,
@@ -772,7 +783,7 @@ fn any_position_in_a_cursor_gets_an_answer() {
     ];
     let cases = (0..LISTS.len(), any::<bool>(), position, age);
     let world = world_with_lists();
-    hold_in(
+    check_in(
         world,
         200,
         &cases,
@@ -786,7 +797,7 @@ fn any_position_in_a_cursor_gets_an_answer() {
             let now = i64::try_from(Timestamp::from(SystemTime::now()).seconds()).unwrap();
             let made_at = u64::try_from(now.saturating_sub(age)).unwrap_or_default();
             let made_at = Timestamp::from_millis(made_at.saturating_mul(1000));
-            // Whoever knows how can make one: there is no secret in it.
+            // A cursor contains no secret, so anybody can make one.
             let cursor = cursor::encode(list_name, &position, made_at);
             let mut event = list(LISTS[index], back_end);
             event["rawQueryString"] = json!(format!("page[after]={cursor}"));
@@ -799,22 +810,26 @@ fn any_position_in_a_cursor_gets_an_answer() {
     );
 }
 
-/// Which of the two tokens of a request.
-#[derive(Debug, Clone, Copy)]
+/// The kinds of tokens in a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Access,
     Customer,
+    Cart,
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    select(&[Kind::Access, Kind::Customer][..])
+    select(&Kind::ALL[..])
 }
 
 impl Kind {
+    const ALL: [Self; 3] = [Self::Access, Self::Customer, Self::Cart];
+
     fn authority(self) -> &'static Authority {
         match self {
             Self::Access => &authorities().access,
             Self::Customer => &authorities().customer,
+            Self::Cart => &authorities().cart,
         }
     }
 
@@ -822,29 +837,38 @@ impl Kind {
         match self {
             Self::Access => access_token("client_credentials"),
             Self::Customer => customer_token(RON),
+            Self::Cart => cart_token(GOOD_CART),
         }
     }
 
-    /// A request with this token in its place and all else right.
+    /// A request with this token. Its other parts are valid.
     fn present(self, world: &'static World, token: &str) -> Call<'static> {
         match self {
-            Self::Access => right(world).bearer(token),
-            Self::Customer => right(world).customer_token(token),
+            Self::Access => valid_request(world).bearer(token),
+            Self::Customer => {
+                let call = valid_request(world).customer_token(token);
+                call.cart_token(&Self::Cart.good())
+            }
+            Self::Cart => {
+                let call = valid_request(world).customer_token(&RON_TOKEN);
+                call.cart_token(token)
+            }
         }
     }
 
-    /// Refused like every other token that is not right, to the byte.
+    /// Asserts that the answer refuses a token of this kind.
     fn refused(self, answer: &Answer) {
         let (code, header) = match self {
             Self::Access => ("invalid_access_token", "Authorization"),
             Self::Customer => ("invalid_customer_token", "x-moltin-customer-token"),
+            Self::Cart => ("invalid_cart_token", "x-cart-token"),
         };
         assert_eq!(answer.refused(401, code), json!({ "header": header }));
     }
 }
 
 #[test]
-fn a_token_with_any_one_byte_changed_is_never_believed() {
+fn a_token_with_one_character_changed_is_refused() {
     #[derive(Debug, Clone)]
     enum Edit {
         Change(char),
@@ -865,7 +889,8 @@ fn a_token_with_any_one_byte_changed_is_never_believed() {
         1 => Just(Edit::End),
     ];
     let cases = (kind(), any::<Index>(), edit);
-    hold(400, &cases, |world, (kind, at, edit)| async move {
+    let world = World::with_cart_tokens();
+    check_in(world, 400, &cases, |world, (kind, at, edit)| async move {
         let good = kind.good();
         let at = at.index(good.len());
         let (before, after) = good.split_at(at);
@@ -875,7 +900,7 @@ fn a_token_with_any_one_byte_changed_is_never_believed() {
             Edit::Remove => format!("{before}{}", &after[1..]),
             Edit::End => before.to_owned(),
         };
-        // Space around a header's value is not the token's.
+        // White space around a header's value is not part of the token.
         if changed.trim() == good || changed.trim().is_empty() {
             return;
         }
@@ -885,7 +910,7 @@ fn a_token_with_any_one_byte_changed_is_never_believed() {
 }
 
 #[test]
-fn any_text_for_a_part_of_a_token_is_refused() {
+fn any_text_as_a_part_of_a_token_is_refused() {
     let part = prop_oneof![
         2 => text(),
         3 => any_json().prop_map(|json| URL_SAFE_NO_PAD.encode(json.to_string())),
@@ -893,24 +918,49 @@ fn any_text_for_a_part_of_a_token_is_refused() {
         1 => vec(any::<u8>(), 3000..4000).prop_map(|bytes| URL_SAFE_NO_PAD.encode(bytes)),
     ];
     let cases = (kind(), 0..3_usize, part);
-    hold(300, &cases, |world, (kind, index, part)| async move {
-        let good = kind.good();
-        let mut parts: Vec<&str> = good.split('.').collect();
-        parts[index] = &part;
-        let answer = answer(kind.present(world, &parts.join("."))).await;
+    let world = World::with_cart_tokens();
+    check_in(
+        world,
+        300,
+        &cases,
+        |world, (kind, index, part)| async move {
+            let good = kind.good();
+            let mut parts: Vec<&str> = good.split('.').collect();
+            parts[index] = &part;
+            let answer = answer(kind.present(world, &parts.join("."))).await;
+            kind.refused(&answer);
+        },
+    );
+}
+
+#[test]
+fn any_text_as_a_customer_or_cart_token_is_refused_and_never_ignored() {
+    let cases = (select(&[Kind::Customer, Kind::Cart][..]), text());
+    let world = World::with_cart_tokens();
+    check_in(world, 200, &cases, |world, (kind, token)| async move {
+        let answer = answer(kind.present(world, &token)).await;
         kind.refused(&answer);
     });
 }
 
 #[test]
-fn any_text_for_a_customer_token_is_refused_and_never_taken_for_none() {
-    hold(100, &text(), |world, token| async move {
-        let answer = answer(right(world).customer_token(&token)).await;
-        Kind::Customer.refused(&answer);
+fn a_cart_token_is_accepted_only_for_the_cart_that_it_names() {
+    let another = prop_oneof![3 => id().boxed(), 1 => invalid_id().boxed(), 1 => text().boxed()];
+    let cases = (id(), option::of(another));
+    let world = World::with_cart_tokens();
+    check_in(world, 100, &cases, |world, (cart, another)| async move {
+        let named = another.as_ref().unwrap_or(&cart);
+        let call = world.post(&cart).customer(RON).body(linkage(&[RON]));
+        let answer = answer(call.cart_token(&cart_token(named))).await;
+        if *named == cart {
+            assert!([200, 204].contains(&answer.status), "{answer:?}");
+        } else {
+            Kind::Cart.refused(&answer);
+        }
     });
 }
 
-/// The claims of a good token.
+/// The claims of a valid token.
 fn claims(kind: Kind) -> Value {
     let token = kind.good();
     let claims = token.split('.').nth(1).unwrap();
@@ -939,18 +989,19 @@ fn member_name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Whether a header is no header of a token of this kind.
-fn is_wrong_header(kind: Kind, header: &Value) -> bool {
+/// Returns whether tokens of this kind must not have this header.
+fn is_invalid_header(kind: Kind, header: &Value) -> bool {
     let refused = ["crit", "jwk", "jku", "x5c", "x5u"];
-    let right = serde_json::to_value(kind.authority().key.header()).unwrap();
-    let is_other_key = header.get("kid").is_some_and(|kid| *kid != right["kid"]);
-    header["alg"] != right["alg"]
+    let valid = serde_json::to_value(kind.authority().key.header()).unwrap();
+    let is_other_key = header.get("kid").is_some_and(|kid| *kid != valid["kid"]);
+    header["alg"] != valid["alg"]
         || is_other_key
         || refused.iter().any(|name| header.get(name).is_some())
 }
 
-/// Whether claims are not those of a token of this kind.
-fn are_wrong_claims(kind: Kind, claims: &Value) -> bool {
+/// Returns whether tokens of this kind must not have these claims. Does not check
+/// times.
+fn are_invalid_claims(kind: Kind, claims: &Value) -> bool {
     let Authority {
         issuer, audience, ..
     } = kind.authority();
@@ -958,12 +1009,17 @@ fn are_wrong_claims(kind: Kind, claims: &Value) -> bool {
         Value::Array(audiences) => audiences.contains(&json!(audience)),
         one => one == audience,
     };
-    !for_us || claims["iss"] != *issuer || !claims["sub"].is_string() || !claims["exp"].is_number()
+    let for_the_cart = kind != Kind::Cart || claims["sub"] == GOOD_CART;
+    !for_us
+        || !for_the_cart
+        || claims["iss"] != *issuer
+        || !claims["sub"].is_string()
+        || !claims["exp"].is_number()
 }
 
 #[test]
-fn a_well_signed_token_is_believed_only_if_what_is_in_it_is_right() {
-    let name = [Kind::Access, Kind::Customer].map(Kind::authority);
+fn a_correctly_signed_token_is_accepted_only_with_valid_contents() {
+    let name = Kind::ALL.map(Kind::authority);
     let name = name.map(|authority| [authority.issuer.as_str(), authority.audience.as_str()]);
     let name = select(name.concat()).prop_map(str::to_owned).boxed();
     let value = prop_oneof![
@@ -975,7 +1031,8 @@ fn a_well_signed_token_is_believed_only_if_what_is_in_it_is_right() {
     let value = option::weighted(0.9, value).boxed();
     let change = (any::<bool>(), member_name(), value);
     let cases = (kind(), vec(change, 1..3));
-    hold(250, &cases, |world, (kind, changes)| async move {
+    let world = World::with_cart_tokens();
+    check_in(world, 300, &cases, |world, (kind, changes)| async move {
         let key = &kind.authority().key;
         let mut header = serde_json::to_value(key.header()).unwrap();
         let mut claims = claims(kind);
@@ -989,10 +1046,10 @@ fn a_well_signed_token_is_believed_only_if_what_is_in_it_is_right() {
         }
         let token = key.sign(&header.to_string(), &claims.to_string()).unwrap();
         let answer = answer(kind.present(world, &token)).await;
-        if is_wrong_header(kind, &header) || are_wrong_claims(kind, &claims) {
+        if is_invalid_header(kind, &header) || are_invalid_claims(kind, &claims) {
             kind.refused(&answer);
         } else {
-            // Right, or wrong in its times.
+            // Valid, or refused for its times.
             assert!([200, 204, 401, 403].contains(&answer.status), "{answer:?}");
         }
     });

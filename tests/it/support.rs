@@ -1,35 +1,14 @@
-//! The world that a test has to itself: a table of its own in an engine that all
-//! share, an application on it, and authorities that issue tokens.
+//! A world for each test: its own table in an engine that all tests share, and an
+//! application on that table. All tests share the authorities that issue tokens.
 
 pub(crate) mod answer;
 pub(crate) mod call;
 pub(crate) mod description;
 pub(crate) mod function;
-pub(crate) mod key_server;
-pub(crate) mod proxy;
-pub(crate) mod random;
-pub(crate) mod runtime_api;
-pub(crate) mod template;
-pub(crate) mod tls;
 
-#[path = "../../examples/local/cors.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the local gateway, which also tells how long it holds"
-)]
-pub(crate) mod cors;
-#[path = "../../examples/local/table.rs"]
-mod table;
-#[path = "../../examples/local/tokens.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with the local world, which keeps its keys in files"
-)]
-pub(crate) mod tokens;
-
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, mpsc};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
@@ -42,73 +21,30 @@ use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
 use cart_associations::http;
 use cart_associations::store::{CONNECT_TIMEOUT, Store};
-use jsonwebtoken::Algorithm;
+use dev::dynamodb::{self, Emulator};
+use dev::environment::{Environment, REGION};
+use dev::tokens::Authorities;
 use serde_json::{Value, json};
 
 use self::call::Call;
-use self::tokens::{Authority, SigningKey};
 
-/// Ron, whose tokens most tests hold.
+/// The customer of most tests.
 pub(crate) const RON: &str = "ron";
 
-/// The engine's endpoint: that of `DYNAMODB_ENDPOINT`, or an embedded emulator
-/// that is started once for all tests of this run.
-static ENDPOINT: LazyLock<String> =
-    LazyLock::new(|| std::env::var("DYNAMODB_ENDPOINT").unwrap_or_else(|_| start_emulator()));
-
-/// Its keys take a while to make, so that all tests share them.
-static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| Authorities {
-    access: authority(
-        "https://auth.example.com",
-        "carts",
-        "access-1",
-        Algorithm::ES256,
-    ),
-    customer: authority(
-        "https://login.example.com",
-        "shop",
-        "customer-1",
-        Algorithm::EdDSA,
-    ),
+/// The engine's endpoint: `DYNAMODB_ENDPOINT`, or that of an embedded emulator,
+/// which is started once for all tests.
+static ENDPOINT: LazyLock<String> = LazyLock::new(|| {
+    std::env::var("DYNAMODB_ENDPOINT").unwrap_or_else(|_| Emulator::in_memory().unwrap().endpoint)
 });
 
-/// Those whom the function trusts.
-pub(crate) struct Authorities {
-    pub(crate) access: Authority,
-    pub(crate) customer: Authority,
-}
+/// Shared by all tests, because generating keys is slow.
+static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| Authorities::generate().unwrap());
 
-fn authority(issuer: &str, audience: &str, key: &str, algorithm: Algorithm) -> Authority {
-    Authority {
-        issuer: issuer.to_owned(),
-        audience: audience.to_owned(),
-        key: SigningKey::generate(key, algorithm).unwrap(),
-    }
-}
-
-fn start_emulator() -> String {
-    let (tell, told) = mpsc::channel();
-    // A runtime of its own: each test's ends with the test.
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            tell.send(listener.local_addr().unwrap()).unwrap();
-            let database = dynoxide::Database::memory().unwrap();
-            dynoxide::server::serve_on(listener, database).await;
-        });
-    });
-    format!("http://{}", told.recv().unwrap())
-}
-
-/// What a test has to itself.
+/// An application with a table and a clock that no other test uses.
 pub(crate) struct World {
     app: App,
     client: Client,
-    env: BTreeMap<String, String>,
+    env: Environment,
     clock: Clock,
     ahead: Arc<AtomicU64>,
 }
@@ -119,26 +55,33 @@ impl World {
         Self::with(&[]).await
     }
 
-    /// A world with these variables beside or instead of the usual ones.
+    /// A world with an empty table and these environment variables, which are added
+    /// to the usual ones or replace them.
     pub(crate) async fn with(variables: &[(&str, &str)]) -> Self {
         Self::with_table(Self::of(environment(variables), None)).await
     }
 
-    /// Such a world, whose clock stands at this moment.
+    /// A world in which a customer must prove that they hold a cart.
+    pub(crate) async fn with_cart_tokens() -> Self {
+        let variables = cart_token_variables();
+        Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+    }
+
+    /// Like [`World::with`], with a clock that stops at `now`.
     pub(crate) async fn at(now: Timestamp, variables: &[(&str, &str)]) -> Self {
         Self::with_table(Self::of(environment(variables), Some(now))).await
     }
 
     async fn with_table(world: impl Future<Output = Self>) -> Self {
         let world = world.await;
-        table::create(&world.client, &world.env["TABLE_NAME"])
-            .await
-            .unwrap();
+        let engine = dynamodb::Client::new(engine());
+        let table_name = &world.env["TABLE_NAME"];
+        engine.create_table(table_name).await.unwrap();
         world
     }
 
-    /// A world on the table of another, with these variables instead of the
-    /// other's.
+    /// A world on the table of `other`, with these environment variables in place of
+    /// the other's.
     pub(crate) async fn on(variables: &[(&str, &str)], other: &World) -> Self {
         let mut env = other.env.clone();
         for (name, value) in variables {
@@ -147,13 +90,13 @@ impl World {
         Self::of(env, None).await
     }
 
-    async fn of(env: BTreeMap<String, String>, now: Option<Timestamp>) -> Self {
+    async fn of(env: Environment, now: Option<Timestamp>) -> Self {
         let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
         let http = |connect_timeout| http::Client::new(&config.trusted_roots, connect_timeout);
         let keys = http(KEYS_CONNECT_TIMEOUT);
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .credentials_provider(credentials())
-            .region(Region::new("us-east-1"))
+            .region(Region::new(REGION))
             .endpoint_url(&env["AWS_ENDPOINT_URL_DYNAMODB"])
             .http_client(http(CONNECT_TIMEOUT).for_sdk())
             .load()
@@ -173,8 +116,8 @@ impl World {
         }
     }
 
-    /// The environment of a function in this world.
-    pub(crate) fn env(&self) -> &BTreeMap<String, String> {
+    /// The environment variables of a function on this world's table.
+    pub(crate) fn env(&self) -> &Environment {
         &self.env
     }
 
@@ -183,34 +126,34 @@ impl World {
         self.clock.now()
     }
 
-    /// Lets time pass, in milliseconds of the function's clock.
-    pub(crate) fn pass(&self, time: Duration) {
+    /// Advances the function's clock.
+    pub(crate) fn advance_clock(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap();
         self.ahead.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// `POST` of the cart's customers, by a back end, with these customers.
+    /// A back end's `POST` that associates the cart with these customers.
     pub(crate) fn associate(&self, cart: &str, customers: &[&str]) -> Call<'_> {
         self.post(cart).back_end().body(linkage(customers))
     }
 
-    /// `POST` of the cart's customers, with nothing else.
+    /// A `POST` to the cart's customers without tokens or body.
     pub(crate) fn post(&self, cart: &str) -> Call<'_> {
         Call::of_cart(&self.app, "POST", cart)
     }
 
-    /// `DELETE` of these of the cart's customers, by a back end.
+    /// A back end's `DELETE` that dissociates the cart from these customers.
     pub(crate) fn dissociate(&self, cart: &str, customers: &[&str]) -> Call<'_> {
         let call = Call::of_cart(&self.app, "DELETE", cart);
         call.back_end().body(linkage(customers))
     }
 
-    /// `GET` of a path, with nothing else.
+    /// A `GET` without tokens. `path` may have a query.
     pub(crate) fn get(&self, path: &str) -> Call<'_> {
         Call::new(&self.app, "GET", path)
     }
 
-    /// Puts an association into the table by hand.
+    /// Puts an association into the table directly.
     pub(crate) async fn put(&self, cart: &str, customer: &str, at: &str, expires_at: Option<u64>) {
         let mut item = json!({
             "id": format!("{cart}#{customer}"),
@@ -224,7 +167,7 @@ impl World {
         self.plant(&item).await;
     }
 
-    /// Puts any item of texts and numbers into the table.
+    /// Puts an item of strings and numbers into the table directly.
     pub(crate) async fn plant(&self, item: &Value) {
         let attribute = |(name, value): (&String, &Value)| {
             let value = match value.as_str() {
@@ -244,7 +187,7 @@ impl World {
         &self.app
     }
 
-    /// The partition keys of the table's associations, expired ones too.
+    /// The partition keys of the table's associations, expired ones included.
     pub(crate) async fn stored(&self) -> BTreeSet<String> {
         let items = self.items().await;
         items
@@ -268,13 +211,13 @@ impl World {
     }
 }
 
-/// Credentials as Lambda gives them: those of a role, with a session token.
+/// AWS credentials with a session token, as Lambda has them.
 pub(crate) fn credentials() -> Credentials {
     let token = "IQoJb3JpZ2luX2VjEA/+4=".to_owned();
-    Credentials::new("test", "test", Some(token), None, "test")
+    Credentials::new("local", "local", Some(token), None, "test")
 }
 
-/// A clock that is `ahead` of `now`, or of the machine's.
+/// A clock that is `ahead` of `now`, or of the system clock if there is no `now`.
 fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
     Clock::from_fn(move || {
         let ahead = Duration::from_millis(ahead.load(Ordering::Relaxed));
@@ -283,28 +226,19 @@ fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
     })
 }
 
-/// The environment of a function, with a table name that no other test has.
-pub(crate) fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
-    let Authorities { access, customer } = authorities();
-    let usual = [
-        ("TABLE_NAME", format!("test-{}", uuid::Uuid::new_v4())),
-        ("ACCESS_TOKEN_JWKS", access.key.jwks().unwrap()),
-        ("ACCESS_TOKEN_ISSUER", access.issuer.clone()),
-        ("ACCESS_TOKEN_AUDIENCE", access.audience.clone()),
-        ("CUSTOMER_TOKEN_JWKS", customer.key.jwks().unwrap()),
-        ("CUSTOMER_TOKEN_ISSUER", customer.issuer.clone()),
-        ("CUSTOMER_TOKEN_AUDIENCE", customer.audience.clone()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", ENDPOINT.clone()),
-        ("AWS_REGION", "us-east-1".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-    ];
-    let mut env: BTreeMap<String, String> =
-        usual.map(|(name, value)| (name.to_owned(), value)).into();
+/// The environment variables of a function, with a unique table name.
+pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
+    let table_name = format!("test-{}", uuid::Uuid::new_v4());
+    let mut env = dev::environment::environment(authorities(), engine(), &table_name).unwrap();
     for (name, value) in variables {
         env.insert((*name).to_owned(), (*value).to_owned());
     }
     env
+}
+
+/// The environment variables that make a function demand cart tokens.
+pub(crate) fn cart_token_variables() -> [(&'static str, String); 3] {
+    dev::environment::cart_token_variables(authorities()).unwrap()
 }
 
 /// The engine's endpoint.
@@ -312,12 +246,12 @@ pub(crate) fn engine() -> &'static str {
     &ENDPOINT
 }
 
-/// Those whom the function trusts.
+/// The authorities whose tokens the function accepts.
 pub(crate) fn authorities() -> &'static Authorities {
     &AUTHORITIES
 }
 
-/// An access token of this grant.
+/// An access token with this grant.
 pub(crate) fn access_token(grant: &str) -> String {
     authorities()
         .access
@@ -325,12 +259,17 @@ pub(crate) fn access_token(grant: &str) -> String {
         .unwrap()
 }
 
-/// A customer token.
+/// A customer token for this customer.
 pub(crate) fn customer_token(customer: &str) -> String {
     authorities().customer.customer_token(customer).unwrap()
 }
 
-/// The document that names these customers.
+/// A cart token for this cart.
+pub(crate) fn cart_token(cart: &str) -> String {
+    authorities().cart.cart_token(cart).unwrap()
+}
+
+/// The request body that names these customers.
 pub(crate) fn linkage(customers: &[&str]) -> Value {
     let data: Vec<Value> = customers
         .iter()

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cart_associations::config::Config;
 use cart_associations::request::ROUTES;
+use dev::proxy::{Proxy, Recorded};
+use dev::template::Template;
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::proxy::{Proxy, Recorded};
-use crate::support::template::Template;
 use crate::support::{RON, World, engine, environment, linkage};
 
 /// The methods that HTTP knows, and that an API could declare.
@@ -21,6 +21,10 @@ const METHODS: [&str; 8] = [
 /// Read by every SDK where the service's own is not set. The template offers
 /// the service's own.
 const ENDPOINT_OF_ALL_SERVICES: &str = "AWS_ENDPOINT_URL";
+
+/// Of the table that the function uses, the stack's own or another.
+const TABLE_ARN: &str =
+    "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${Table}";
 
 fn strings<const N: usize>(strings: [&str; N]) -> BTreeSet<String> {
     strings.map(str::to_owned).into()
@@ -138,6 +142,10 @@ fn the_environment_is_what_the_function_reads_and_nothing_else() {
     // Lambda sets it.
     assert!(read.remove("AWS_REGION"));
     assert!(read.remove(ENDPOINT_OF_ALL_SERVICES));
+    // They need a VPC and a layer, which the template does not make.
+    for name in ["AWS_ENDPOINT_URL_DYNAMODB", "SSL_CERT_FILE"] {
+        assert!(read.remove(name), "{name}");
+    }
 
     let declared = function["Environment"]["Variables"].as_object().unwrap();
     assert_eq!(read, declared.keys().cloned().collect());
@@ -146,22 +154,7 @@ fn the_environment_is_what_the_function_reads_and_nothing_else() {
 #[test]
 fn a_wrong_parameter_ends_the_deployment_before_it_begins() {
     let template = Template::read();
-    let interface = &template.section("Metadata")["AWS::CloudFormation::Interface"];
-    let grouped: Vec<&str> = interface["ParameterGroups"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|group| group["Parameters"].as_array().unwrap())
-        .map(|name| name.as_str().unwrap())
-        .collect();
-    let parameters = template.section("Parameters");
-    assert_eq!(grouped.len(), parameters.len());
-    for (name, parameter) in parameters {
-        assert!(grouped.contains(&name.as_str()), "{name} is in no group");
-        assert!(
-            interface["ParameterLabels"][name]["default"].is_string(),
-            "{name} has no label"
-        );
+    for (name, parameter) in template.section("Parameters") {
         let bounded = match parameter["Type"].as_str().unwrap() {
             "Number" => ["AllowedValues", "MaxValue"],
             _ => ["AllowedValues", "AllowedPattern"],
@@ -243,6 +236,34 @@ fn actions(call: &Recorded) -> Vec<(String, Value)> {
         .collect()
 }
 
+/// The resources of a statement of a policy. A table has its name by
+/// `!Sub [text, {Table: !If [HasExistingTable, …]}]`.
+fn resources(value: &Value) -> Vec<String> {
+    let Value::Array(values) = value else {
+        return vec![value.as_str().unwrap().to_owned()];
+    };
+    if values.len() != 2 || !values[1].is_object() {
+        return values.iter().flat_map(resources).collect();
+    }
+    let table = ["HasExistingTable", "ExistingTableName", "AssociationsTable"];
+    assert_eq!(values[1], json!({ "Table": table }));
+    vec![values[0].as_str().unwrap().to_owned()]
+}
+
+/// The statements of all policies of a role.
+fn statements(role: &Value) -> Vec<&Value> {
+    assert_eq!(role["ManagedPolicyArns"], Value::Null);
+    let policies = role["Policies"].as_array().unwrap().iter();
+    policies
+        .flat_map(|policy| policy["PolicyDocument"]["Statement"].as_array().unwrap())
+        // A statement under a condition stands in a list: `!If [Condition, …]`.
+        .flat_map(|statement| match statement {
+            Value::Array(choice) => choice.iter().filter(|one| one.is_object()).collect(),
+            statement => vec![statement],
+        })
+        .collect()
+}
+
 /// The action of IAM that an operation, or an action of a transaction, needs.
 fn permission(kind: &str) -> String {
     match kind {
@@ -259,8 +280,8 @@ async fn the_function_may_do_what_it_does_and_nothing_else() {
         for call in recorded(lifetime).await {
             for (kind, parts) in actions(&call) {
                 let resource = match parts["IndexName"].as_str() {
-                    Some(index) => format!("${{AssociationsTable.Arn}}/index/{index}"),
-                    None => "AssociationsTable.Arn".to_owned(),
+                    Some(index) => format!("{TABLE_ARN}/index/{index}"),
+                    None => TABLE_ARN.to_owned(),
                 };
                 needed
                     .entry(resource)
@@ -273,29 +294,20 @@ async fn the_function_may_do_what_it_does_and_nothing_else() {
     let template = Template::read();
     let role = template.properties("FunctionRole");
     assert_eq!(template.properties("Function")["Role"], "FunctionRole.Arn");
-    assert_eq!(role["ManagedPolicyArns"], Value::Null);
     let mut allowed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut others = BTreeMap::new();
-    for policy in role["Policies"].as_array().unwrap() {
-        let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
-        // A statement under a condition stands in a list: `!If [Condition, …]`.
-        let statements = statements.iter().flat_map(|statement| match statement {
-            Value::Array(choice) => choice.iter().filter(|one| one.is_object()).collect(),
-            statement => vec![statement],
-        });
-        for statement in statements {
-            assert_eq!(statement["Effect"], "Allow");
-            let actions = texts(&statement["Action"]);
-            assert!(
-                !actions.iter().any(|action| action.contains('*')),
-                "{actions:?}"
-            );
-            for resource in texts(&statement["Resource"]) {
-                if actions.iter().all(|action| action.starts_with("dynamodb:")) {
-                    allowed.entry(resource).or_default().extend(actions.clone());
-                } else {
-                    others.insert(resource, actions.clone());
-                }
+    for statement in statements(role) {
+        assert_eq!(statement["Effect"], "Allow");
+        let actions = texts(&statement["Action"]);
+        assert!(
+            !actions.iter().any(|action| action.contains('*')),
+            "{actions:?}"
+        );
+        for resource in resources(&statement["Resource"]) {
+            if actions.iter().all(|action| action.starts_with("dynamodb:")) {
+                allowed.entry(resource).or_default().extend(actions.clone());
+            } else {
+                others.insert(resource, actions.clone());
             }
         }
     }
@@ -312,6 +324,52 @@ async fn the_function_may_do_what_it_does_and_nothing_else() {
         ),
     ]);
     assert_eq!(others, expected);
+}
+
+#[test]
+fn code_deploy_moves_the_alias_of_this_function_and_no_other() {
+    let template = Template::read();
+    let preference = &template.properties("Function")["DeploymentPreference"];
+    assert_eq!(preference["Role"], "DeploymentRole.Arn");
+    let mut allowed = BTreeMap::new();
+    for statement in statements(template.properties("DeploymentRole")) {
+        assert_eq!(statement["Effect"], "Allow");
+        allowed.insert(texts(&statement["Resource"]), texts(&statement["Action"]));
+    }
+    let expected = BTreeMap::from([
+        (
+            strings(["Function.Arn", "${Function.Arn}:*"]),
+            strings([
+                "lambda:GetAlias",
+                "lambda:GetProvisionedConcurrencyConfig",
+                "lambda:UpdateAlias",
+            ]),
+        ),
+        // It only reads, and cannot know how many alarms there are.
+        (strings(["*"]), strings(["cloudwatch:DescribeAlarms"])),
+    ]);
+    assert_eq!(allowed, expected);
+}
+
+#[test]
+fn a_service_assumes_a_role_for_this_account_alone() {
+    let template = Template::read();
+    let roles = template.of_type("AWS::IAM::Role");
+    assert_eq!(roles.len(), 2);
+    for (name, role) in roles {
+        let trust = &role["AssumeRolePolicyDocument"]["Statement"];
+        let [statement] = trust.as_array().unwrap().as_slice() else {
+            panic!("{name}: {trust}");
+        };
+        let condition = json!({ "StringEquals": { "aws:SourceAccount": "AWS::AccountId" } });
+        assert_eq!(statement["Condition"], condition, "{name}");
+        let bounded = json!([
+            "HasPermissionsBoundary",
+            "PermissionsBoundaryArn",
+            "AWS::NoValue"
+        ]);
+        assert_eq!(role["PermissionsBoundary"], bounded, "{name}");
+    }
 }
 
 fn key_names(schema: &Value) -> BTreeSet<String> {
@@ -400,25 +458,64 @@ async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_othe
     }
 }
 
+/// The replicas of the table, whether they depend on a condition or not.
+fn replicas(table: &Value) -> Vec<&Value> {
+    let replicas = table["Replicas"].as_array().unwrap().iter();
+    replicas
+        .map(|replica| match replica {
+            Value::Array(choice) => &choice[1],
+            replica => replica,
+        })
+        .collect()
+}
+
 #[test]
 fn the_table_outlives_mistakes() {
     let template = Template::read();
     let resource = &template.section("Resources")["AssociationsTable"];
+    assert_eq!(resource["Type"], "AWS::DynamoDB::GlobalTable");
     assert_eq!(resource["DeletionPolicy"], "Retain");
     assert_eq!(resource["UpdateReplacePolicy"], "Retain");
     let table = &resource["Properties"];
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
-    assert_eq!(
-        table["DeletionProtectionEnabled"],
-        json!(["IsProd", true, false])
-    );
+    assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
     assert_eq!(
         template.section("Conditions")["IsProd"],
         json!(["Stage", "prod"])
     );
-    assert_eq!(
-        table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
-        true
-    );
-    assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+    let replicas = replicas(table);
+    let regions: Vec<&Value> = replicas.iter().map(|replica| &replica["Region"]).collect();
+    assert_eq!(regions, ["AWS::Region", "ReplicaRegion"]);
+    for replica in replicas {
+        let protection = &replica["DeletionProtectionEnabled"];
+        assert_eq!(*protection, json!(["IsProd", true, false]));
+        let recovery = &replica["PointInTimeRecoverySpecification"];
+        assert_eq!(recovery["PointInTimeRecoveryEnabled"], true);
+    }
+}
+
+#[test]
+fn what_costs_money_or_shows_keys_is_off_by_default() {
+    let template = Template::read();
+    for (name, default) in [
+        ("Tracing", "PassThrough"),
+        ("ContributorInsights", "false"),
+        ("ProvisionedConcurrency", ""),
+        ("WarmWriteUnits", ""),
+        ("ReplicaRegion", ""),
+    ] {
+        assert_eq!(
+            template.section("Parameters")[name]["Default"],
+            default,
+            "{name}"
+        );
+    }
+    assert_eq!(template.properties("Function")["Tracing"], "Tracing");
+    let replica = replicas(template.properties("AssociationsTable"))[0];
+    let indexes = replica["GlobalSecondaryIndexes"].as_array().unwrap();
+    assert_eq!(indexes.len(), 2);
+    for part in indexes.iter().chain([replica]) {
+        let enabled = &part["ContributorInsightsSpecification"]["Enabled"];
+        assert_eq!(*enabled, json!(["HasContributorInsights", true, false]));
+    }
 }

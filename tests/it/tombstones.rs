@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use cart_associations::clock::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::proxy::Proxy;
 use crate::support::{RON, World, engine};
+use dev::proxy::Proxy;
 
 const HOUR: u64 = 60 * 60;
 
@@ -99,7 +99,7 @@ async fn a_removal_of_nothing_and_one_of_a_tombstone_leave_one_too() {
             assert!(tombstone["removed_at"].as_str() > before["removed_at"].as_str());
         }
         seen.push(tombstone);
-        world.pass(Duration::from_millis(1));
+        world.advance_clock(Duration::from_millis(1));
     }
     let both = ["cart-2#a", "cart-2#b"];
     world
@@ -196,7 +196,7 @@ async fn writes_cost_one_call_each() {
             ("POST", 204, 1),
         ] {
             // Two requests of one millisecond need a second call.
-            world.pass(Duration::from_millis(1));
+            world.advance_clock(Duration::from_millis(1));
             proxy.take_recorded();
             let answer = world.associate(cart, customers).method(method).send().await;
             assert_eq!(answer.status, status, "{method} {cart}");

@@ -3,31 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cart_associations::error::ErrorCode;
+use cart_associations::fault::ErrorCode;
+use dev::proxy::{Fault, Plan, Proxy};
+use dev::template::Template;
 use serde_json::{Value, json};
 
 use crate::events::sample;
 use crate::support::function::Function;
-use crate::support::template::Template;
-use crate::support::{World, environment};
+use crate::support::{World, authorities, engine, environment};
 
 const NAMESPACE: &str = "CartAssociations";
 
 /// The outcomes of requests that succeed.
 const OUTCOMES: [&str; 5] = ["cleared", "created", "listed", "removed", "unchanged"];
 
-/// The operations of DynamoDB that the function calls.
-const OPERATIONS: [&str; 6] = [
-    "DeleteItem",
-    "GetItem",
-    "PutItem",
-    "Query",
-    "TransactWriteItems",
-    "UpdateItem",
-];
+/// Says what each alarm means and what to do.
+const OPERATIONS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md"));
 
 /// The function's own metrics, each with each of its sets of dimensions.
-const OWN: [(&str, &[&str]); 6] = [
+const OWN: [(&str, &[&str]); 8] = [
     ("duration_ms", &["function_name", "outcome", "service"]),
     ("duration_ms", &["function_name", "service", "start"]),
     (
@@ -37,15 +31,38 @@ const OWN: [(&str, &[&str]); 6] = [
     ("key_set_failures", &["function_name", "key_set", "service"]),
     ("store_attempts", &["function_name", "service"]),
     ("store_ms", &["function_name", "service"]),
+    ("token_refused", &["function_name", "service"]),
+    (
+        "token_refused",
+        &["function_name", "function_version", "service"],
+    ),
+];
+
+/// Counted from the gateway's log.
+const OF_THE_GATEWAY: (&str, &[&str]) = ("gateway_throttles", &["ApiId"]);
+
+/// Fields of Lambda's own lines in JSON format.
+///
+/// Source: "Lambda Telemetry API Event schema reference", AWS.
+const OF_LAMBDA: [&str; 4] = [
+    "type",
+    "record.errorType",
+    "record.requestId",
+    "record.status",
 ];
 
 /// Those of AWS that are used, as its documentation lists them.
-const OF_AWS: [(&str, &str, &[&str]); 16] = [
+const OF_AWS: [(&str, &str, &[&str]); 17] = [
     ("AWS/ApiGateway", "4xx", &["ApiId"]),
     ("AWS/ApiGateway", "5xx", &["ApiId"]),
     ("AWS/ApiGateway", "Count", &["ApiId"]),
     ("AWS/ApiGateway", "IntegrationLatency", &["ApiId"]),
     ("AWS/ApiGateway", "Latency", &["ApiId"]),
+    (
+        "AWS/CertificateManager",
+        "DaysToExpiry",
+        &["CertificateArn"],
+    ),
     ("AWS/DynamoDB", "ConsumedReadCapacityUnits", &["TableName"]),
     (
         "AWS/DynamoDB",
@@ -131,15 +148,36 @@ impl Metric {
         }
     }
 
+    /// As a query of Metrics Insights names it:
+    /// `SELECT SUM(Name) FROM SCHEMA("Namespace", Dimension, …) WHERE …`.
+    fn of_query(expression: &str) -> Self {
+        let query = expression.strip_prefix("SELECT ").unwrap();
+        let (name, query) = query.split_once(" FROM SCHEMA(").unwrap();
+        let (_, name) = name.strip_suffix(')').unwrap().split_once('(').unwrap();
+        let (schema, condition) = query.split_once(") WHERE ").unwrap();
+        let mut schema = schema.split(", ");
+        let namespace = schema.next().unwrap().trim_matches('"').to_owned();
+        let (only, value) = condition.trim().split_once(" = ").unwrap();
+        let value = value.trim_matches('\'').to_owned();
+        Self {
+            namespace,
+            name: name.to_owned(),
+            dimensions: schema
+                .map(|name| (name.to_owned(), (name == only).then(|| value.clone())))
+                .collect(),
+        }
+    }
+
     fn dimension_names(&self) -> Vec<&str> {
         self.dimensions.keys().map(String::as_str).collect()
     }
 
     /// There is such a metric, and its dimensions can have these values.
-    fn check(&self, template: &Template) {
+    fn check(&self) {
         let dimensions = self.dimension_names();
         let exists = if self.namespace == NAMESPACE {
-            OWN.contains(&(self.name.as_str(), &dimensions))
+            let own = (self.name.as_str(), dimensions.as_slice());
+            own == OF_THE_GATEWAY || OWN.contains(&own)
         } else {
             OF_AWS.contains(&(&self.namespace, &self.name, &dimensions))
         };
@@ -159,22 +197,14 @@ impl Metric {
                 "ApiId" => value == "Api",
                 "function_name" | "FunctionName" => value == "Function",
                 "Resource" => value == "Function:live",
-                "ExecutedVersion" => value == "Function.Version.Version",
+                "ExecutedVersion" | "function_version" => value == "Function.Version.Version",
                 "TableName" => value == "AssociationsTable",
-                "Operation" => OPERATIONS.contains(&value),
-                "GlobalSecondaryIndexName" => indexes(template).contains(&value),
+                "CertificateArn" => value == "CertificateArn",
                 _ => false,
             };
             assert!(is_one, "{name} of {self:?}");
         }
     }
-}
-
-fn indexes(template: &Template) -> Vec<&str> {
-    let table = template.properties("AssociationsTable");
-    let indexes = table["GlobalSecondaryIndexes"].as_array().unwrap();
-    let names = indexes.iter().map(|index| index["IndexName"].as_str());
-    names.collect::<Option<_>>().unwrap()
 }
 
 /// The text after `!Sub`: each resource stands as its name.
@@ -194,9 +224,27 @@ fn substituted(text: &str) -> String {
     result + rest
 }
 
+/// The text after `!Sub`, with or without variables of its own, in a stack with
+/// a domain and a table of its own.
+fn sub(value: &Value) -> String {
+    let Value::Array(parts) = value else {
+        return substituted(value.as_str().unwrap());
+    };
+    let mut text = parts[0].as_str().unwrap().to_owned();
+    for (name, choice) in parts[1].as_object().unwrap() {
+        let value = match choice[0].as_str().unwrap() {
+            "HasExistingTable" => &choice[2],
+            "HasDomain" => &choice[1],
+            condition => panic!("{condition}"),
+        };
+        text = text.replace(&format!("${{{name}}}"), value.as_str().unwrap());
+    }
+    substituted(&text)
+}
+
 fn dashboard(template: &Template) -> Vec<Value> {
-    let body = template.properties("Dashboard")["DashboardBody"].as_str();
-    let body: Value = serde_json::from_str(&substituted(body.unwrap())).unwrap();
+    let body = sub(&template.properties("Dashboard")["DashboardBody"]);
+    let body: Value = serde_json::from_str(&body).unwrap();
     body["widgets"].as_array().unwrap().clone()
 }
 
@@ -221,11 +269,19 @@ fn metrics_of_alarm(alarm: &Value) -> Vec<Metric> {
     let Some(metrics) = alarm["Metrics"].as_array() else {
         return vec![Metric::of_alarm(alarm)];
     };
-    let stats = metrics.iter().map(|metric| &metric["MetricStat"]["Metric"]);
-    stats
-        .filter(|metric| !metric.is_null())
-        .map(Metric::of_alarm)
-        .collect()
+    let [computed, others @ ..] = metrics.as_slice() else {
+        panic!("{alarm}");
+    };
+    let expression = sub(&computed["Expression"]);
+    if others.is_empty() {
+        return vec![Metric::of_query(&expression)];
+    }
+    let metrics = others.iter().map(|metric| {
+        let id = metric["Id"].as_str().unwrap();
+        assert!(expression.contains(id), "{id} in {expression}");
+        Metric::of_alarm(&metric["MetricStat"]["Metric"])
+    });
+    metrics.collect()
 }
 
 #[test]
@@ -237,16 +293,146 @@ fn every_alarm_watches_what_there_is() {
         let metrics = metrics_of_alarm(alarm);
         assert!(!metrics.is_empty(), "{name}");
         for metric in metrics {
-            metric.check(&template);
+            metric.check();
         }
-        let told = json!(["HasAlarmTopic", ["AlarmTopicArn"], "AWS::NoValue"]);
+        // ACM stops reporting when a certificate has expired.
+        let missing = match name {
+            "CertificateExpiryAlarm" => "ignore",
+            _ => "notBreaching",
+        };
+        assert_eq!(alarm["TreatMissingData"], missing, "{name}");
+    }
+}
+
+/// What `docs/operations.md` says about an alarm.
+fn section_of(alarm: &str) -> &'static str {
+    let (_, section) = OPERATIONS
+        .split_once(&format!("\n### {alarm}\n"))
+        .expect(alarm);
+    section.split("\n#").next().unwrap()
+}
+
+#[test]
+fn every_alarm_pages_or_opens_a_ticket_and_links_to_what_to_do() {
+    let template = Template::read();
+    let mut severities = BTreeSet::new();
+    for (name, alarm) in template.of_type("AWS::CloudWatch::Alarm") {
+        let severity = match alarm["AlarmActions"][0].as_str() {
+            Some("HasPageTopic") => "Page",
+            Some("HasTicketTopic") => "Ticket",
+            other => panic!("{name}: {other:?}"),
+        };
+        severities.insert(severity);
+        let (condition, topic) = (format!("Has{severity}Topic"), format!("{severity}TopicArn"));
+        let notified = json!([condition, [topic], "AWS::NoValue"]);
         assert_eq!(
             (&alarm["AlarmActions"], &alarm["OKActions"]),
-            (&told, &told),
+            (&notified, &notified),
             "{name}"
         );
-        assert_eq!(alarm["TreatMissingData"], "notBreaching", "{name}");
-        assert!(alarm["AlarmDescription"].is_string(), "{name}");
+
+        let link = format!("${{RunbookUrl}}#{}", name.to_lowercase());
+        let description = alarm["AlarmDescription"].as_str().unwrap();
+        assert!(description.ends_with(&link), "{name}: {description}");
+        let section = section_of(name);
+        for part in [
+            &format!("**{severity}.**"),
+            "**Look:**",
+            "**Likely causes:**",
+            "**Do:**",
+        ] {
+            assert!(section.contains(part), "{part} of {name}");
+        }
+    }
+    assert_eq!(severities, ["Page", "Ticket"].into());
+}
+
+/// What the queries show in an incident is what the alarm's section explains.
+#[tokio::test]
+async fn the_log_of_an_incident_says_what_the_section_of_its_alarm_says() {
+    let event = sample("associate-customer-token");
+    let other_keys = authorities().customer.key.jwks().unwrap();
+    for (variable, value, outcome, cause) in [
+        (
+            "ACCESS_TOKEN_ISSUER",
+            "https://other.example",
+            "invalid_access_token",
+            "issuer",
+        ),
+        (
+            "ACCESS_TOKEN_AUDIENCE",
+            "other",
+            "invalid_access_token",
+            "audience",
+        ),
+        (
+            "ACCESS_TOKEN_JWKS",
+            &other_keys,
+            "invalid_access_token",
+            "unknown_key",
+        ),
+        (
+            "CUSTOMER_TOKEN_ISSUER",
+            "https://other.example",
+            "invalid_customer_token",
+            "issuer",
+        ),
+    ] {
+        let mut function = Function::start(&environment(&[(variable, value)])).await;
+        assert_eq!(function.invoke(&event).await.status, 401);
+        let (_, line) = function.line().await;
+        let logged = (&line["outcome"], &line["cause"], &line["token_refused"]);
+        assert_eq!(logged, (&json!(outcome), &json!(cause), &json!(1)));
+        for word in [outcome, cause] {
+            let word = format!("`{word}`");
+            assert!(section_of("RefusalsAlarm").contains(&word), "{word}");
+        }
+    }
+
+    // Nobody has keys at this address.
+    let keyless = environment(&[("CUSTOMER_TOKEN_JWKS", "http://127.0.0.1:9/keys")]);
+    let mut function = Function::start(&keyless).await;
+    assert_eq!(function.invoke(&event).await.status, 503);
+    let (mut refused, mut not_refreshed) = (false, false);
+    while !(refused && not_refreshed) {
+        let (_, line) = function.line().await;
+        assert_eq!(line["key_set"], "customer", "{line}");
+        match line["message"].as_str().unwrap() {
+            "request" => refused = line["outcome"] == "keys_unavailable",
+            message => {
+                not_refreshed = true;
+                for alarm in ["KeySetMissingAlarm", "KeySetStaleAlarm"] {
+                    assert!(section_of(alarm).contains(message), "{message}");
+                }
+            }
+        }
+    }
+    assert!(section_of("KeySetMissingAlarm").contains("`keys_unavailable`"));
+
+    let proxy = Proxy::start(engine()).await;
+    proxy.always(Plan {
+        fault: Fault::Refused("ThrottlingException"),
+        after_commit: false,
+    });
+    let throttled = environment(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]);
+    let mut function = Function::start(&throttled).await;
+    assert_eq!(function.invoke(&event).await.status, 503);
+    let (_, line) = function.line().await;
+    assert_eq!(line["outcome"], "store_unavailable", "{line}");
+    let cause = line["cause"].as_str().unwrap();
+    for word in ["ThrottlingException", "store_unavailable"] {
+        assert!(cause.contains(word) || line["outcome"] == word, "{line}");
+        assert!(section_of("TableThrottlesAlarm").contains(word), "{word}");
+    }
+}
+
+#[test]
+fn the_saved_queries_are_those_that_the_alarms_send_people_to() {
+    let template = Template::read();
+    for (_, query) in template.of_type("AWS::Logs::QueryDefinition") {
+        let name = query["Name"].as_str().unwrap();
+        let name = name.strip_prefix("${AWS::StackName}/").unwrap();
+        assert!(OPERATIONS.contains(&format!("`{name}`")), "{name}");
     }
 }
 
@@ -257,26 +443,40 @@ fn the_table_is_watched_for_every_operation() {
         ("TableThrottlesAlarm", "ThrottledRequests"),
         ("TableErrorsAlarm", "SystemErrors"),
     ] {
-        let alarm = template.properties(name);
-        let watched = metrics_of_alarm(alarm);
-        assert!(watched.iter().all(|one| one.name == metric), "{watched:?}");
-        let operations = watched
-            .iter()
-            .map(|metric| metric.dimensions["Operation"].clone().unwrap());
-        assert_eq!(
-            operations.collect::<BTreeSet<_>>(),
-            OPERATIONS.map(str::to_owned).into()
-        );
-        // And every one of them counts.
-        let ids = alarm["Metrics"].as_array().unwrap().iter();
-        let computed = alarm["Metrics"][0]["Expression"].as_str().unwrap();
-        for id in ids.skip(1).map(|metric| metric["Id"].as_str().unwrap()) {
-            assert!(
-                computed.contains(&format!("FILL({id}, 0)")),
-                "{id} in {computed}"
-            );
-        }
+        let watched = metrics_of_alarm(template.properties(name));
+        assert_eq!(watched.len(), 1);
+        assert_eq!(watched[0].name, metric);
+        assert_eq!(watched[0].dimensions["Operation"], None);
     }
+}
+
+#[test]
+fn what_the_gateway_refuses_for_its_rate_is_counted() {
+    let template = Template::read();
+    let filters = template.of_type("AWS::Logs::MetricFilter");
+    let [(_, filter)] = filters.as_slice() else {
+        panic!("{filters:?}");
+    };
+    assert_eq!(filter["LogGroupName"], "AccessLogGroup");
+    assert_eq!(filter["FilterPattern"], r#"{ $.status = "429" }"#);
+    let [metric] = filter["MetricTransformations"]
+        .as_array()
+        .unwrap()
+        .as_slice()
+    else {
+        panic!("{filter}");
+    };
+    let (name, [dimension]) = OF_THE_GATEWAY else {
+        panic!("{OF_THE_GATEWAY:?}");
+    };
+    assert_eq!(metric["MetricNamespace"], NAMESPACE);
+    assert_eq!(metric["MetricName"], name);
+    assert_eq!(metric["MetricValue"], "1");
+    let expected = json!([{ "Key": dimension, "Value": "$.apiId" }]);
+    assert_eq!(metric["Dimensions"], expected);
+    let format = access_log_format(&template);
+    assert_eq!(format["apiId"], "$context.apiId");
+    assert_eq!(format["status"], "$context.status");
 }
 
 #[test]
@@ -300,6 +500,9 @@ fn a_new_version_goes_back_on_alarms_that_there_are() {
     );
     let preference = &function["DeploymentPreference"];
     assert_eq!(preference["Type"], "Deployment");
+    assert_eq!(preference["Enabled"], "RollBackOnAlarms");
+    let default = &template.section("Parameters")["RollBackOnAlarms"]["Default"];
+    assert_eq!(default, "true");
     let default = &template.section("Parameters")["Deployment"]["Default"];
     assert_eq!(default, "Canary10Percent5Minutes");
     let alarms: Vec<&str> = template
@@ -308,7 +511,8 @@ fn a_new_version_goes_back_on_alarms_that_there_are() {
         .map(|(name, _)| *name)
         .collect();
     let rolling_back = preference["Alarms"].as_array().unwrap();
-    assert!(!rolling_back.is_empty());
+    assert!(rolling_back.contains(&json!("NewVersionErrorsAlarm")));
+    assert!(rolling_back.contains(&json!("NewVersionRefusalsAlarm")));
     for alarm in rolling_back {
         assert!(alarms.contains(&alarm.as_str().unwrap()), "{alarm}");
     }
@@ -320,11 +524,16 @@ fn the_dashboard_shows_metrics_that_there_are_and_every_one_of_our_own() {
     let widgets = dashboard(&template);
     let metrics = metrics_of_widgets(&widgets);
     for metric in &metrics {
-        metric.check(&template);
+        metric.check();
+    }
+    // A widget of a log scans all of it at each refresh.
+    for widget in &widgets {
+        let kind = widget["type"].as_str().unwrap();
+        assert!(["metric", "alarm"].contains(&kind), "{kind}");
     }
     let shown: BTreeSet<(&str, Vec<&str>)> = metrics
         .iter()
-        .filter(|metric| metric.namespace == NAMESPACE)
+        .filter(|metric| metric.namespace == NAMESPACE && metric.name != OF_THE_GATEWAY.0)
         .map(|metric| (metric.name.as_str(), metric.dimension_names()))
         .collect();
     assert_eq!(
@@ -361,10 +570,10 @@ fn the_widgets_of_the_dashboard_have_places_of_their_own() {
 /// The words of a query that name neither a command, a function nor a text.
 fn fields_of_query(query: &str) -> BTreeSet<String> {
     const OF_THE_LANGUAGE: [&str; 20] = [
-        "SOURCE",
         "and",
         "as",
         "asc",
+        "bin",
         "by",
         "count",
         "desc",
@@ -372,6 +581,7 @@ fn fields_of_query(query: &str) -> BTreeSet<String> {
         "filter",
         "in",
         "ispresent",
+        "like",
         "limit",
         "max",
         "not",
@@ -380,15 +590,14 @@ fn fields_of_query(query: &str) -> BTreeSet<String> {
         "requests",
         "sort",
         "stats",
-        "bin",
     ];
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut aliases = BTreeSet::new();
-    // What stands between quotes is a text.
-    let unquoted = query.replace('\'', "\"");
+    // What stands between quotes is a text, and between slashes a pattern.
+    let unquoted = query.replace(['\'', '/'], "\"");
     let unquoted: String = unquoted.split('"').step_by(2).collect();
     let mut before = "";
-    for word in unquoted.split(|c: char| !c.is_ascii_alphanumeric() && !"_@".contains(c)) {
+    for word in unquoted.split(|c: char| !c.is_ascii_alphanumeric() && !"_@.".contains(c)) {
         let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
         if before == "as" {
             aliases.insert(word.to_owned());
@@ -404,7 +613,11 @@ fn fields_of_query(query: &str) -> BTreeSet<String> {
 async fn the_saved_queries_ask_for_fields_that_the_lines_have() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
-    let mut fields = BTreeSet::from(["@timestamp".to_owned()]);
+    let mut fields: BTreeSet<String> = ["@timestamp", "@message"]
+        .into_iter()
+        .chain(OF_LAMBDA)
+        .map(str::to_owned)
+        .collect();
     let mut refused = sample("associate-client-credentials");
     refused["headers"]["authorization"] = json!("Bearer x.y.z");
     for event in [sample("associate-client-credentials"), refused] {
@@ -425,45 +638,42 @@ async fn the_saved_queries_ask_for_fields_that_the_lines_have() {
 
     let template = Template::read();
     let saved = template.of_type("AWS::Logs::QueryDefinition");
-    assert_eq!(saved.len(), 3);
-    let mut queries: Vec<String> = Vec::new();
+    assert_eq!(saved.len(), 4);
+    let of_the_gateway = access_log_format(&template).into_keys().collect();
     for (name, query) in saved {
-        assert_eq!(
-            query["LogGroupNames"],
-            json!(["FunctionLogGroup"]),
-            "{name}"
-        );
-        queries.push(query["QueryString"].as_str().unwrap().to_owned());
-    }
-    for widget in dashboard(&template) {
-        if widget["type"] == "log" {
-            let query = widget["properties"]["query"].as_str().unwrap();
-            let query = query.strip_prefix("SOURCE 'FunctionLogGroup' |").unwrap();
-            queries.push(query.to_owned());
-        }
-    }
-    for query in queries {
-        let asked = fields_of_query(&query);
+        let group = query["LogGroupNames"][0].as_str();
+        let fields = match group.unwrap() {
+            "AccessLogGroup" => &of_the_gateway,
+            "FunctionLogGroup" => &fields,
+            group => panic!("{group}"),
+        };
+        let asked = fields_of_query(query["QueryString"].as_str().unwrap());
         assert!(!asked.is_empty());
         assert!(
-            asked.is_subset(&fields),
-            "{asked:?} in {query}, of {fields:?}"
+            asked.is_subset(fields),
+            "{asked:?} in {name}, of {fields:?}"
         );
     }
+}
+
+/// What the gateway's log calls its fields, and what they are.
+fn access_log_format(template: &Template) -> BTreeMap<String, String> {
+    let settings = &template.properties("ApiStage")["AccessLogSettings"];
+    serde_json::from_str(settings["Format"].as_str().unwrap()).unwrap()
 }
 
 #[test]
 fn the_gateway_logs_what_helps_and_nothing_that_was_sent() {
     let template = Template::read();
     let stage = template.properties("ApiStage");
-    let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
-    let format: BTreeMap<String, String> = serde_json::from_str(format).unwrap();
+    let format = access_log_format(&template);
     let logged: BTreeSet<&str> = format
         .values()
         .map(|value| value.strip_prefix("$context.").unwrap())
         .collect();
-    // No path, because a cart id lets whoever knows it act; no header, no address.
+    // No path, because anyone who knows a cart id can act on the cart; no header, no address.
     let expected = [
+        "apiId",
         "error.message",
         "integration.requestId",
         "integration.status",

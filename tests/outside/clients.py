@@ -1,4 +1,4 @@
-"""The clients in docs/api.md, run exactly as printed there against the API at API_URL."""
+"""Runs the clients in docs/api.md, exactly as printed there, against the API at API_URL."""
 
 import http.server
 import json
@@ -17,7 +17,7 @@ CUSTOMERS = "/v2/carts/cart-1/relationships/customers"
 
 
 def run(*command, text=None, **environment):
-    """What the command prints. It must succeed."""
+    """Runs a command, which must succeed, and returns its output."""
     done = subprocess.run(
         command, input=text, env=os.environ | environment, text=True, capture_output=True, timeout=60
     )
@@ -26,7 +26,7 @@ def run(*command, text=None, **environment):
 
 
 def curl(**environment):
-    """The status that curl shows last."""
+    """Runs the client in curl and returns the last status that it shows."""
     shown = run("bash", text=client("sh"), **environment)
     statuses = [line for line in shown.splitlines() if line.startswith("HTTP/")]
     return int(statuses[-1].split()[1])
@@ -48,7 +48,7 @@ def python(**environment):
 
 
 class Rust:
-    """The client in Rust, compiled once, with the dependencies of this project."""
+    """The client in Rust, compiled with the dependencies of this project."""
 
     def __init__(self, folder):
         self.program = pathlib.Path(folder) / "client"
@@ -61,7 +61,9 @@ class Rust:
 
     @staticmethod
     def libraries(*names):
-        built = run("cargo", "build", "--locked", "--example", "local", "--message-format=json")
+        built = run(
+            *"cargo build --locked --workspace --example local --features dev/ureq --message-format=json".split()
+        )
         found = {}
         for message in map(json.loads, built.splitlines()):
             name = message.get("target", {}).get("name")
@@ -74,21 +76,21 @@ class Rust:
         return int(run(str(self.program), **environment))
 
 
-class Busy(http.server.ThreadingHTTPServer):
-    """An API that is unavailable at first, and says for how long."""
+class UnavailableOnce(http.server.ThreadingHTTPServer):
+    """An API that answers the first request with 503 and `Retry-After`."""
 
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), BusyHandler)
-        self.asked_at = []
+        super().__init__(("127.0.0.1", 0), UnavailableOnceHandler)
+        self.request_times = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
-class BusyHandler(http.server.BaseHTTPRequestHandler):
+class UnavailableOnceHandler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
-        asked_at = self.server.asked_at
-        asked_at.append(time.monotonic())
-        if len(asked_at) == 1:
+        request_times = self.server.request_times
+        request_times.append(time.monotonic())
+        if len(request_times) == 1:
             self.send_response(503)
             self.send_header("retry-after", "2")
             self.send_header("content-length", "0")
@@ -101,8 +103,8 @@ class BusyHandler(http.server.BaseHTTPRequestHandler):
 
 
 class Clients(unittest.TestCase):
-    def creates_once(self, call):
-        """A call of a client is 200, and 204 when it is repeated."""
+    def check_create_and_repeat(self, call):
+        """Asserts that the client gets 200, and 204 when it repeats the call."""
         linkage = json.dumps({"data": [{"type": "customer", "id": "ron"}]}).encode()
         request = urllib.request.Request(
             os.environ["API_URL"] + CUSTOMERS,
@@ -115,34 +117,34 @@ class Clients(unittest.TestCase):
             self.assertEqual(response.status, 204)
         self.assertEqual([call(), call()], [200, 204])
 
-    def obeys_retry_after(self, call):
-        """A call of a client that is told to come back in two seconds does, and not before."""
-        with Busy() as server:
+    def check_retry_after(self, call):
+        """Asserts that the client waits for the two seconds of `Retry-After` before it retries."""
+        with UnavailableOnce() as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             self.assertEqual(call(API_URL=server.url), 204)
             server.shutdown()
-        first, second = server.asked_at
+        first, second = server.request_times
         self.assertGreaterEqual(second - first, 2)
 
     def test_curl(self):
-        self.creates_once(curl)
-        self.obeys_retry_after(curl)
+        self.check_create_and_repeat(curl)
+        self.check_retry_after(curl)
 
     def test_javascript(self):
-        self.creates_once(javascript)
-        self.obeys_retry_after(javascript)
+        self.check_create_and_repeat(javascript)
+        self.check_retry_after(javascript)
         with self.assertRaisesRegex(AssertionError, "invalid_access_token"):
             javascript(ACCESS_TOKEN="x")
 
     def test_python(self):
-        self.creates_once(python)
+        self.check_create_and_repeat(python)
         with self.assertRaisesRegex(AssertionError, "HTTP Error 401"):
             python(ACCESS_TOKEN="x")
 
     def test_rust(self):
         with tempfile.TemporaryDirectory() as folder:
             rust = Rust(folder)
-            self.creates_once(rust)
+            self.check_create_and_repeat(rust)
             with self.assertRaisesRegex(AssertionError, "401"):
                 rust(ACCESS_TOKEN="x")
 

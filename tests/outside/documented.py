@@ -1,4 +1,4 @@
-"""The code in docs/api.md, exactly as printed there."""
+"""Reads the client code in docs/api.md."""
 
 import pathlib
 import re
@@ -7,7 +7,7 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs" / "api.md"
 
 
 def client(language):
-    """The one block of this language in the section on clients."""
+    """Returns the only code block in this language in the section on clients."""
     _, section = PAGE.read_text().split("\n## Clients\n")
     section = section.split("\n## ", 1)[0]
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)

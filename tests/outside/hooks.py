@@ -1,22 +1,22 @@
-"""What the document cannot say to schemathesis: which of the requests that it allows are to succeed."""
+"""Changes requests of schemathesis where docs/openapi.yaml cannot express what makes them succeed."""
 
 import os
 
 import schemathesis
 
-# The customer for whom all calls are made, if they carry a customer token.
+# The customer of the customer token, if requests have one.
 CUSTOMER = os.environ.get("SCHEMATHESIS_CUSTOMER")
 
 
 @schemathesis.hook
 def before_call(ctx, case, kwargs):
-    """Mends a request that is to succeed. One that is to fail stays as it is."""
+    """Makes a request valid if it is meant to succeed."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    # A cursor comes from `links.next` of the very list, or is refused: no schema tells one from the other.
+    # A cursor is valid only if it comes from `links.next` of the same list.
     if case.query:
         case.query.pop("page[after]", None)
-    # A customer acts for themselves alone.
+    # A customer token permits only its own customer.
     if CUSTOMER and "customerId" in case.path_parameters:
         case.path_parameters["customerId"] = CUSTOMER
     if CUSTOMER and isinstance(case.body, dict):

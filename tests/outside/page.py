@@ -1,6 +1,6 @@
-"""The page at PAGE_URL in a real browser: what somebody sees who opens it and presses Execute.
+"""Tests the page at PAGE_URL in a browser, as a person who opens it and presses Execute.
 
-Chromium and its driver are taken from the PATH, so that nothing is downloaded. A screenshot stays in target/page.png.
+Chromium and its driver come from the PATH; nothing is downloaded. A screenshot is saved as target/page.png.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from documented import client
 PAGE = os.environ["PAGE_URL"]
 API = os.environ["API_URL"]
 SCREENSHOT = "target/page.png"
-PATIENCE = 30
+TIMEOUT = 30  # Seconds.
 
 
 def start_browser(profile):
@@ -32,7 +32,7 @@ def start_browser(profile):
     options.binary_location = shutil.which("chromium")
     for argument in (
         "--headless=new",
-        # There is none for root, and this browser sees nobody's pages but ours.
+        # The sandbox does not work for root, and the browser only opens our pages.
         "--no-sandbox",
         "--disable-dev-shm-usage",
         "--disable-background-networking",
@@ -46,13 +46,13 @@ def start_browser(profile):
     return webdriver.Chrome(options=options, service=service)
 
 
-class Quiet(http.server.BaseHTTPRequestHandler):
+class QuietHandler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
 
-class Blank(Quiet):
-    """A page with nothing on it."""
+class BlankPage(QuietHandler):
+    """A blank page."""
 
     def do_GET(self):
         self.send_response(200)
@@ -60,21 +60,21 @@ class Blank(Quiet):
         self.end_headers()
 
 
-class Busy(Quiet):
-    """The API, but for the first POST: its answer becomes a 503. All that CORS needs is as the API says."""
+class UnavailableOnce(QuietHandler):
+    """Forwards requests to the API and replaces the answer to the first POST with a 503, keeping the CORS headers."""
 
     def forward(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-        is_first = self.command == "POST" and not self.server.asked_at
+        is_first = self.command == "POST" and not self.server.post_times
         if self.command == "POST":
-            self.server.asked_at.append(time.monotonic())
+            self.server.post_times.append(time.monotonic())
         if is_first:
-            # Without its token, so that it does nothing.
+            # Without the token, the request has no effect.
             del headers["Authorization"]
         request = urllib.request.Request(API + self.path, body or None, headers, method=self.command)
         try:
-            answer = urllib.request.urlopen(request, timeout=PATIENCE)
+            answer = urllib.request.urlopen(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
@@ -92,7 +92,7 @@ class Busy(Quiet):
 @contextlib.contextmanager
 def serving(handler):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.asked_at = []
+        server.post_times = []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -105,25 +105,25 @@ class Page(unittest.TestCase):
         cls.addClassCleanup(profile.cleanup)
         cls.browser = start_browser(profile.name)
         cls.addClassCleanup(cls.browser.quit)
-        cls.browser.set_script_timeout(PATIENCE)
+        cls.browser.set_script_timeout(TIMEOUT)
 
     def setUp(self):
         self.open(PAGE)
         self.find(".authorize.locked")
 
     def open(self, url):
-        # What was logged before belongs to another test.
+        # Discard the logs of earlier tests.
         self.browser.get_log("browser")
         self.browser.get_log("performance")
         self.browser.get(url)
 
     def find(self, selector):
-        """The element, as soon as it is shown."""
+        """Waits until an element is shown, and returns it."""
 
         def shown(browser):
             return next((e for e in browser.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()), None)
 
-        return WebDriverWait(self.browser, PATIENCE).until(shown, f"{selector} is not shown")
+        return WebDriverWait(self.browser, TIMEOUT).until(shown, f"{selector} is not shown")
 
     def operation(self, name):
         """Opens an operation, and returns the selector of its box."""
@@ -133,11 +133,11 @@ class Page(unittest.TestCase):
         return box
 
     def execute(self, box):
-        """Sends the call that is filled in, and returns the status and the text of the answer."""
+        """Presses Execute, and returns the status and the text of the answer."""
         clear = self.browser.find_elements(By.CSS_SELECTOR, f"{box} .btn-clear")
         for button in clear:
             button.click()
-            WebDriverWait(self.browser, PATIENCE).until(
+            WebDriverWait(self.browser, TIMEOUT).until(
                 lambda browser: not browser.find_elements(By.CSS_SELECTOR, f"{box} .live-responses-table")
             )
         self.find(f"{box} .execute").click()
@@ -146,11 +146,11 @@ class Page(unittest.TestCase):
         return int(status.split()[0]), answer.text
 
     def console(self):
-        """What the console shows that is not merely told."""
+        """Returns the warnings and errors in the console."""
         return [line for line in self.browser.get_log("browser") if line["level"] not in ("INFO", "DEBUG")]
 
     def urls(self):
-        """What the browser asked for since the page was opened."""
+        """Returns the URLs that the browser has requested since the page was opened."""
         messages = (json.loads(line["message"])["message"] for line in self.browser.get_log("performance"))
         return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
 
@@ -168,14 +168,14 @@ class Page(unittest.TestCase):
             headers or {},
         )
 
-    def test_it_loads_without_an_error_and_from_this_machine_alone(self):
+    def test_it_loads_without_errors_and_only_from_its_own_server(self):
         self.assertEqual(self.console(), [])
         urls = self.urls()
-        self.assertIn(f"{PAGE}/openapi.yaml", urls)
+        self.assertEqual(sum(url.startswith(f"{PAGE}/openapi.yaml") for url in urls), 1, urls)
         for url in urls:
             self.assertTrue(url.startswith((f"{PAGE}/", "data:")), url)
 
-    def test_a_call_is_200_then_204_and_one_for_another_customer_is_refused(self):
+    def test_a_call_is_200_then_204_and_403_for_another_customer(self):
         box = self.operation("associateCustomers")
         status, text = self.execute(box)
         customer = self.find("#customer").text
@@ -192,7 +192,7 @@ class Page(unittest.TestCase):
         self.browser.execute_script(
             """
             const [area, text] = arguments;
-            // As somebody types: the page listens for the event.
+            // As if typed: the page listens for the event.
             Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value").set.call(area, text);
             area.dispatchEvent(new Event("input", { bubbles: true }));
             """,
@@ -231,17 +231,17 @@ class Page(unittest.TestCase):
         self.assertIn("Failed to fetch", self.call("/v2/carts", headers={"x-other": "x"}))
         self.assertIn("Failed to fetch", self.call("/v2/carts", method="PUT"))
 
-    def test_an_origin_that_is_not_allowed_reads_nothing(self):
-        with serving(Blank) as server:
+    def test_an_origin_that_is_not_allowed_cannot_read_answers(self):
+        with serving(BlankPage) as server:
             self.open(f"http://localhost:{server.server_port}/")
             self.assertIn("Failed to fetch", self.call("/v2/carts"))
 
     def test_the_documented_client_obeys_retry_after(self):
-        # The page's policy knows one API; this is another.
+        # The page's Content-Security-Policy allows only the API's URL.
         self.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
         self.addCleanup(self.browser.execute_cdp_cmd, "Page.setBypassCSP", {"enabled": False})
         self.open(PAGE)
-        with serving(Busy) as server:
+        with serving(UnavailableOnce) as server:
             is_new = self.browser.execute_async_script(
                 client("js")
                 + """
@@ -254,7 +254,7 @@ class Page(unittest.TestCase):
                 os.environ["CUSTOMER_TOKEN"],
             )
         self.assertIs(is_new, True)
-        first, second = server.asked_at
+        first, second = server.post_times
         self.assertGreaterEqual(second - first, 2)
 
 

@@ -1,4 +1,4 @@
-//! What came back, and what a test may say of it.
+//! The function's answer, and assertions on it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::linkage;
 
-/// An answer as API Gateway would get it.
+/// An answer as API Gateway receives it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) status: u64,
@@ -15,8 +15,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Reads what the function returns, and holds every answer to what the
-    /// contract says of all of them.
+    /// Reads an answer, and checks what the contract requires of every answer.
     pub(crate) fn read(response: &Value) -> Self {
         let answer = Self {
             status: response["statusCode"].as_u64().unwrap(),
@@ -77,18 +76,18 @@ impl Answer {
         serde_json::from_str(self.body.as_deref().unwrap()).unwrap()
     }
 
-    /// At least one association is new: the seed's `200 OK`.
+    /// Asserts a 200 with these customers: at least one association is new.
     pub(crate) fn created(&self, customers: &[&str]) {
         assert_eq!(self.status, 200, "{self:?}");
         assert_eq!(self.document(), linkage(customers));
     }
 
-    /// All were there: the seed's `204 No Content`.
+    /// Asserts a 204: no association is new.
     pub(crate) fn unchanged(&self) {
         assert_eq!(self.status, 204, "{self:?}");
     }
 
-    /// Refused with one error of this code. Returns its `source`.
+    /// Asserts exactly one error, with this status and code. Returns its `source`.
     pub(crate) fn refused(&self, status: u64, code: &str) -> Value {
         assert_eq!(
             (self.status, self.codes()),
@@ -98,7 +97,7 @@ impl Answer {
         self.document()["errors"][0]["source"].clone()
     }
 
-    /// The codes of all errors, in their order.
+    /// The codes of all errors, in order.
     pub(crate) fn codes(&self) -> Vec<String> {
         self.errors("code")
             .iter()
@@ -106,14 +105,15 @@ impl Answer {
             .collect()
     }
 
-    /// One member of all errors, in their order.
+    /// The member `name` of each error, in order.
     pub(crate) fn errors(&self, name: &str) -> Vec<Value> {
         let document = self.document();
         let errors = document["errors"].as_array().unwrap();
         errors.iter().map(|error| error[name].clone()).collect()
     }
 
-    /// A page of a list: the ids of its members, and the link to the next.
+    /// Asserts a page of a list. Returns the ids of its members and the link to the
+    /// next page.
     pub(crate) fn listed(&self, member_type: &str) -> (Vec<String>, Option<String>) {
         assert_eq!(self.status, 200, "{self:?}");
         let document = self.document();

@@ -1,4 +1,4 @@
-//! A call of the handler, written as a sentence.
+//! A builder for calls of the handler.
 
 use cart_associations::app::App;
 use lambda_http::{Context, LambdaEvent};
@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::{access_token, customer_token, description};
 
-/// The id that the Runtime API gives the invocation.
+/// The request id of every invocation.
 pub(crate) const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 
-/// A request on its way into an HTTP API event (payload format 2.0).
+/// An event for the handler: a request in an HTTP API event (payload format 2.0),
+/// unless it comes from [`Call::event`].
 pub(crate) struct Call<'w> {
     app: &'w App,
     event: Value,
@@ -18,8 +19,7 @@ pub(crate) struct Call<'w> {
 }
 
 impl<'w> Call<'w> {
-    /// A request of a path, as an HTTP API sends it that matches no route of its
-    /// own.
+    /// A request in the event of an HTTP API that only has the route `$default`.
     pub(crate) fn new(app: &'w App, method: &str, path: &str) -> Self {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let event = json!({
@@ -37,8 +37,8 @@ impl<'w> Call<'w> {
         Self::event(app, event)
     }
 
-    /// A request of a cart's customers, as an HTTP API sends it that has matched
-    /// the route and decoded the path.
+    /// A request for a cart's customers in the event of an HTTP API that has this
+    /// route, so it decodes the path parameter.
     pub(crate) fn of_cart(app: &'w App, method: &str, cart: &str) -> Self {
         let path = format!("/v2/carts/{cart}/relationships/customers");
         let mut call = Self::new(app, method, &path);
@@ -47,7 +47,7 @@ impl<'w> Call<'w> {
         call
     }
 
-    /// Any event at all.
+    /// An event of any shape.
     pub(crate) fn event(app: &'w App, event: Value) -> Self {
         Self {
             app,
@@ -64,12 +64,12 @@ impl<'w> Call<'w> {
         self.set("/requestContext/http/method", json!(method))
     }
 
-    /// By a back end: a client_credentials token alone.
+    /// Sends only an access token, for client_credentials, as a back end does.
     pub(crate) fn back_end(self) -> Self {
         self.grant("client_credentials")
     }
 
-    /// By a storefront for a customer: an implicit token and a customer token.
+    /// Sends an implicit access token and a customer token, as a storefront does.
     pub(crate) fn customer(self, customer: &str) -> Self {
         self.grant("implicit")
             .customer_token(&customer_token(customer))
@@ -86,6 +86,10 @@ impl<'w> Call<'w> {
 
     pub(crate) fn customer_token(self, token: &str) -> Self {
         self.header("x-moltin-customer-token", token)
+    }
+
+    pub(crate) fn cart_token(self, token: &str) -> Self {
+        self.header("x-cart-token", token)
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -118,22 +122,22 @@ impl<'w> Call<'w> {
         self
     }
 
-    /// With a deadline, in milliseconds since the epoch.
+    /// Sets the deadline, in milliseconds since the epoch.
     pub(crate) fn deadline(mut self, millis: u64) -> Self {
         self.deadline_millis = millis;
         self
     }
 
-    /// Sends the event and reads the answer, which must be as the API is
-    /// described.
+    /// Sends the event and returns the answer, after comparing it with
+    /// `docs/openapi.yaml`.
     pub(crate) async fn send(self) -> Answer {
         let event = self.event.to_string();
         let answer = Answer::read(&self.respond().await);
-        description::hold(&event, &answer);
+        description::check(&event, &answer);
         answer
     }
 
-    /// Sends the event and returns what the gateway would get.
+    /// Sends the event and returns the function's response unchecked.
     pub(crate) async fn respond(self) -> Value {
         let mut context = Context::default();
         REQUEST_ID.clone_into(&mut context.request_id);

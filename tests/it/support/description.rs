@@ -1,9 +1,9 @@
-//! `docs/openapi.yaml`, and answers held against it as they come.
+//! Reads `docs/openapi.yaml` and compares answers with it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use cart_associations::request::{Request, RequestError};
+use cart_associations::request::Request;
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 
@@ -11,10 +11,10 @@ use super::answer::Answer;
 
 const TEXT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.yaml"));
 
-/// What stands for an operation where a request has none.
+/// The operation of requests that match no route.
 pub(crate) const OTHER: &str = "none";
 
-/// The methods that a path of a document can have.
+/// The methods that OpenAPI allows in a path.
 const METHODS: [&str; 8] = [
     "get", "put", "post", "delete", "options", "head", "patch", "trace",
 ];
@@ -34,7 +34,7 @@ pub(crate) fn document() -> &'static Value {
     &DOCUMENT
 }
 
-/// What a reference leads to, or the value itself.
+/// The target of a reference, or the value itself if it is no reference.
 pub(crate) fn resolved(value: &'static Value) -> &'static Value {
     match value.get("$ref") {
         Some(reference) => {
@@ -45,7 +45,7 @@ pub(crate) fn resolved(value: &'static Value) -> &'static Value {
     }
 }
 
-/// The operations, named as the function names its routes.
+/// The operations by name, such as `GET /v2/carts`, as in the table of routes.
 pub(crate) fn operations() -> BTreeMap<String, &'static Value> {
     let mut operations = BTreeMap::new();
     for (path, item) in object(&DOCUMENT["paths"]) {
@@ -59,7 +59,7 @@ pub(crate) fn operations() -> BTreeMap<String, &'static Value> {
     operations
 }
 
-/// Every answer that is described: the operation's name, the status, the answer.
+/// Every described answer: the operation's name, the status, the description.
 pub(crate) fn answers() -> Vec<(String, u64, &'static Value)> {
     let mut answers = Vec::new();
     let mut add = |name: &str, responses: &'static Value| {
@@ -74,7 +74,7 @@ pub(crate) fn answers() -> Vec<(String, u64, &'static Value)> {
     answers
 }
 
-/// The codes of an answer's errors.
+/// The error codes of a described answer.
 pub(crate) fn codes(answer: &Value) -> BTreeSet<&str> {
     answer
         .get("x-error-codes")
@@ -92,27 +92,22 @@ pub(crate) fn object(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap()
 }
 
-/// Holds an answer to what the document says of the request that the event
-/// carries: status, headers, media type, body and codes.
-pub(crate) fn hold(event: &str, answer: &Answer) {
+/// Compares an answer with the description of the operation that the event asks
+/// for: status, headers, media type, body and error codes.
+pub(crate) fn check(event: &str, answer: &Answer) {
     let request = Request::parse(event).and_then(Request::route);
     let (operation, path) = match &request {
         Ok(routed) => (routed.route().key, routed.path()),
-        Err(
-            RequestError::UnreadableEvent
-            | RequestError::NoSuchRoute
-            | RequestError::MethodNotAllowed { .. },
-        ) => (OTHER, "".into()),
-        Err(error) => panic!("{error:?} while the route was found"),
+        Err(_) => (OTHER, "".into()),
     };
     let key = (operation.to_owned(), answer.status);
     let described = ANSWERS
         .get(&key)
         .unwrap_or_else(|| panic!("{key:?} is not described: {answer:?}"));
-    described.hold(answer, is_reference(&path));
+    described.check(answer, is_reference(&path));
 }
 
-/// An answer as it is described.
+/// The description of one answer.
 struct Described {
     headers: BTreeMap<String, (bool, Validator)>,
     bodies: BTreeMap<String, Validator>,
@@ -142,9 +137,10 @@ impl Described {
         }
     }
 
-    /// `came_by_http` tells whether the links of the answer, which begin as the
-    /// path of the request does, can be links at all.
-    fn hold(&self, answer: &Answer, came_by_http: bool) {
+    /// `has_valid_path` says whether the path of the request is a valid URI
+    /// reference. The answer's links begin with it, so otherwise they are not
+    /// checked.
+    fn check(&self, answer: &Answer, has_valid_path: bool) {
         for (name, value) in answer
             .headers
             .iter()
@@ -154,14 +150,17 @@ impl Described {
                 .headers
                 .get(name)
                 .unwrap_or_else(|| panic!("the header {name} is not described: {answer:?}"));
-            // A header is text; a number in it is described as one.
+            // Headers are text, but the schema of a numeric header is a number.
             let text = json!(value);
             let number: Option<Value> = value.parse().ok().map(|number: u64| json!(number));
             let fits = [Some(text), number]
                 .iter()
                 .flatten()
                 .any(|value| schema.is_valid(value));
-            assert!(fits, "the header {name} is described otherwise: {answer:?}");
+            assert!(
+                fits,
+                "the header {name} differs from its schema: {answer:?}"
+            );
         }
         for (name, (required, _)) in &self.headers {
             assert!(
@@ -181,7 +180,7 @@ impl Described {
         for error in schema.iter_errors(&document) {
             let place = error.instance_path();
             let is_link = place.as_str().starts_with("/links/");
-            assert!(is_link && !came_by_http, "{error} at {place}: {answer:?}");
+            assert!(is_link && !has_valid_path, "{error} at {place}: {answer:?}");
         }
         if answer.status >= 400 {
             for code in answer.codes() {
@@ -194,15 +193,15 @@ impl Described {
     }
 }
 
-/// Whether this can be the path of an HTTP request.
+/// Returns whether a path is a valid URI reference.
 fn is_reference(path: &str) -> bool {
     static REFERENCE: LazyLock<Validator> =
         LazyLock::new(|| validator(&json!({ "format": "uri-reference" })));
     REFERENCE.is_valid(&json!(path))
 }
 
-/// A validator that takes no member which is not described: clients must ignore
-/// one, but the function must not send it in silence.
+/// A validator that refuses undescribed members. Clients must ignore those, but the
+/// function must not send them.
 fn validator(schema: &Value) -> Validator {
     static COMPONENTS: LazyLock<Value> = LazyLock::new(|| {
         let mut schemas = DOCUMENT["components"]["schemas"].clone();
@@ -220,6 +219,7 @@ fn validator(schema: &Value) -> Validator {
         .unwrap()
 }
 
+/// Forbids additional members in each object schema.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {

@@ -1,8 +1,9 @@
-//! The built Lambda as a process under the Runtime API.
+//! The built function as a process under the Runtime API.
 
-use std::collections::BTreeMap;
 use std::process::{ExitStatus, Stdio};
 
+use dev::environment::{self, Environment};
+use dev::runtime_api::RuntimeApi;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -10,7 +11,6 @@ use tokio::sync::mpsc;
 
 use super::answer::Answer;
 use super::description;
-use super::runtime_api::{Completion, RuntimeApi};
 
 /// A running function.
 pub(crate) struct Function {
@@ -20,27 +20,20 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Starts the function in this environment and no other.
-    pub(crate) async fn start(env: &BTreeMap<String, String>) -> Self {
-        let api = RuntimeApi::start().await;
-        let mut process = Command::new(env!("CARGO_BIN_EXE_cart-associations"))
-            .env_clear()
-            .env("AWS_LAMBDA_RUNTIME_API", &api.address)
-            .env("AWS_LAMBDA_FUNCTION_NAME", "test")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
-            .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
-            .envs(env)
+    /// Starts the function with exactly these environment variables and those that
+    /// Lambda sets.
+    pub(crate) async fn start(env: &Environment) -> Self {
+        let api = RuntimeApi::start().await.unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cart-associations"));
+        environment::set(&mut command, &api.address, env)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let (tell, lines) = mpsc::unbounded_channel();
+            .stdout(Stdio::piped());
+        let mut process = Command::from(command).kill_on_drop(true).spawn().unwrap();
+        let (sender, lines) = mpsc::unbounded_channel();
         let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
         tokio::spawn(async move {
             while let Ok(Some(line)) = stdout.next_line().await {
-                if tell.send(line).is_err() {
+                if sender.send(line).is_err() {
                     break;
                 }
             }
@@ -52,12 +45,12 @@ impl Function {
         }
     }
 
-    /// Waits until the function has started.
+    /// Waits until the function has started, so that it asks for an event.
     pub(crate) async fn ready(&self) {
-        self.api.ready().await;
+        self.api.requested(1).await.unwrap();
     }
 
-    /// Invokes the function without a deadline that it could know.
+    /// Invokes the function without a deadline.
     pub(crate) async fn invoke(&self, event: &Value) -> Answer {
         self.invoke_until(event, 0).await
     }
@@ -65,27 +58,25 @@ impl Function {
     /// Invokes the function with a deadline, in milliseconds since the epoch.
     pub(crate) async fn invoke_until(&self, event: &Value, deadline_millis: u64) -> Answer {
         let event = event.to_string();
-        match self.api.invoke(&event, deadline_millis).await {
-            Completion::Response(response) => {
-                let answer = Answer::read(&response);
-                description::hold(&event, &answer);
-                answer
-            }
-            Completion::Error(error) => panic!("the invocation failed: {error}"),
-        }
+        let completed = self.api.invoke(&event, deadline_millis).await.unwrap();
+        let response = completed.result.expect("the invocation succeeds");
+        let answer = Answer::read(&response);
+        description::check(&event, &answer);
+        answer
     }
 
-    /// The next line that the function logs, as text and as what it says.
+    /// Waits for the next line that the function logs. Returns it as text and as
+    /// JSON.
     pub(crate) async fn line(&mut self) -> (String, Value) {
         let line = self.lines.recv().await.expect("the function logs a line");
         let parsed = serde_json::from_str(&line).expect("a line is JSON");
         (line, parsed)
     }
 
-    /// The error that the function reports instead of starting, and how it
-    /// exits then.
-    pub(crate) async fn refuse(&mut self) -> (Value, ExitStatus) {
-        let error = self.api.init_error().await;
+    /// Waits for the error that the function reports instead of starting. Returns it
+    /// with the exit status.
+    pub(crate) async fn init_error(&mut self) -> (Value, ExitStatus) {
+        let error = self.api.init_error().await.unwrap();
         (error, self.process.wait().await.unwrap())
     }
 }

@@ -1,0 +1,54 @@
+//! The benchmark: what the function costs beside two yardsticks, a `lambda_http` function that does nothing and the same
+//! job done the usual way (`dev/yardsticks/`).
+//!
+//! `make bench` builds all three and starts it. It prints its table as it goes and writes it to `dev/figures.md`.
+//! `make bench-instructions` counts the instructions of a start and of a request. Times are compared as ratios to a
+//! yardstick that took turns with the function, because machines differ and are noisy.
+//!
+//! # Layout
+//!
+//! ```text
+//! this program, as Lambda ──► one of the three, a process ──► embedded DynamoDB, with and without TLS
+//! ```
+//!
+//! - `emulator.rs` has the embedded DynamoDB and its certificate;
+//! - `program.rs` has the processes;
+//! - `callers.rs` makes events, with tokens that the function has seen or not;
+//! - `times.rs` measures, `instructions.rs` counts, `report.rs` makes the table.
+#![expect(clippy::print_stdout, reason = "it prints its results")]
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+mod callers;
+mod emulator;
+mod instructions;
+mod program;
+mod report;
+mod times;
+
+use times::Scale;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [] => times::measure(Scale::FULL).await,
+        ["quick"] => times::measure(Scale::QUICK).await,
+        ["instructions"] => instructions::check().await,
+        ["profile", requests] => instructions::profile(requests.parse()?).await,
+        _ => bail!("usage: bench [quick | instructions | profile REQUESTS]"),
+    }
+}

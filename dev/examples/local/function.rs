@@ -1,0 +1,94 @@
+//! The function: built and started by `cargo lambda watch`, or the built executable under the Runtime API of [`dev`].
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use dev::environment::{self, Environment};
+use dev::process::Process;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+/// How long the function, which is built by then, may take for its first answer. Most of it is for a `cargo` that waits
+/// for another `cargo`.
+const FIRST_ANSWER: Duration = Duration::from_secs(60);
+
+/// Builds the function and shows the progress.
+pub(crate) async fn build() -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--bin", dev::FUNCTION]);
+    cargo.current_dir(dev::project());
+    let missing = "cargo is needed to build the function but is not on the PATH";
+    let built = Process::start(&mut cargo, missing)?.ended().await?;
+    ensure!(
+        built.success(),
+        "the function could not be built; the reason is above"
+    );
+    Ok(())
+}
+
+/// A port that is free now. If another program takes it before it is used, its user reports that.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Starts `cargo lambda watch` on `port` and returns when the function answers.
+pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
+    let mut watch = Command::new("cargo-lambda");
+    // Its CORS would allow everything; the gateway does as the template says.
+    watch
+        .args(["lambda", "watch", "--disable-cors"])
+        .args(["--invoke-address", "127.0.0.1"])
+        .args(["--invoke-port", &port.to_string()])
+        .arg("--env-file")
+        .arg(env_file)
+        .current_dir(dev::project());
+    let missing = "cargo-lambda is not on the PATH; `make run` installs it in .local/";
+    let mut watch = Process::start(&mut watch, missing)?;
+    tokio::select! {
+        status = first_status(port) => {
+            // 401, because the request has no token.
+            let status = status?;
+            ensure!(status == 401, "the function answered its first request with {status}, not 401; the reason is above");
+        }
+        ended = watch.ended() => bail!("cargo lambda watch ended ({}); the reason is above", ended?),
+        () = tokio::time::sleep(FIRST_ANSWER) => {
+            bail!("the function did not answer within {} s; the reason is above", FIRST_ANSWER.as_secs())
+        }
+    }
+    Ok(watch)
+}
+
+/// Starts the executable that was built together with this program: `target/debug/cart-associations`, beside the folder
+/// `examples` with this program.
+pub(crate) fn start_built(runtime_api: &str, variables: &Environment) -> Result<Process> {
+    let this = std::env::current_exe()?;
+    let folder = this.parent().and_then(Path::parent);
+    let executable = folder.context("no build folder")?.join(dev::FUNCTION);
+    let mut command = std::process::Command::new(&executable);
+    environment::set(&mut command, runtime_api, variables).env("AWS_LAMBDA_LOG_LEVEL", "WARN");
+    let missing = format!("{} is missing; make builds it", executable.display());
+    Process::start(&mut command.into(), &missing)
+}
+
+/// The status of the answer to a request without tokens, as soon as something listens on `port`.
+async fn first_status(port: u16) -> Result<u16> {
+    let mut stream = loop {
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(stream) => break stream,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
+    let request = "POST /v2/carts/first/relationships/customers HTTP/1.1\r\n\
+        Host: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await?;
+    line.split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .context("the first request got no answer; the reason is above")
+}

@@ -1,0 +1,96 @@
+//! What is kept in a folder, the git-ignored `.local`, so that it survives a restart: data, keys, and for cargo-lambda the
+//! function's environment and sample events.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use dev::TABLE_NAME;
+use dev::dynamodb::{Client, Emulator};
+use dev::environment::{Environment, cart_token_variables, environment};
+use dev::tokens::Authorities;
+
+/// The customer in the samples of `events/`.
+pub(crate) const SAMPLE_CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+
+/// The cart in the samples of `events/`.
+pub(crate) const SAMPLE_CART: &str = "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11";
+
+/// Whether the function demands cart tokens: if `CART_TOKENS` is set.
+pub(crate) fn demands_cart_tokens() -> bool {
+    std::env::var("CART_TOKENS").is_ok_and(|value| !value.is_empty())
+}
+
+/// The folder.
+pub(crate) fn folder() -> Result<PathBuf> {
+    let folder = dev::project().join(".local");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("{} could not be created", folder.display()))?;
+    Ok(folder)
+}
+
+/// Starts the embedded DynamoDB on `port`, or on a free port if that is 0, with the table. Returns the function's
+/// environment; `errors_url` is where the page explains errors, if there is a page.
+pub(crate) async fn start_dynamodb(
+    folder: &Path,
+    port: u16,
+    authorities: &Authorities,
+    errors_url: Option<String>,
+) -> Result<Environment> {
+    let emulator = Emulator::with_file(port, &folder.join("dynamodb.sqlite"))?;
+    Client::new(&emulator.endpoint)
+        .create_table(TABLE_NAME)
+        .await?;
+    let mut environment = environment(authorities, &emulator.endpoint, TABLE_NAME)?;
+    environment.extend(errors_url.map(|url| ("ERROR_DOCS_URL".to_owned(), url)));
+    if demands_cart_tokens() {
+        let variables = cart_token_variables(authorities)?;
+        environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    }
+    Ok(environment)
+}
+
+/// Writes an environment to a file for `cargo lambda watch --env-file`.
+pub(crate) fn write_env_file(folder: &Path, environment: &Environment) -> Result<PathBuf> {
+    let mut text = String::from("# Written by `make run` and `make dynamodb`.\n");
+    for (name, value) in environment {
+        // cargo-lambda and shells read text in single quotes as it is. cargo-lambda refuses JSON without quotes.
+        writeln!(text, "{name}='{value}'")?;
+    }
+    let path = folder.join("env");
+    std::fs::write(&path, text)
+        .with_context(|| format!("{} could not be written", path.display()))?;
+    Ok(path)
+}
+
+/// Writes the samples of `events/`, with valid tokens, to `events/` in this folder, for `cargo lambda invoke`.
+pub(crate) fn write_events(folder: &Path, authorities: &Authorities) -> Result<()> {
+    let Authorities {
+        access,
+        customer,
+        cart,
+    } = authorities;
+    let tokens = [
+        (
+            "CLIENT_CREDENTIALS_TOKEN",
+            access.access_token("local-back-end", "client_credentials")?,
+        ),
+        (
+            "IMPLICIT_TOKEN",
+            access.access_token("local-storefront", "implicit")?,
+        ),
+        ("CUSTOMER_TOKEN", customer.customer_token(SAMPLE_CUSTOMER)?),
+        ("CART_TOKEN", cart.cart_token(SAMPLE_CART)?),
+    ];
+    let copies = folder.join("events");
+    std::fs::create_dir_all(&copies)?;
+    for sample in std::fs::read_dir(dev::project().join("events"))? {
+        let sample = sample?;
+        let mut event = std::fs::read_to_string(sample.path())?;
+        for (placeholder, token) in &tokens {
+            event = event.replace(placeholder, token);
+        }
+        std::fs::write(copies.join(sample.file_name()), event)?;
+    }
+    Ok(())
+}

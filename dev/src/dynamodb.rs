@@ -1,0 +1,231 @@
+//! The embedded DynamoDB, and the table that `template.yaml` declares.
+//!
+//! A resource's properties in CloudFormation are named as in DynamoDB's API, so the table is created from the template as
+//! it is written there.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use axum::body::Bytes;
+use axum::http::{Request, StatusCode};
+use dynoxide::Database;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+
+use crate::template::Template;
+
+/// An embedded DynamoDB on a thread of its own, which runs until the program ends.
+pub struct Emulator {
+    /// Its URL.
+    pub endpoint: String,
+    /// Its thread in `/proc`.
+    pub thread: PathBuf,
+}
+
+impl Emulator {
+    /// Starts an emulator on a free port that keeps its data in memory.
+    pub fn in_memory() -> Result<Self> {
+        let database = Database::memory();
+        let database = database.map_err(|error| anyhow!("no database in memory: {error}"))?;
+        Self::start(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, database)
+    }
+
+    /// Starts an emulator on `port`, or on a free port if that is 0, that keeps its data in `file`.
+    pub fn with_file(port: u16, file: &Path) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
+            format!("DynamoDB cannot listen on port {port} (DYNAMODB_PORT=… sets another)")
+        })?;
+        let database = Database::new(&file.to_string_lossy())
+            .map_err(|error| anyhow!("{} could not be opened: {error}", file.display()))?;
+        Self::start(listener, database)
+    }
+
+    fn start(listener: TcpListener, database: Database) -> Result<Self> {
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        listener.set_nonblocking(true)?;
+        // Not the caller's runtime: a test's runtime ends with the test, and the benchmark measures this thread.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let id = rustix::thread::gettid().as_raw_nonzero();
+            // Fails only if the caller's thread has ended.
+            let _ = sender.send(PathBuf::from(format!("/proc/self/task/{id}")));
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener);
+                let listener = listener.expect("the runtime has I/O enabled");
+                dynoxide::server::serve_on(listener, database).await;
+            });
+        });
+        Ok(Self {
+            endpoint,
+            thread: receiver.recv()?,
+        })
+    }
+}
+
+/// A client of an emulator. It signs nothing, so AWS would refuse its calls.
+pub struct Client {
+    endpoint: String,
+    http: HttpClient<HttpConnector, Full<Bytes>>,
+}
+
+/// An error that DynamoDB answers with.
+#[derive(Debug)]
+struct Refusal(Value);
+
+impl Client {
+    /// A client of the emulator at this URL.
+    pub fn new(endpoint: &str) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            http: HttpClient::builder(TokioExecutor::new()).build_http(),
+        }
+    }
+
+    /// Creates the table of `template.yaml` under this name and returns once it can be used. An existing table of that
+    /// name is kept as it is.
+    pub async fn create_table(&self, name: &str) -> Result<()> {
+        let template = Template::read();
+        let tables = template.of_type("AWS::DynamoDB::GlobalTable");
+        let &[(_, properties)] = tables.as_slice() else {
+            bail!("template.yaml declares {} tables, not one", tables.len());
+        };
+        let input = create_table(name, properties);
+        match self.call("CreateTable", &input).await {
+            Err(error) if is_resource_in_use(&error) => {}
+            created => {
+                created.with_context(|| format!("the table {name} could not be created"))?;
+            }
+        }
+        self.wait_until_active(name).await?;
+        let ttl = &properties["TimeToLiveSpecification"];
+        if ttl["Enabled"] == true {
+            self.enable_ttl(name, ttl).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_active(&self, name: &str) -> Result<()> {
+        const ATTEMPTS: u32 = 300;
+        const PAUSE: Duration = Duration::from_millis(100);
+        for _ in 0..ATTEMPTS {
+            let described = self
+                .call("DescribeTable", &json!({ "TableName": name }))
+                .await?;
+            if described["Table"]["TableStatus"] == "ACTIVE" {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        bail!("the table {name} did not become active in time")
+    }
+
+    /// DynamoDB refuses to enable the TTL of a table that has it already, hence the question first.
+    async fn enable_ttl(&self, name: &str, specification: &Value) -> Result<()> {
+        let described = self
+            .call("DescribeTimeToLive", &json!({ "TableName": name }))
+            .await?;
+        let status = &described["TimeToLiveDescription"]["TimeToLiveStatus"];
+        if status == "ENABLED" || status == "ENABLING" {
+            return Ok(());
+        }
+        let input = json!({ "TableName": name, "TimeToLiveSpecification": specification });
+        self.call("UpdateTimeToLive", &input).await?;
+        Ok(())
+    }
+
+    /// The partition keys of a table's items.
+    pub async fn keys(&self, table: &str) -> Result<BTreeSet<String>> {
+        let mut input = json!({
+            "TableName": table,
+            "ProjectionExpression": "id",
+            "ConsistentRead": true,
+        });
+        let mut keys = BTreeSet::new();
+        loop {
+            let page = self.call("Scan", &input).await?;
+            for item in page["Items"].as_array().context("a page without items")? {
+                let key = item["id"]["S"].as_str().context("an item without a key")?;
+                keys.insert(key.to_owned());
+            }
+            match page.get("LastEvaluatedKey") {
+                None | Some(Value::Null) => return Ok(keys),
+                Some(last) => input["ExclusiveStartKey"] = last.clone(),
+            }
+        }
+    }
+
+    async fn call(&self, operation: &str, input: &Value) -> Result<Value> {
+        let target = format!("DynamoDB_20120810.{operation}");
+        let (status, output) = self.send(&target, input.to_string().into()).await?;
+        let output = serde_json::from_slice(&output)
+            .with_context(|| format!("{operation} was answered with {status} and no JSON"))?;
+        ensure!(status.is_success(), Refusal(output));
+        Ok(output)
+    }
+
+    /// Sends a body as it is and returns the status and the body of the answer. `target` is the value of `x-amz-target`.
+    pub async fn send(&self, target: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
+        const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
+            Credential=local/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
+        let request = Request::post(&self.endpoint)
+            .header("x-amz-target", target)
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("authorization", AUTHORIZATION)
+            .header("x-amz-date", "20261122T120000Z")
+            .body(Full::from(body))?;
+        let response = self.http.request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, body))
+    }
+}
+
+/// The input of `CreateTable`. The other properties of the template are for AWS only, such as backups and alarms.
+fn create_table(name: &str, properties: &Value) -> Value {
+    let indexes = properties["GlobalSecondaryIndexes"].as_array();
+    let indexes: Vec<Value> = indexes
+        .into_iter()
+        .flatten()
+        .map(|index| only(index, &["IndexName", "KeySchema", "Projection"]))
+        .collect();
+    let mut input = only(
+        properties,
+        &["AttributeDefinitions", "BillingMode", "KeySchema"],
+    );
+    input["TableName"] = json!(name);
+    input["GlobalSecondaryIndexes"] = json!(indexes);
+    input
+}
+
+/// An object with these members of another.
+fn only(object: &Value, names: &[&str]) -> Value {
+    names
+        .iter()
+        .map(|name| ((*name).to_owned(), object[name].clone()))
+        .collect()
+}
+
+fn is_resource_in_use(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<Refusal>()
+        .and_then(|Refusal(answer)| answer["__type"].as_str())
+        .is_some_and(|kind| kind.ends_with("ResourceInUseException"))
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DynamoDB refused a call: {}", self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}

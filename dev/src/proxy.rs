@@ -1,0 +1,391 @@
+//! A proxy between the function and a DynamoDB engine that injects the faults of networks and of DynamoDB.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::dynamodb::Client;
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// DynamoDB refuses it with this code and status 400.
+    Refused(&'static str),
+    /// DynamoDB cancels the transaction for a conflict, or refuses a single
+    /// write for one.
+    Conflict,
+    /// DynamoDB fails with this status.
+    Failed(u16),
+    /// The connection is reset.
+    Reset,
+    /// The connection is closed.
+    Close,
+    /// The answer breaks off in its body.
+    Truncated,
+    /// The answer never begins.
+    Hang,
+    /// The answer stops in its body.
+    HangInBody,
+    /// The answer comes at one byte per second.
+    Drip,
+    /// The answer is 200 with a body that is not JSON.
+    Garbage(&'static str),
+    /// The answer is the 502 of a load balancer, in HTML.
+    Html,
+    /// The answer comes after the function has given up the attempt.
+    Late,
+}
+
+/// A fault, and when it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// The fault.
+    pub fault: Fault,
+    /// Whether the engine handles the call before the fault happens.
+    pub after_commit: bool,
+}
+
+/// A call of the function.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The operation, such as `PutItem`.
+    pub operation: String,
+    /// The body.
+    pub bytes: Vec<u8>,
+}
+
+impl Recorded {
+    /// The body as JSON.
+    pub fn body(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap()
+    }
+}
+
+/// A running proxy.
+pub struct Proxy {
+    /// Its URL.
+    pub endpoint: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Client,
+    plans: Mutex<Plans>,
+    /// Which of the next calls are held, by a text in their bodies, and how many.
+    holds: Mutex<Vec<(&'static str, usize)>>,
+    /// The operations and bodies of the calls that are held.
+    held: Mutex<Vec<(String, Vec<u8>)>>,
+    calls: AtomicUsize,
+    recorded: Mutex<Vec<Recorded>>,
+    connections: AtomicUsize,
+    /// The number of connections by which a call may still reach the engine.
+    open: AtomicUsize,
+    /// Whether calls are dropped, because their callers gave up before [`Proxy::heal`].
+    draining: AtomicBool,
+    /// Changes when idle connections must close.
+    generation: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct Plans {
+    next: VecDeque<Plan>,
+    always: Option<Plan>,
+}
+
+impl Proxy {
+    /// Starts a proxy to the engine at this endpoint, on a free port.
+    pub async fn start(engine: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            engine: Client::new(engine),
+            plans: Mutex::default(),
+            holds: Mutex::default(),
+            held: Mutex::default(),
+            calls: AtomicUsize::new(0),
+            recorded: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            generation: watch::Sender::new(0),
+        });
+        tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self { endpoint, shared }
+    }
+
+    /// Applies a plan to the next so many calls.
+    pub fn next(&self, plan: Plan, times: usize) {
+        let mut plans = self.shared.plans.lock().unwrap();
+        plans.next.extend(std::iter::repeat_n(plan, times));
+    }
+
+    /// Applies a plan to all calls from now on.
+    pub fn always(&self, plan: Plan) {
+        self.shared.plans.lock().unwrap().always = Some(plan);
+    }
+
+    /// Holds the next `times` calls whose bodies contain this text: their connections are closed, and they reach the
+    /// engine only when [`deliver`](Self::deliver) sends them.
+    pub fn hold(&self, text: &'static str, times: usize) {
+        self.shared.holds.lock().unwrap().push((text, times));
+    }
+
+    /// Stops holding calls. Returns how many are held.
+    pub fn release(&self) -> usize {
+        self.shared.holds.lock().unwrap().clear();
+        self.shared.held.lock().unwrap().len()
+    }
+
+    /// Sends all held calls to the engine, late. Can be called again. Returns the statuses of the answers, which nobody
+    /// else gets.
+    pub async fn deliver(&self) -> Vec<u16> {
+        let held = self.shared.held.lock().unwrap().clone();
+        let mut statuses = Vec::new();
+        for (target, body) in held {
+            statuses.push(self.shared.forward(&target, body).await.0);
+        }
+        statuses
+    }
+
+    /// Ends all faults. Calls that were sent before and are still in flight are dropped, so that they do not reach the
+    /// engine later.
+    pub async fn heal(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        self.close_idle_connections();
+        // Connections are accepted in order, so all earlier ones have been accepted when this one is.
+        let address = self.endpoint.strip_prefix("http://").unwrap();
+        let mut last = TcpStream::connect(address).await.unwrap();
+        let _ = last.read_u8().await;
+        while self.shared.open.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+        *self.shared.plans.lock().unwrap() = Plans::default();
+        self.shared.draining.store(false, Ordering::SeqCst);
+    }
+
+    /// The number of calls so far.
+    pub fn calls(&self) -> usize {
+        self.shared.calls.load(Ordering::SeqCst)
+    }
+
+    /// The calls since this was last called.
+    pub fn take_recorded(&self) -> Vec<Recorded> {
+        std::mem::take(&mut self.shared.recorded.lock().unwrap())
+    }
+
+    /// The number of connections that were opened so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// Closes every connection that is idle.
+    pub fn close_idle_connections(&self) {
+        self.shared
+            .generation
+            .send_modify(|generation| *generation += 1);
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        // The head and the body of an answer are two writes.
+        stream.set_nodelay(true).unwrap();
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        let open = Open::new(&shared);
+        tokio::spawn(serve(stream, open));
+    }
+}
+
+/// Counts a connection by which a call may still reach the engine.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.open.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Serves one connection. Returning closes it.
+async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
+    let shared = &open.0;
+    let mut generation = shared.generation.subscribe();
+    generation.mark_unchanged();
+    loop {
+        if shared.draining.load(Ordering::SeqCst) {
+            return None;
+        }
+        let (headers, body) = tokio::select! {
+            biased;
+            _ = generation.changed() => return None,
+            call = read_call(&mut stream) => call?,
+        };
+        shared.calls.fetch_add(1, Ordering::SeqCst);
+        let target = headers.get("x-amz-target")?.clone();
+        shared.record(&target, &body);
+        if shared.holds(&body) {
+            shared.held.lock().unwrap().push((target, body));
+            return None;
+        }
+        let plan = {
+            let mut plans = shared.plans.lock().unwrap();
+            plans.next.pop_front().or(plans.always)
+        };
+        let Some(plan) = plan else {
+            let (status, answer) = shared.forward(&target, body).await;
+            send(&mut stream, status, &answer).await?;
+            continue;
+        };
+        let transaction = target.ends_with("TransactWriteItems");
+        let committed = if plan.after_commit {
+            Some(shared.forward(&target, body).await)
+        } else {
+            None
+        };
+        drop(open);
+        plan.fault.answer(stream, transaction, committed).await;
+        return None;
+    }
+}
+
+impl Shared {
+    fn holds(&self, body: &[u8]) -> bool {
+        let body = String::from_utf8_lossy(body);
+        let mut holds = self.holds.lock().unwrap();
+        let hold = holds
+            .iter_mut()
+            .find(|(text, times)| *times > 0 && body.contains(text));
+        hold.map(|(_, times)| *times -= 1).is_some()
+    }
+
+    fn record(&self, target: &str, body: &[u8]) {
+        let (_, operation) = target.split_once('.').unwrap();
+        self.recorded.lock().unwrap().push(Recorded {
+            operation: operation.to_owned(),
+            bytes: body.to_owned(),
+        });
+    }
+
+    async fn forward(&self, target: &str, body: Vec<u8>) -> (u16, Bytes) {
+        let (status, answer) = self.engine.send(target, body.into()).await.unwrap();
+        (status.as_u16(), answer)
+    }
+}
+
+impl Fault {
+    /// Answers a call and closes its connection. `committed` is the engine's answer, if the engine handled the call.
+    async fn answer(
+        self,
+        mut stream: TcpStream,
+        transaction: bool,
+        committed: Option<(u16, Bytes)>,
+    ) -> Option<()> {
+        let (status, answer) =
+            committed.unwrap_or((200, Bytes::from_static(b"{\"ConsumedCapacity\":{}}")));
+        match self {
+            Self::Refused(code) => send(&mut stream, 400, &refusal(code)).await,
+            Self::Conflict if transaction => send(&mut stream, 400, &transaction_conflict()).await,
+            Self::Conflict => {
+                send(&mut stream, 400, &refusal("TransactionConflictException")).await
+            }
+            Self::Failed(status) => {
+                send(&mut stream, status, &refusal("InternalServerError")).await
+            }
+            Self::Reset => stream.set_zero_linger().ok(),
+            Self::Close => Some(()),
+            Self::Truncated => {
+                send_head(&mut stream, status, answer.len() + 10).await?;
+                stream.write_all(&answer).await.ok()
+            }
+            Self::Hang => until_closed(stream).await,
+            Self::HangInBody => {
+                send_head(&mut stream, status, answer.len() + 10).await?;
+                stream.write_all(&answer).await.ok()?;
+                until_closed(stream).await
+            }
+            Self::Drip => {
+                send_head(&mut stream, status, answer.len()).await?;
+                for byte in &answer {
+                    stream.write_all(&[*byte]).await.ok()?;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                None
+            }
+            Self::Garbage(body) => send(&mut stream, 200, body.as_bytes()).await,
+            Self::Html => send(&mut stream, 502, b"<html>Bad Gateway</html>").await,
+            Self::Late => {
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+                send(&mut stream, status, &answer).await
+            }
+        }
+    }
+}
+
+fn refusal(code: &str) -> Vec<u8> {
+    let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
+    let message = "internal detail of the engine";
+    json!({ "__type": kind, "message": message })
+        .to_string()
+        .into_bytes()
+}
+
+fn transaction_conflict() -> Vec<u8> {
+    let answer: Value = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "internal detail of the engine",
+        "CancellationReasons": [
+            { "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" },
+            { "Code": "None" },
+        ],
+    });
+    answer.to_string().into_bytes()
+}
+
+/// Reads one call: its headers and its body.
+async fn read_call(stream: &mut TcpStream) -> Option<(BTreeMap<String, String>, Vec<u8>)> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut headers = BTreeMap::new();
+    for (name, value) in head.lines().filter_map(|line| line.split_once(": ")) {
+        let other = headers.insert(name.to_lowercase(), value.to_owned());
+        assert_eq!(other, None, "{name} is there twice");
+    }
+    let length = headers.get("content-length")?.parse().unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some((headers, body))
+}
+
+async fn send(stream: &mut TcpStream, status: u16, body: &[u8]) -> Option<()> {
+    send_head(stream, status, body.len()).await?;
+    stream.write_all(body).await.ok()
+}
+
+async fn send_head(stream: &mut TcpStream, status: u16, length: usize) -> Option<()> {
+    let head = format!(
+        "HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.ok()
+}
+
+async fn until_closed(mut stream: TcpStream) -> Option<()> {
+    stream.read_u8().await.ok().map(|_| ())
+}

@@ -1,0 +1,85 @@
+//! `template.yaml`, read with a parser. Of CloudFormation's tags only the value is left: `!Ref Api` reads as "Api",
+//! `!If [A, b, c]` as a list.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+const TEXT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"));
+
+/// The template.
+pub struct Template(Value);
+
+/// `CorsConfiguration` without the origins, which each deployment sets.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Cors {
+    /// The methods that a page may use.
+    pub allow_methods: Vec<String>,
+    /// The headers that a page may send.
+    pub allow_headers: Vec<String>,
+    /// The headers that a page may read.
+    pub expose_headers: Vec<String>,
+    /// For how many seconds a browser may cache this.
+    pub max_age: u32,
+}
+
+impl Template {
+    /// Reads the template.
+    ///
+    /// # Panics
+    ///
+    /// If it is not YAML.
+    pub fn read() -> Self {
+        Self(serde_saphyr::from_str(TEXT).expect("template.yaml is YAML"))
+    }
+
+    /// A top-level section.
+    ///
+    /// # Panics
+    ///
+    /// If there is none of this name.
+    pub fn section(&self, name: &str) -> &Map<String, Value> {
+        let section = self.0[name].as_object();
+        section.expect("template.yaml has this section")
+    }
+
+    /// The properties of a resource; null if there is none of this name.
+    pub fn properties(&self, name: &str) -> &Value {
+        &self.0["Resources"][name]["Properties"]
+    }
+
+    /// The names and the properties of all resources of a type.
+    pub fn of_type(&self, kind: &str) -> Vec<(&str, &Value)> {
+        self.section("Resources")
+            .iter()
+            .filter(|(_, resource)| resource["Type"] == kind)
+            .map(|(name, resource)| (name.as_str(), &resource["Properties"]))
+            .collect()
+    }
+
+    /// The paths of the HTTP API's routes, such as `/v2/carts/{cartId}/relationships/customers`.
+    pub fn paths(&self) -> BTreeSet<&str> {
+        let routes = self.of_type("AWS::ApiGatewayV2::Route");
+        routes
+            .into_iter()
+            .filter_map(|(_, route)| route["RouteKey"].as_str()?.split_once(' '))
+            .map(|(_method, path)| path)
+            .collect()
+    }
+}
+
+impl Cors {
+    /// What the template declares.
+    ///
+    /// # Errors
+    ///
+    /// If a member is missing or has another type.
+    pub fn declared() -> Result<Self> {
+        let template = Template::read();
+        Self::deserialize(&template.properties("Api")["CorsConfiguration"])
+            .context("the CorsConfiguration of template.yaml cannot be read")
+    }
+}

@@ -1,0 +1,180 @@
+//! The cache of verified tokens: a cached token is still refused once it has expired
+//! or its key is gone.
+
+use std::time::Duration;
+
+use dev::key_server::{Behaviour, KeyServer};
+use dev::tokens::Algorithm;
+use dev::tokens::SigningKey;
+use lambda_http::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::answer::Answer;
+use crate::support::{RON, World, access_token, authorities, cart_token, customer_token, linkage};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+async fn send(world: &World, token: &str) -> Answer {
+    let call = world.post("cart-1").bearer(token).body(linkage(&[RON]));
+    call.send().await
+}
+
+/// Sends a token twice: the first time it is verified, the second time it is in the
+/// cache.
+async fn verify_and_cache(world: &World, token: &str) {
+    send(world, token).await.created(&[RON]);
+    send(world, token).await.unchanged();
+}
+
+fn back_end_token(claims: &Value) -> String {
+    let mut all = json!({ "grant_type": "client_credentials" });
+    for (name, value) in claims.as_object().unwrap() {
+        all[name] = value.clone();
+    }
+    authorities().access.token("back-end", &all).unwrap()
+}
+
+#[tokio::test]
+async fn a_cached_token_is_refused_once_it_has_expired() {
+    let world = World::new().await;
+    let token = back_end_token(&json!({}));
+    verify_and_cache(&world, &token).await;
+    world.advance_clock(9 * HOUR);
+    let refused = send(&world, &token).await;
+    refused.refused(401, "invalid_access_token");
+}
+
+#[tokio::test]
+async fn a_cached_token_is_refused_once_its_key_is_no_longer_published() {
+    let old = SigningKey::generate("old", Algorithm::ES256).unwrap();
+    let new = SigningKey::generate("new", Algorithm::ES256).unwrap();
+    let server = KeyServer::start(&old.jwks().unwrap()).await;
+    let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await;
+    let token = signed_by(&old);
+    verify_and_cache(&world, &token).await;
+    server.serves(&new.jwks().unwrap());
+    world.advance_clock(HOUR);
+    let refused = send(&world, &token).await;
+    refused.refused(401, "invalid_access_token");
+    send(&world, &signed_by(&new)).await.unchanged();
+}
+
+#[tokio::test]
+async fn a_cached_token_is_refused_once_another_key_has_the_id_of_its_key() {
+    let old = SigningKey::generate("the-key", Algorithm::RS256).unwrap();
+    let new = SigningKey::generate("the-key", Algorithm::RS256).unwrap();
+    let server = KeyServer::start(&old.jwks().unwrap()).await;
+    let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await;
+    let token = signed_by(&old);
+    verify_and_cache(&world, &token).await;
+    server.serves(&new.jwks().unwrap());
+    world.advance_clock(HOUR);
+    let refused = send(&world, &token).await;
+    refused.refused(401, "invalid_access_token");
+    send(&world, &signed_by(&new)).await.unchanged();
+}
+
+#[tokio::test]
+async fn a_cached_token_stays_valid_when_its_key_is_published_again() {
+    let key = SigningKey::generate("the-key", Algorithm::EdDSA).unwrap();
+    let server = KeyServer::start(&key.jwks().unwrap()).await;
+    let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await;
+    let token = signed_by(&key);
+    verify_and_cache(&world, &token).await;
+    world.advance_clock(HOUR);
+    send(&world, &token).await.unchanged();
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_cached_token_is_not_accepted_once_its_key_set_is_too_old() {
+    let key = SigningKey::generate("the-key", Algorithm::ES384).unwrap();
+    let server = KeyServer::start(&key.jwks().unwrap()).await;
+    let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await;
+    let token = signed_by(&key);
+    verify_and_cache(&world, &token).await;
+    server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, String::new()));
+    world.advance_clock(25 * HOUR);
+    send(&world, &token).await.refused(503, "keys_unavailable");
+}
+
+#[tokio::test]
+async fn a_token_cached_as_one_kind_is_refused_as_another() {
+    let world = World::with_cart_tokens().await;
+    let good = [
+        access_token("implicit"),
+        customer_token(RON),
+        cart_token("cart-1"),
+    ];
+    let send = |[access, customer, cart]: &[String; 3]| {
+        let call = world.post("cart-1").bearer(access);
+        let call = call.customer_token(customer).cart_token(cart);
+        call.body(linkage(&[RON])).send()
+    };
+    send(&good).await.created(&[RON]);
+    let codes = [
+        "invalid_access_token",
+        "invalid_customer_token",
+        "invalid_cart_token",
+    ];
+    for (index, code) in codes.into_iter().enumerate() {
+        for other in good.iter().filter(|other| **other != good[index]) {
+            let mut tokens = good.clone();
+            tokens[index].clone_from(other);
+            send(&tokens).await.refused(401, code);
+        }
+    }
+    send(&good).await.unchanged();
+}
+
+#[tokio::test]
+async fn a_cart_token_cached_for_its_cart_is_refused_for_another_cart() {
+    let world = World::with_cart_tokens().await;
+    let token = cart_token("cart-1");
+    let send = |cart: &str| {
+        let call = world.post(cart).customer(RON).cart_token(&token);
+        call.body(linkage(&[RON])).send()
+    };
+    send("cart-1").await.created(&[RON]);
+    send("cart-2").await.refused(401, "invalid_cart_token");
+    send("cart-1").await.unchanged();
+}
+
+#[tokio::test]
+async fn a_token_that_resembles_a_cached_one_is_verified() {
+    let world = World::new().await;
+    let token = back_end_token(&json!({}));
+    verify_and_cache(&world, &token).await;
+    let other = back_end_token(&json!({ "jti": "another" }));
+    let parts = |token: &str| -> Vec<String> { token.split('.').map(str::to_owned).collect() };
+    let (token, other) = (parts(&token), parts(&other));
+    for forged in [
+        [&token[0], &other[1], &token[2]],
+        [&token[0], &token[1], &other[2]],
+    ] {
+        let refused = send(&world, &forged.map(String::as_str).join(".")).await;
+        refused.refused(401, "invalid_access_token");
+    }
+}
+
+#[tokio::test]
+async fn more_tokens_than_the_cache_holds_are_accepted() {
+    let world = World::new().await;
+    let first = back_end_token(&json!({}));
+    verify_and_cache(&world, &first).await;
+    for number in 0..600 {
+        let token = back_end_token(&json!({ "jti": number.to_string() }));
+        send(&world, &token).await.unchanged();
+    }
+    send(&world, &first).await.unchanged();
+}
+
+/// A token that outlasts every test.
+fn signed_by(key: &SigningKey) -> String {
+    let claims = json!({
+        "iss": authorities().access.issuer, "aud": authorities().access.audience,
+        "sub": "back-end", "exp": 2_000_000_000, "grant_type": "client_credentials",
+    });
+    let header = serde_json::to_string(&key.header()).unwrap();
+    key.sign(&header, &claims.to_string()).unwrap()
+}

@@ -1,0 +1,163 @@
+"""A stand-in for the parts of AWS that `sam deploy` calls: STS, S3 and CloudFormation. It records what it is asked."""
+
+import http.server
+import re
+import threading
+import time
+import urllib.parse
+from xml.sax.saxutils import escape
+
+ACCOUNT = "111122223333"
+BUCKET = "artifacts"
+MANAGED = "aws-sam-cli-managed-default"
+
+
+class Aws(http.server.ThreadingHTTPServer):
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        # Each with its region: what CreateChangeSet was given, as dictionaries.
+        self.change_sets = []
+        self.executed = []
+        # What was uploaded, by its path.
+        self.objects = {}
+        # The parameters of each stack that exists, by region and name.
+        self.stacks = {}
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def xml(name, value):
+    """An element of XML. A list becomes members."""
+    if isinstance(value, dict):
+        value = "".join(xml(*member) for member in value.items())
+    elif isinstance(value, list):
+        value = "".join(xml("member", member) for member in value)
+    else:
+        value = escape(str(value))
+    return f"<{name}>{value}</{name}>"
+
+
+def now():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", len(body))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self):
+        path = urllib.parse.urlsplit(self.path).path
+        self.answer(200 if path in self.server.objects else 404)
+
+    def do_GET(self):
+        path = urllib.parse.urlsplit(self.path).path
+        self.answer(200, self.server.objects[path]) if path in self.server.objects else self.answer(404)
+
+    def do_PUT(self):
+        length = self.headers.get("content-length")
+        body = self.rfile.read(int(length)) if length else self.chunks()
+        self.server.objects[urllib.parse.urlsplit(self.path).path] = body
+        self.answer(200, ETag='"1"')
+
+    def chunks(self):
+        """A body that is sent in chunks, and signed in chunks."""
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return body
+
+    def do_POST(self):
+        form = urllib.parse.parse_qs(
+            self.rfile.read(int(self.headers["content-length"])).decode(), keep_blank_values=True
+        )
+        asked = {name: values[0] for name, values in form.items()}
+        # Credential=KEY/DATE/REGION/SERVICE/aws4_request
+        self.region = re.search("Credential=[^/]+/[^/]+/([^/]+)/", self.headers["authorization"])[1]
+        action = asked["Action"]
+        try:
+            result = getattr(self, action)(asked)
+        except LookupError as error:
+            body = xml("ErrorResponse", {"Error": {"Code": "ValidationError", "Message": error.args[0]}})
+            return self.answer(400, body.encode())
+        self.answer(200, xml(f"{action}Response", {f"{action}Result": result}).encode())
+
+    def GetCallerIdentity(self, _):
+        return {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/somebody", "UserId": "somebody"}
+
+    def DescribeStacks(self, asked):
+        name = asked["StackName"]
+        if name == MANAGED:
+            outputs = [{"OutputKey": "SourceBucket", "OutputValue": BUCKET}]
+            tags = [{"Key": "ManagedStackSource", "Value": "AwsSamCli"}]
+        else:
+            self.stack(name)
+            outputs, tags = [{"OutputKey": "ApiUrl", "OutputValue": "https://api.example.com"}], []
+        status = "UPDATE_COMPLETE" if self.server.executed[1:] else "CREATE_COMPLETE"
+        stack = {"StackName": name, "StackStatus": status, "CreationTime": now(), "Outputs": outputs, "Tags": tags}
+        return {"Stacks": [stack]}
+
+    def stack(self, name):
+        if (self.region, name) not in self.server.stacks:
+            raise LookupError(f"Stack with id {name} does not exist")
+        return self.server.stacks[self.region, name]
+
+    def GetTemplateSummary(self, asked):
+        return {"Parameters": [{"ParameterKey": name} for name in self.stack(asked["StackName"])]}
+
+    def CreateChangeSet(self, asked):
+        def pairs(of, key, value):
+            count = sum(re.fullmatch(rf"{of}\.member\.[0-9]+\.{key}", name) is not None for name in asked)
+            member = f"{of}.member."
+            return {asked[f"{member}{i}.{key}"]: asked[f"{member}{i}.{value}"] for i in range(1, count + 1)}
+
+        change_set = {
+            "region": self.region,
+            "stack": asked["StackName"],
+            "type": asked["ChangeSetType"],
+            "tags": pairs("Tags", "Key", "Value"),
+            "capabilities": asked["Capabilities.member.1"],
+            "parameters": pairs("Parameters", "ParameterKey", "ParameterValue"),
+            "template": urllib.parse.urlsplit(asked["TemplateURL"]).path,
+        }
+        self.server.change_sets.append(change_set)
+        return {"Id": f"change-set-{len(self.server.change_sets)}", "StackId": change_set["stack"]}
+
+    def DescribeChangeSet(self, asked):
+        resource = {"Action": "Add", "LogicalResourceId": "Api", "ResourceType": "AWS::ApiGatewayV2::Api"}
+        return {"Status": "CREATE_COMPLETE", "Changes": [{"Type": "Resource", "ResourceChange": resource}]}
+
+    def ExecuteChangeSet(self, asked):
+        change_set = self.server.change_sets[int(asked["ChangeSetName"].rsplit("-")[-1]) - 1]
+        self.server.executed.append(change_set)
+        self.server.stacks[self.region, change_set["stack"]] = change_set["parameters"]
+        return {}
+
+    def DescribeStackEvents(self, asked):
+        name = asked["StackName"]
+        status = "UPDATE_COMPLETE" if self.server.executed[1:] else "CREATE_COMPLETE"
+        event = {
+            "EventId": len(self.server.executed),
+            "StackId": name,
+            "StackName": name,
+            "LogicalResourceId": name,
+            "PhysicalResourceId": name,
+            "ResourceType": "AWS::CloudFormation::Stack",
+            "ResourceStatus": status,
+            # Later than the moment at which SAM began to look.
+            "Timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60 * len(self.server.executed))),
+        }
+        return {"StackEvents": [event]}
+
+    def log_message(self, *_):
+        pass

@@ -1,0 +1,84 @@
+"""Writes what CloudFormation makes of template.yaml: `transform.py FOLDER`, with the SAM CLI's Python.
+
+One file for each set of parameters below. The parameters' values are the defaults of the transformed template, so that
+linters judge the resources that these parameters make.
+"""
+
+import json
+import logging
+import os
+import pathlib
+import sys
+
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
+from samtranslator.translator.transform import transform
+
+REQUIRED = {
+    "AccessTokenJwks": "https://auth.example.com/keys",
+    "AccessTokenIssuer": "https://auth.example.com",
+    "AccessTokenAudience": "carts",
+    "CustomerTokenJwks": "https://login.example.com/keys",
+    "CustomerTokenIssuer": "https://login.example.com",
+    "CustomerTokenAudience": "shop",
+}
+ACCOUNT = "us-east-1:111122223333"
+SETS = {
+    "dev": {"Stage": "dev", "Deployment": "AllAtOnce", "RollBackOnAlarms": "false"},
+    "prod": {
+        "Stage": "prod",
+        "CartTokenJwks": "https://carts.example.com/keys",
+        "CartTokenIssuer": "https://carts.example.com",
+        "CartTokenAudience": "cart-holders",
+        "AssociationLifetimeDays": "30",
+        "ReservedConcurrency": "100",
+        "ProvisionedConcurrency": "2",
+        "WarmWriteUnits": "20000",
+        "Tracing": "Active",
+    },
+    "domain": {
+        "DomainName": "carts.example.com",
+        "CertificateArn": f"arn:aws:acm:{ACCOUNT}:certificate/1",
+        "HostedZoneId": "Z1",
+        "AllowedOrigins": "https://shop.example.com,https://example.com",
+    },
+    "key": {
+        "TableKeyArn": f"arn:aws:kms:{ACCOUNT}:key/1",
+        "ReplicaRegion": "eu-west-1",
+        "ContributorInsights": "true",
+    },
+    "topic": {
+        "PageTopicArn": f"arn:aws:sns:{ACCOUNT}:page",
+        "TicketTopicArn": f"arn:aws:sns:{ACCOUNT}:ticket",
+        "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
+        "ExistingTableName": "restored",
+        "CreateTable": "false",
+    },
+}
+
+
+def transformed(parameters):
+    template = yaml_parse(pathlib.Path("template.yaml").read_text())
+    # Where `sam deploy` puts the built function.
+    template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://artifacts/function"
+    unknown = parameters.keys() - template["Parameters"].keys()
+    assert not unknown, f"template.yaml has no parameter {unknown}"
+    defaults = {name: p["Default"] for name, p in template["Parameters"].items() if "Default" in p}
+    result = transform(template, defaults | parameters, ManagedPolicyLoader(None))
+    for name, value in parameters.items():
+        result["Parameters"][name]["Default"] = value
+    return result
+
+
+def main():
+    # The translator asks boto3 for a region, and says much about its own features.
+    os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
+    logging.disable(logging.WARNING)
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, parameters in SETS.items():
+        text = json.dumps(transformed(REQUIRED | parameters), indent=1)
+        (folder / f"{name}.json").write_text(text)
+
+
+main()

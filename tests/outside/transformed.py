@@ -1,0 +1,225 @@
+"""What CloudFormation gets, and docs/deploy/role.yaml, which allows its deployment and nothing else.
+
+What a deployment needs is what the schemas of its resources say (the handlers' permissions, as cfn-lint brings them)
+and what the SAM CLI calls. Reads what `transform.py` wrote to the folder that is given.
+"""
+
+import fnmatch
+import json
+import pathlib
+import sys
+import unittest
+
+import cfnlint.data.schemas
+import yaml
+
+SCHEMAS = pathlib.Path(cfnlint.data.schemas.__file__).parent
+TRANSFORMED = {file.stem: json.loads(file.read_text()) for file in pathlib.Path(sys.argv.pop()).glob("*.json")}
+
+# In the schemas, and of no use here: the template uses none of these features.
+NOT_USED = [
+    "application-autoscaling:*",
+    "cloudwatch:PutMetricData",
+    "codedeploy:RegisterOnPremisesInstance",
+    "dynamodb:*KinesisStreamingDestination",
+    "dynamodb:DeleteResourcePolicy",
+    "dynamodb:DisassociateTableReplica",
+    "dynamodb:PutResourcePolicy",
+    "ec2:*",
+    "elasticfilesystem:*",
+    "firehose:*",
+    "iam:AttachRolePolicy",
+    "iam:DetachRolePolicy",
+    "kinesis:*",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "lambda:AssociateRuntimeAlias",
+    "lambda:PassCapacityProvider",
+    "lambda:*FunctionCodeSigningConfig",
+    "lambda:PutFunctionScalingConfig",
+    "logs:*BearerTokenAuthentication",
+    "logs:DeleteDataProtectionPolicy",
+    "logs:PutDataProtectionPolicy",
+    "logs:*IndexPolicy",
+    "logs:*KmsKey",
+    "logs:DeleteResourcePolicy",
+    "logs:PutLogGroupDeletionProtection",
+    "s3:REST.PUT.OBJECT",
+    "s3files:*",
+    # It would lift the boundary.
+    "iam:DeleteRolePermissionsBoundary",
+    # They are not actions of IAM: tags of APIs are set by the methods of HTTP.
+    "apigateway:*agResource",
+]
+# Not in the schemas: what the gateway's access log needs ("Configure logging for HTTP APIs", AWS).
+OF_THE_ACCESS_LOG = {
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+}
+# What `sam deploy` calls: tests/outside/aws.py has these operations of CloudFormation.
+OF_SAM = {
+    "cloudformation:CreateChangeSet",
+    "cloudformation:DescribeChangeSet",
+    "cloudformation:DescribeStackEvents",
+    "cloudformation:DescribeStacks",
+    "cloudformation:ExecuteChangeSet",
+    "cloudformation:GetTemplateSummary",
+}
+
+
+class Loader(yaml.SafeLoader):
+    """Leaves the arguments of intrinsic functions in their places."""
+
+
+def argument(loader, _, node):
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    return loader.construct_sequence(node, deep=True)
+
+
+Loader.add_multi_constructor("!", argument)
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements(role):
+    """The statements of a role's own policies; of an !If, the one for when it holds."""
+    for policy in role["Properties"]["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if isinstance(statement, dict) and "Fn::If" in statement:
+                statement = statement["Fn::If"][1]
+            yield statement
+
+
+def actions(of):
+    return {action for statement in of for action in as_list(statement["Action"])}
+
+
+def matches(pattern, action):
+    return fnmatch.fnmatchcase(action.lower(), pattern.lower())
+
+
+def allowed(patterns, action):
+    return any(matches(pattern, action) for pattern in patterns)
+
+
+def needed_by(types):
+    files = json.loads((SCHEMAS / "providers/us-east-1.json").read_text())
+    for kind in types:
+        handlers = json.loads((SCHEMAS / f"resources/{files[kind]}.json").read_text())["handlers"]
+        for handler in ["create", "read", "update", "delete"]:
+            yield from handlers.get(handler, {}).get("permissions", [])
+
+
+class Transformed(unittest.TestCase):
+    def test_there_are_five_sets_of_parameters(self):
+        self.assertEqual(TRANSFORMED.keys(), {"dev", "prod", "domain", "key", "topic"})
+
+    def test_without_rollback_nothing_can_stop_a_deployment(self):
+        """`dev` has RollBackOnAlarms=false."""
+        for name, template in TRANSFORMED.items():
+            alias = template["Resources"]["FunctionAliaslive"]
+            types = [resource["Type"] for resource in template["Resources"].values()]
+            rolls_back = name != "dev"
+            self.assertEqual("UpdatePolicy" in alias, rolls_back, name)
+            self.assertEqual("AWS::CodeDeploy::DeploymentGroup" in types, rolls_back, name)
+
+    def test_a_rollout_is_reverted_by_alarms_on_the_new_version(self):
+        group = TRANSFORMED["prod"]["Resources"]["FunctionDeploymentGroup"]["Properties"]
+        alarms = [alarm["Name"]["Ref"] for alarm in group["AlarmConfiguration"]["Alarms"]]
+        self.assertTrue(group["AlarmConfiguration"]["Enabled"])
+        self.assertIn("DEPLOYMENT_STOP_ON_ALARM", group["AutoRollbackConfiguration"]["Events"])
+        self.assertIn("NewVersionRefusalsAlarm", alarms)
+        [version] = [
+            name
+            for name, resource in TRANSFORMED["prod"]["Resources"].items()
+            if resource["Type"] == "AWS::Lambda::Version"
+        ]
+        metrics = TRANSFORMED["prod"]["Resources"]["NewVersionRefusalsAlarm"]["Properties"]["Metrics"]
+        dimensions = metrics[1]["MetricStat"]["Metric"]["Dimensions"]
+        self.assertIn({"Name": "function_version", "Value": {"Fn::GetAtt": [version, "Version"]}}, dimensions)
+
+
+class DeployRole(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        template = yaml.load(pathlib.Path("docs/deploy/role.yaml").read_text(), Loader)
+        cls.resources = template["Resources"]
+        cls.templates = TRANSFORMED.values()
+
+    def test_cloud_formation_may_do_what_it_needs_and_nothing_else(self):
+        types = {resource["Type"] for template in self.templates for resource in template["Resources"].values()}
+        needed = {action for action in needed_by(types) if not allowed(NOT_USED, action)} | OF_THE_ACCESS_LOG
+        granted = actions(statements(self.resources["CloudFormationRole"]))
+        # A pattern such as Describe* stands in the schemas too.
+        missing = {action for action in needed if not allowed(granted, action)}
+        self.assertEqual(missing, set())
+        idle = {pattern for pattern in granted if not any(matches(pattern, a) or matches(a, pattern) for a in needed)}
+        self.assertEqual(idle, set())
+
+    def test_every_exception_is_in_a_schema(self):
+        types = {resource["Type"] for template in self.templates for resource in template["Resources"].values()}
+        needed = set(needed_by(types))
+        idle = {pattern for pattern in NOT_USED if not any(matches(pattern, action) for action in needed)}
+        self.assertEqual(idle, set())
+
+    def test_what_the_roles_of_the_stack_may_do_is_within_the_boundary(self):
+        boundary = self.resources["Boundary"]["Properties"]["PolicyDocument"]["Statement"]
+        roles = [
+            role
+            for template in self.templates
+            for role in template["Resources"].values()
+            if role["Type"] == "AWS::IAM::Role"
+        ]
+        self.assertEqual(len(roles), 2 * len(self.templates))
+        self.assertEqual(actions(boundary), {action for role in roles for action in actions(statements(role))})
+
+    def test_roles_are_made_within_the_boundary_alone(self):
+        dangerous = {"iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary", "iam:AttachRolePolicy"}
+        for statement in statements(self.resources["CloudFormationRole"]):
+            if any(allowed(as_list(statement["Action"]), action) for action in dangerous):
+                self.assertEqual(statement["Condition"], {"StringEquals": {"iam:PermissionsBoundary": "Boundary"}})
+                self.assertEqual(
+                    statement["Resource"], "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${StackName}-*"
+                )
+        # A role with that prefix could change its own trust.
+        for name in ["DeployRole", "CloudFormationRole"]:
+            self.assertFalse(self.resources[name]["Properties"]["RoleName"].startswith("${StackName}"))
+
+    def test_only_what_has_no_name_is_allowed_for_every_resource(self):
+        unnamed = set()
+        for name in ["DeployRole", "CloudFormationRole"]:
+            for statement in statements(self.resources[name]):
+                self.assertNotIn("*", as_list(statement["Action"]))
+                if statement["Resource"] == "*":
+                    unnamed.add(statement["Sid"])
+        self.assertEqual(unnamed, {"TableKey", "DomainChanges", "Unnamed"})
+
+    def test_a_workflow_deploys_one_stack(self):
+        role = self.resources["DeployRole"]
+        trust = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        self.assertEqual(
+            [statement["Condition"]["StringEquals"] for statement in trust],
+            [
+                {
+                    "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+                    "token.actions.githubusercontent.com:sub": "repo:${Repository}:environment:${Environment}",
+                }
+            ],
+        )
+        granted = actions(statements(role))
+        self.assertEqual({action for action in granted if action.startswith("cloudformation:")}, OF_SAM)
+        others = {action for action in granted - OF_SAM if not action.startswith("s3:")}
+        self.assertEqual(others, {"iam:PassRole"})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
