@@ -16,10 +16,10 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cart_associations::clock::Timestamp;
-use cart_associations::store::WriteOutcome;
 use cart_associations::store::rules::{
     self, Change, Item, ItemWrite, Next, Reply, Write, Writer, is_live,
 };
+use cart_associations::store::{MAX_ROUNDS, WriteOutcome};
 use uuid::Uuid;
 
 use crate::support::World;
@@ -36,9 +36,6 @@ const DAY: i64 = 24 * HOUR;
 
 /// How long an association lasts, where it does not last for ever.
 const LIFETIME: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-
-/// The most rounds of one request, as in the store.
-const MAX_ROUNDS: u8 = 8;
 
 /// The most rounds of a request that nobody disturbs.
 const ROUNDS_ALONE: usize = 3;
