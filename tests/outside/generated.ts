@@ -69,6 +69,26 @@ const calls: Record<keyof typeof sdk, () => Promise<void>> = {
     const { data } = await sdk.listCartCustomers({ client: backEnd, path });
     assert.deepEqual(data?.data, []);
   },
+
+  async clearCart() {
+    await associate("generated-1");
+    // A customer may not, whatever their carts are.
+    const refused = await sdk.clearCart({ client: asCustomer, path, body: { data: [] } });
+    assert.equal(refused.response.status, 403);
+    const { response } = await sdk.clearCart({ client: backEnd, path, body: { data: [] } });
+    assert.equal(response.status, 204);
+    const { data } = await sdk.listCartCustomers({ client: backEnd, path });
+    assert.deepEqual(data?.data, []);
+  },
+
+  async clearCustomer() {
+    await associate("generated-1");
+    const customer = { customerId: CUSTOMER };
+    const { response } = await sdk.clearCustomer({ client: asCustomer, path: customer, body: { data: [] } });
+    assert.equal(response.status, 204);
+    const { data } = await sdk.listCustomerCarts({ client: backEnd, path: customer });
+    assert.deepEqual(data?.data, []);
+  },
 };
 
 async function associate(cartId: string) {
