@@ -146,19 +146,20 @@ def options(rate):
     }
 
 
+def stored():
+    return ITEM + ITEM_OVERHEAD + 2 * (INDEX_ITEM + ITEM_OVERHEAD)
+
+
 def an_import(members):
     """What a million new pairs cost, without storage, in requests of so many customers each."""
     requests = 1e6 / members
     units = UNITS["POST of 100, all new"][0] / 100 if members > 1 else UNITS["POST, new"][0]
     return requests, {
         "requests": requests * (GATEWAY[0][1] + PER_MILLION_INVOCATIONS / 1e6),
+        "duration": requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
         "writes": units * PER_MILLION_WRITE_UNITS,
         "logs": requests * (LOG_BYTES + ACCESS_LOG_BYTES + 2 * LOG_EVENT_OVERHEAD) / GB * LOGS[0][1],
     }
-
-
-def stored():
-    return ITEM + ITEM_OVERHEAD + 2 * (INDEX_ITEM + ITEM_OVERHEAD)
 
 
 def tables():
