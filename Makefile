@@ -34,7 +34,7 @@ help:
 	@echo 'make check-api  lint docs/openapi.yaml'
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
 	@echo 'make test-page  try the page of make run in a browser (chromium, chromium-driver)'
-	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust)'
+	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust) and docs/elastic-path.md'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
 	@echo 'make token CART=cart-1  print a cart token for cart-1; CART_TOKENS=1 make run for a function that demands them'
@@ -215,6 +215,7 @@ WITH_WORLD = cargo build --locked --quiet --workspace --bin cart-associations --
     && target/debug/examples/local with
 SCHEMATHESIS := .local/schemathesis-4.32.5
 SELENIUM := .local/selenium-4.51.0
+ELASTIC_PATH := .local/elastic-path-35-36
 
 test-api: .need-cargo $(SCHEMATHESIS)/bin/schemathesis
 	$(WITH_WORLD) env SCHEMATHESIS='$(SCHEMATHESIS)/bin/schemathesis' tests/outside/schemathesis
@@ -224,8 +225,10 @@ test-page: .need-cargo $(SELENIUM)/bin/python
 	    || { echo 'error: Chromium is missing; on Debian, apt-get install chromium chromium-driver' >&2; exit 1; }
 	$(WITH_WORLD) '$(SELENIUM)/bin/python' tests/outside/page.py
 
-test-clients: .need-cargo
+test-clients: .need-cargo $(ELASTIC_PATH)/node_modules
 	$(WITH_WORLD) python3 tests/outside/clients.py
+	@export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \
+	$(WITH_WORLD) python3 tests/outside/elastic_path.py
 
 $(SCHEMATHESIS)/bin/schemathesis:
 	python3 -m venv '$(SCHEMATHESIS)'
@@ -236,6 +239,10 @@ $(SELENIUM)/bin/python:
 	python3 -m venv '$(SELENIUM)'
 	'$(SELENIUM)/bin/pip' install --quiet --disable-pip-version-check selenium==4.51.0 \
 	    || { rm -rf '$(SELENIUM)'; exit 1; }
+
+$(ELASTIC_PATH)/node_modules:
+	npm install --silent --no-audit --no-fund --no-save --prefix '$(ELASTIC_PATH)' \
+	    @elasticpath/js-sdk@35.0.0 @moltin/sdk@36.0.0
 
 # Without its dependency, a compiler of 80 MB that only `cargo lambda build` needs.
 cargo-lambda: .need-cargo

@@ -24,7 +24,7 @@ const ERRORS: &str = include_str!("../../../docs/errors.md");
 
 struct Page {
     api: String,
-    authorities: Authorities,
+    authorities: Arc<Authorities>,
 }
 
 /// The number of a cart. Each load of the page replaces the cart of the document's examples with a new one, so that the
@@ -45,7 +45,7 @@ impl Cart {
 /// # Errors
 ///
 /// If `docs/openapi.yaml` does not have its `servers` before its `tags`.
-pub(crate) fn router(api: &str, authorities: Authorities) -> Result<Router> {
+pub(crate) fn router(api: &str, authorities: Arc<Authorities>) -> Result<Router> {
     let page = Page {
         api: api.to_owned(),
         authorities,
@@ -100,7 +100,7 @@ impl Page {
             access,
             customer,
             cart: carts,
-        } = &self.authorities;
+        } = &*self.authorities;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let cart = Cart {
             cart: u64::try_from(now.as_millis())?,
