@@ -222,10 +222,10 @@ test-api: .need-cargo $(SCHEMATHESIS)/bin/schemathesis
 	$(WITH_WORLD) env SCHEMATHESIS='$(SCHEMATHESIS)/bin/schemathesis' tests/outside/schemathesis
 
 # `screenshot` runs only the test that makes README.md's picture.
-test-page screenshot: .need-cargo $(SELENIUM)/bin/python $(AXE)/node_modules
+test-page screenshot: .need-cargo $(SELENIUM)/bin/python $(AXE)/node_modules $(ELASTIC_PATH)/node_modules
 	@command -v chromium > /dev/null && command -v chromedriver > /dev/null \
 	    || { echo 'error: Chromium is missing; on Debian, apt-get install chromium chromium-driver' >&2; exit 1; }
-	@export PYTHONPATH=tests/outside AXE='$(AXE)/node_modules/axe-core/axe.min.js' \
+	@export PYTHONPATH=tests/outside NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js' \
 	    $(if $(filter screenshot,$@),DEMO_SCREENSHOT=docs/demo.png); \
 	$(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
 	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo)

@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import json
 import os
+import pathlib
 import threading
 import time
 import unittest
@@ -182,6 +183,26 @@ class Reference(BrowserTestCase):
         with serving(BlankPage) as server:
             self.open(f"http://localhost:{server.server_port}/")
             self.assertIn("Failed to fetch", self.call("/v2/carts"))
+
+    def test_elastic_paths_sdk_works_on_a_page(self):
+        sdk = pathlib.Path(os.environ["NODE_CLIENTS"], "node_modules/@elasticpath/js-sdk/dist/index.js")
+        self.browser.execute_script(sdk.read_text())
+        ended = self.browser.execute_async_script(
+            """
+            const [host, cart, customer, token, done] = arguments;
+            const shop = index.gateway({ client_id: "storefront", host, protocol: "http" });
+            shop.Cart(cart).AddCustomerAssociation(customer, token)
+              .then((added) => shop.Cart().GetCartsList(token).then((carts) => done([added, carts.data[0].id])))
+              .catch((error) => done(error.errors ?? String(error)));
+            """,
+            API.removeprefix("http://"),
+            "cart-of-the-sdk",
+            os.environ["CUSTOMER"],
+            os.environ["CUSTOMER_TOKEN"],
+        )
+        self.assertEqual(ended[0], {"data": [{"type": "customer", "id": os.environ["CUSTOMER"]}]}, ended)
+        self.assertEqual(ended[1], "cart-of-the-sdk")
+        self.assertEqual(self.console(), [])
 
     def test_the_documented_client_obeys_retry_after(self):
         # The page's Content-Security-Policy allows only the API's URL.
