@@ -42,6 +42,9 @@ help:
 LOCAL := cargo run --package dev --example local
 
 run: cargo-lambda
+	@[ -e "$${CARGO_TARGET_DIR:-target}/debug/examples/local" ] || printf '%s\n' >&2 \
+	    'The first run builds two programs, in about two minutes with two cores. Later it starts in a second or two.' \
+	    'Step 1 of 2: building the local world, with its gateway and its DynamoDB, about a minute.'
 	@$(LOCAL) -- run
 
 dynamodb: .need-cargo

@@ -88,7 +88,6 @@ async fn run() -> Result<()> {
     let env_file = world::write_env_file(&folder, &environment)?;
     world::write_events(&folder, &authorities)?;
 
-    eprintln!("Building the function. The first time this takes a minute or two.");
     function::build().await?;
     eprintln!("Starting the function.");
     let invoke_port = function::free_port()?;

@@ -148,7 +148,8 @@ fn errors() -> String {
     let mut body = String::new();
     html::push_html(&mut body, Parser::new_ext(ERRORS, Options::ENABLE_TABLES));
     let mut page = String::from(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Errors</title>\n",
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>Errors</title>\n",
     );
     page.push_str("<link rel=\"icon\" href=\"data:,\">\n");
     for line in body.lines() {
