@@ -100,8 +100,9 @@ class Demo(BrowserTestCase):
         self.assertRegex(laptop_cart, rf"^Scarf × 1\n{cart}, Ron's since ")
 
         self.press("#next", "204: it existed")
-        phone += [f"POST {customers} 204", LIST]
+        phone += [f"POST {customers} 204"]
         self.assertEqual(self.requests("phone"), phone)
+        self.assertIn("204 No Content", self.find("#phone .requests pre").text)
         self.assertEqual(self.shown("laptop"), ("Ron", [laptop_cart]))
         self.assertEqual(self.console(), [])
 

@@ -166,7 +166,7 @@ class Device {
 
   async again() {
     const { status, document } = await this.change("POST", this.cart, RON);
-    if (this.isSignedIn) await this.list();
+    if (this.hasChanged && this.isSignedIn) await this.list();
     return outcome(status, document);
   }
 
