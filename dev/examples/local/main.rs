@@ -107,6 +107,7 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
     let errors_url = errors_url(page_port);
     let environment =
         world::start_dynamodb(folder.path(), 0, &authorities, Some(errors_url)).await?;
+    world::write_events(folder.path(), &authorities)?;
     let runtime_api = RuntimeApi::start().await?;
     let mut function = function::start_built(&runtime_api.address, &environment)?;
     tokio::select! {
@@ -126,6 +127,7 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
         .env("ACCESS_TOKEN", storefront)
         .env("CUSTOMER_TOKEN", customer.customer_token(CUSTOMER)?)
         .env("CUSTOMER", CUSTOMER)
+        .env("EVENTS", folder.path().join("events"))
         .env("BACK_END_TOKEN", back_end);
     serve(api, page, &runtime_api.address, authorities)?;
     let missing = format!("{program} is not on the PATH");
