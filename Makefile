@@ -19,7 +19,7 @@ help:
 	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4'
 	@echo 'make bench     measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look'
 	@echo 'make bench-instructions  count the instructions of a start and of a request, and check their limit (valgrind)'
-	@echo 'make check-template  check template.yaml, and what SAM makes of it for five sets of parameters, with'
+	@echo 'make check-template  check template.yaml, and what SAM makes of it for six sets of parameters, with'
 	@echo '               sam validate, cfn-lint (and its serverless rules) and checkov'
 	@echo 'make build     build what is deployed, with sam, and check it; ARCHITECTURE=arm64 or x86_64'
 	@echo 'make deploy    deploy a stage of stages/ and samconfig.toml; STAGE=dev ROLLBACK=false PARAMETERS="Name=value"'
