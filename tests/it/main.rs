@@ -4,6 +4,7 @@
 
 mod associate;
 mod bad_requests;
+mod clear;
 mod credentials;
 mod dissociate;
 mod docs;
@@ -12,12 +13,15 @@ mod faults;
 mod hostile_tokens;
 mod json_api;
 mod key_sets;
+mod late;
 mod lists;
+mod model;
 mod openapi;
 mod process;
 mod properties;
 mod races;
 mod support;
 mod template;
+mod tombstones;
 mod verified_tokens;
 mod watching;
