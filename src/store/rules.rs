@@ -68,11 +68,12 @@ pub const RENEWABLE: &str =
 pub const EARLIER: &str = "(attribute_not_exists(associated_at) OR associated_at < :removed_at) \
      AND (attribute_not_exists(removed_at) OR removed_at < :removed_at)";
 
-/// Extends an association.
-pub const RENEW: &str = "SET expires_at = :expires_at";
+/// Extends an association. The filters of the events tell a renewal from a new
+/// association by `renewed_at`.
+pub const RENEW: &str = "SET expires_at = :expires_at, renewed_at = :renewed_at";
 
 /// Makes a tombstone of what is there, and takes it out of both indexes.
-pub const BURY: &str = "REMOVE cart_id, customer_id, associated_at, associated_by \
+pub const BURY: &str = "REMOVE cart_id, customer_id, associated_at, associated_by, renewed_at \
      SET removed_at = :removed_at, removed_by = :removed_by, removal_id = :removal_id, \
      expires_at = :expires_at";
 
@@ -255,7 +256,11 @@ impl Write {
             Action::Check => (Change::Check, LIVE, vec![now()]),
             Action::Renew(write_id) => {
                 let end = self.expires_at().unwrap_or(self.writer.now);
-                let values = vec![seen(write_id), (":expires_at", seconds(end))];
+                let values = vec![
+                    seen(write_id),
+                    (":expires_at", seconds(end)),
+                    (":renewed_at", text(&self.writer.now.to_string())),
+                ];
                 (Change::Update(RENEW), RENEWABLE, values)
             }
             Action::Remove => {

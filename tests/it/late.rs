@@ -171,7 +171,7 @@ async fn a_late_delete_removes_what_was_associated_when_it_was_sent() {
 
 #[tokio::test]
 async fn a_late_renewal_changes_no_tombstone_and_no_other_association() {
-    let renewal = "SET expires_at = :expires_at\"";
+    let renewal = "SET expires_at = ";
     for customers in [ONE, THREE] {
         let late = Late::new(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
         late.post(customers, 200).await;

@@ -15,6 +15,7 @@
 //! - `page.rs` serves the page;
 //! - `gateway.rs` is a stand-in for API Gateway;
 //! - `function.rs` builds and starts the function;
+//! - `events.rs` prints the events that a deployed stack would send;
 //! - `world.rs` has what survives a restart.
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
@@ -26,6 +27,7 @@ use dev::process::{Process, stop_requested};
 use dev::runtime_api::RuntimeApi;
 use dev::tokens::{self, Authorities};
 
+mod events;
 mod function;
 mod gateway;
 mod page;
@@ -84,6 +86,7 @@ async fn run() -> Result<()> {
         world::start_dynamodb(&folder, dynamodb_port, &authorities, Some(errors_url)).await?;
     let env_file = world::write_env_file(&folder, &environment)?;
     world::write_events(&folder, &authorities)?;
+    events::print(&environment["AWS_ENDPOINT_URL_DYNAMODB"]).await?;
 
     eprintln!("Building the function. The first time this takes a minute or two.");
     function::build().await?;
