@@ -15,19 +15,18 @@
 //! - `page.rs` serves the page;
 //! - `gateway.rs` is a stand-in for API Gateway;
 //! - `function.rs` builds and starts the function;
-//! - `events.rs` prints the events that a deployed stack would send;
 //! - `world.rs` has what survives a restart.
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use dev::events::Events;
 use dev::process::{Process, stop_requested};
 use dev::runtime_api::RuntimeApi;
 use dev::tokens::{self, Authorities};
 
-mod events;
 mod function;
 mod gateway;
 mod page;
@@ -86,7 +85,8 @@ async fn run() -> Result<()> {
         world::start_dynamodb(&folder, dynamodb_port, &authorities, Some(errors_url)).await?;
     let env_file = world::write_env_file(&folder, &environment)?;
     world::write_events(&folder, &authorities)?;
-    events::print(&environment["AWS_ENDPOINT_URL_DYNAMODB"]).await?;
+    let endpoint = &environment["AWS_ENDPOINT_URL_DYNAMODB"];
+    let events = Events::of_table(endpoint, dev::TABLE_NAME).await?;
 
     eprintln!("Building the function. The first time this takes a minute or two.");
     function::build().await?;
@@ -95,8 +95,20 @@ async fn run() -> Result<()> {
     let mut watch = function::watch(invoke_port, &env_file).await?;
     print_examples(api_port, page_port, &authorities)?;
     serve(api, page, &format!("127.0.0.1:{invoke_port}"), authorities)?;
-    let ended = watch.ended().await?;
-    bail!("cargo lambda watch ended ({ended}); the reason is above")
+    tokio::select! {
+        ended = watch.ended() => bail!("cargo lambda watch ended ({}); the reason is above", ended?),
+        failed = print(events) => failed,
+    }
+}
+
+/// Prints the events that a deployed stack would send, as they happen.
+async fn print(mut events: Events) -> Result<()> {
+    loop {
+        for event in events.next().await? {
+            println!("Event: {event}");
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
 }
 
 /// Runs a command in a world of its own, which is removed afterwards. The command finds it by environment variables.
