@@ -375,7 +375,7 @@ impl<'a> RoutedRequest<'a> {
             return Err(Fault::of_header(ErrorCode::UnsupportedMediaType, "Content-Type").into());
         }
         let (body, base64) = self.event.body();
-        Ok(body::decode(body, base64)?)
+        body::decode(body, base64)
     }
 
     fn page(&self) -> Result<Page, RequestError> {

@@ -55,7 +55,7 @@ const MAX_ATTEMPTS: u32 = 8;
 
 /// The most writes that one request sends under new conditions. It needs more than
 /// two only while others write the same associations.
-const MAX_ROUNDS: usize = 8;
+pub const MAX_ROUNDS: u8 = 8;
 
 /// The time limit for the warm-up call. Lambda allows the whole start ten
 /// seconds; requests have limits of their own and need not wait for a slow start.

@@ -49,18 +49,18 @@ fn operation(method: &str, body: &str, base64: bool) -> Result<Operation, Reques
     request.route().expect("a route").operation()
 }
 
-fn clears(body: &[u8]) -> Result<(), Vec<BodyFault>> {
+fn clears(body: &[u8]) -> Result<(), Vec<Fault>> {
     match operation("PATCH", &STANDARD.encode(body), true) {
         Ok(Operation::ClearCart { cart }) => {
             assert_eq!(cart.as_str(), "cart-1");
             Ok(())
         }
-        Err(RequestError::Body(faults)) => Err(faults),
+        Err(RequestError::Faults(faults)) => Err(faults),
         other => panic!("{other:?}"),
     }
 }
 
-fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<BodyFault>> {
+fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<Fault>> {
     match operation("POST", body, base64) {
         Ok(Operation::Associate(CartCustomers { cart, customers })) => {
             assert_eq!(cart.as_str(), "cart-1");

@@ -197,6 +197,11 @@ impl World {
             .collect()
     }
 
+    /// A client of the engine, and the table's name.
+    pub(crate) fn table(&self) -> (&Client, &str) {
+        (&self.client, &self.env["TABLE_NAME"])
+    }
+
     /// The table's items.
     pub(crate) async fn items(&self) -> Vec<HashMap<String, AttributeValue>> {
         let pages = self
