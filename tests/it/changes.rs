@@ -53,6 +53,24 @@ async fn a_change_is_an_event_and_a_repetition_is_none() {
     assert_eq!(events, expected.into());
 }
 
+#[tokio::test]
+async fn what_was_over_when_it_was_removed_has_expired() {
+    let world = World::new().await;
+    let mut events = Events::of_table(engine(), &world.env()["TABLE_NAME"])
+        .await
+        .unwrap();
+    let end = Some(world.now().seconds() - 60);
+    world
+        .put("cart-1", RON, "2026-01-01T00:00:00.000Z", end)
+        .await;
+    world.dissociate("cart-1", &[RON]).send().await.unchanged();
+    let expected = [
+        associated("cart-1", RON),
+        dissociated("cart-1", RON, "expired"),
+    ];
+    assert_eq!(events.next().await.unwrap(), expected);
+}
+
 /// Only a renewal sets `renewed_at`, and neither a new association nor a tombstone
 /// keeps it.
 #[tokio::test]
