@@ -180,6 +180,35 @@ async fn what_a_clock_that_is_ahead_wrote_is_removed_and_replaced_all_the_same()
     }
 }
 
+/// Others may have written timestamps that no timestamp of the function follows.
+#[tokio::test]
+async fn an_item_with_a_timestamp_of_another_format_is_removed_and_replaced() {
+    let world = World::new().await;
+    let ahead = from_now(&world, 30 * 60);
+    let seconds = format!("{}Z", &ahead[..19]);
+    let offset = format!("{}+02:00", &ahead[..19]);
+    for (number, at) in [&seconds, &offset, "yesterday"].into_iter().enumerate() {
+        for customers in [&[RON][..], &[RON, "hermione"]] {
+            let cart = format!("cart-{number}-{}", customers.len());
+            world.put(&cart, RON, at, None).await;
+            for _ in 0..2 {
+                world.dissociate(&cart, customers).send().await.unchanged();
+                let tombstone = json!({
+                    "id": format!("{cart}#{RON}"),
+                    "removed_at": at,
+                    "removed_by": "back-end",
+                    "removal_id": "0b8f9a5e-5d9f-4f2e-8c39-1c9b4a7e9f10",
+                });
+                world.plant(&tombstone).await;
+            }
+            let associated = world.associate(&cart, customers).send().await;
+            associated.created(customers);
+            world.dissociate(&cart, customers).send().await.unchanged();
+            assert!(world.stored().await.is_empty());
+        }
+    }
+}
+
 /// One wait for DynamoDB per request, but for a cart that is tied again within an
 /// hour of its removal.
 #[tokio::test]
