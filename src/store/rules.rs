@@ -359,10 +359,12 @@ impl Write {
         if replies.iter().any(|reply| self.is_own(reply)) {
             return Next::Done(WriteOutcome::Applied);
         }
+        // A lost attempt may have been applied, and undone by others since. One key
+        // that rules it out does so for all.
         let mut is_safe = !lost;
         for (key, reply) in self.keys.iter_mut().zip(replies) {
             key.always_put &= key.action.puts();
-            is_safe |= key.always_put && reply.shows_no_earlier_write(self.writer.now);
+            is_safe |= key.always_put && reply.rules_out_second_put(self.writer.now);
         }
         let mut takes_effect = false;
         for index in 0..self.keys.len() {
@@ -434,10 +436,11 @@ impl Write {
 }
 
 impl Reply {
-    /// Returns whether no earlier attempt put an association here, or whether the
-    /// next one, under the same condition, will be refused if one did. The item is
-    /// not the request's own.
-    fn shows_no_earlier_write(&self, now: Timestamp) -> bool {
+    /// Returns whether a request that so far would have put an association here
+    /// cannot do so twice: an item shows that no attempt was applied, or the next
+    /// one has the same condition, which fails if one was. The item is not the
+    /// request's own.
+    fn rules_out_second_put(&self, now: Timestamp) -> bool {
         match self {
             Self::Accepted | Self::Refused(None) => true,
             Self::Refused(Some(old)) => timestamp(old).plus(CLEARLY_OLDER) <= now,

@@ -1,4 +1,4 @@
-//! What a removal leaves, and what it means to everything else: nothing is there.
+//! Tombstones: what they contain, and that they count as absent.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -153,9 +153,9 @@ async fn a_tombstone_counts_as_absent_everywhere() {
     }
 }
 
-/// Clocks of two hosts differ: what is there was written a few seconds from now.
+/// The clocks of two hosts differ by some seconds.
 #[tokio::test]
-async fn what_a_clock_that_is_ahead_wrote_is_removed_and_replaced_all_the_same() {
+async fn an_item_of_a_clock_that_is_ahead_is_removed_and_replaced() {
     let world = World::new().await;
     for (cart, customers) in [("one", &[RON][..]), ("several", &[RON, "hermione"])] {
         let key = format!("{cart}#{RON}");
@@ -209,10 +209,8 @@ async fn an_item_with_a_timestamp_of_another_format_is_removed_and_replaced() {
     }
 }
 
-/// One wait for DynamoDB per request, but for a cart that is tied again within an
-/// hour of its removal.
 #[tokio::test]
-async fn writes_cost_one_call_each() {
+async fn a_write_takes_one_call_and_two_if_it_replaces_a_tombstone() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     for (cart, customers) in [("one", &[RON][..]), ("several", &[RON, "hermione"])] {
