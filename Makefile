@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions
 .PHONY: check-template build deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
-.PHONY: check-api test-api test-page test-clients test-events
+.PHONY: check-api test-api test-page screenshot test-clients test-events
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000'
@@ -33,8 +33,8 @@ help:
 	@echo 'make sbom      write the bill of materials of the function, CycloneDX, to target/sbom.json'
 	@echo 'make check-api  lint docs/openapi.yaml'
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
-	@echo 'make test-page  try the page of make run in a browser (chromium, chromium-driver)'
-	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust)'
+	@echo 'make test-page  try the pages of make run in a browser (chromium, chromium-driver); make screenshot for docs/demo.png'
+	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust) and docs/elastic-path.md'
 	@echo 'make test-events   try which events the template makes of the function'"'"'s writes (Java 17, Maven, Node)'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
@@ -43,6 +43,9 @@ help:
 LOCAL := cargo run --package dev --example local
 
 run: cargo-lambda
+	@[ -e "$${CARGO_TARGET_DIR:-target}/debug/examples/local" ] || printf '%s\n' >&2 \
+	    'The first run builds two programs, in about two minutes with two cores. Later it starts in a second or two.' \
+	    'Step 1 of 2: building the local world, with its gateway and its DynamoDB, about a minute.'
 	@$(LOCAL) -- run
 
 dynamodb: .need-cargo
@@ -216,17 +219,25 @@ WITH_WORLD = cargo build --locked --quiet --workspace --bin cart-associations --
     && target/debug/examples/local with
 SCHEMATHESIS := .local/schemathesis-4.32.5
 SELENIUM := .local/selenium-4.51.0
+AXE := .local/axe-core-4.14.1
+ELASTIC_PATH := .local/elastic-path-35-36
 
 test-api: .need-cargo $(SCHEMATHESIS)/bin/schemathesis
 	$(WITH_WORLD) env SCHEMATHESIS='$(SCHEMATHESIS)/bin/schemathesis' tests/outside/schemathesis
 
-test-page: .need-cargo $(SELENIUM)/bin/python
+# `screenshot` runs only the test that makes README.md's picture.
+test-page screenshot: .need-cargo $(SELENIUM)/bin/python $(AXE)/node_modules $(ELASTIC_PATH)/node_modules
 	@command -v chromium > /dev/null && command -v chromedriver > /dev/null \
 	    || { echo 'error: Chromium is missing; on Debian, apt-get install chromium chromium-driver' >&2; exit 1; }
-	$(WITH_WORLD) '$(SELENIUM)/bin/python' tests/outside/page.py
+	@export PYTHONPATH=tests/outside NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js' \
+	    $(if $(filter screenshot,$@),DEMO_SCREENSHOT=docs/demo.png); \
+	$(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
+	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo)
 
-test-clients: .need-cargo
+test-clients: .need-cargo $(ELASTIC_PATH)/node_modules
 	$(WITH_WORLD) python3 tests/outside/clients.py
+	@export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \
+	$(WITH_WORLD) python3 tests/outside/elastic_path.py
 
 EVENT_RULER := .local/event-ruler-2.1.0
 JSONATA := .local/jsonata-2.0.6
@@ -256,6 +267,13 @@ $(SELENIUM)/bin/python:
 	python3 -m venv '$(SELENIUM)'
 	'$(SELENIUM)/bin/pip' install --quiet --disable-pip-version-check selenium==4.51.0 \
 	    || { rm -rf '$(SELENIUM)'; exit 1; }
+
+$(AXE)/node_modules:
+	npm install --silent --no-audit --no-fund --no-save --prefix '$(AXE)' axe-core@4.14.1
+
+$(ELASTIC_PATH)/node_modules:
+	npm install --silent --no-audit --no-fund --no-save --prefix '$(ELASTIC_PATH)' \
+	    @elasticpath/js-sdk@35.0.0 @moltin/sdk@36.0.0
 
 # Without its dependency, a compiler of 80 MB that only `cargo lambda build` needs.
 cargo-lambda: .need-cargo

@@ -14,11 +14,13 @@
 //!
 //! - `page.rs` serves the page;
 //! - `gateway.rs` is a stand-in for API Gateway;
+//! - `issuer.rs` gives tokens to Elastic Path's clients;
 //! - `function.rs` builds and starts the function;
 //! - `world.rs` has what survives a restart.
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -29,6 +31,7 @@ use dev::tokens::{self, Authorities};
 
 mod function;
 mod gateway;
+mod issuer;
 mod page;
 mod world;
 
@@ -88,7 +91,6 @@ async fn run() -> Result<()> {
     let endpoint = &environment["AWS_ENDPOINT_URL_DYNAMODB"];
     let events = Events::of_table(endpoint, dev::TABLE_NAME).await?;
 
-    eprintln!("Building the function. The first time this takes a minute or two.");
     function::build().await?;
     eprintln!("Starting the function.");
     let invoke_port = function::free_port()?;
@@ -153,11 +155,16 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
 /// Serves the page, and the API with a function that is invoked at `invoker`, host and port.
 fn serve(api: Listeners, page: Listeners, invoker: &str, authorities: Authorities) -> Result<()> {
     let page_port = page.port()?;
+    let authorities = Arc::new(authorities);
     // To browsers these are two origins.
-    let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{page_port}"));
+    let page_origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{page_port}"));
+    let mut origins = Vec::from(page_origins);
+    let others = std::env::var("ALLOWED_ORIGINS").unwrap_or_default();
+    let others = others.split(',').filter(|origin| !origin.is_empty());
+    origins.extend(others.map(str::to_owned));
     let api_url = format!("http://localhost:{}", api.port()?);
-    page.serve(&page::router(&api_url, authorities)?);
-    api.serve(&Gateway::new(invoker, origins.into())?.router());
+    page.serve(&page::router(&api_url, Arc::clone(&authorities))?);
+    api.serve(&Gateway::new(invoker, origins, authorities)?.router());
     Ok(())
 }
 
@@ -239,6 +246,9 @@ fn print_examples(port: u16, page_port: u16, authorities: &Authorities) -> Resul
     println!(
         "
 The API answers on http://localhost:{port} until Ctrl-C. Try it in a browser: http://localhost:{page_port}
+
+Elastic Path's clients work with it too, see docs/elastic-path.md. FOR THEM, IT GIVES DEVELOPMENT TOKENS TO ANYONE ON THIS
+MACHINE: POST http://localhost:{port}/oauth/access_token. A deployed API has no such path.
 
 Or paste these lines in another terminal. Their tokens are valid for {hours} hours.
 
