@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions
 .PHONY: check-template build deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
-.PHONY: check-api test-api test-page screenshot test-clients
+.PHONY: check-api test-api test-page screenshot test-clients test-events
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000'
@@ -19,7 +19,7 @@ help:
 	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4'
 	@echo 'make bench     measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look'
 	@echo 'make bench-instructions  count the instructions of a start and of a request, and check their limit (valgrind)'
-	@echo 'make check-template  check template.yaml, and what SAM makes of it for five sets of parameters, with'
+	@echo 'make check-template  check template.yaml, and what SAM makes of it for six sets of parameters, with'
 	@echo '               sam validate, cfn-lint (and its serverless rules) and checkov'
 	@echo 'make build     build what is deployed, with sam, and check it; ARCHITECTURE=arm64 or x86_64'
 	@echo 'make deploy    deploy a stage of stages/ and samconfig.toml; STAGE=dev ROLLBACK=false PARAMETERS="Name=value"'
@@ -39,6 +39,7 @@ help:
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
 	@echo 'make test-page  try the pages of make run in a browser (chromium, chromium-driver); make screenshot for docs/demo.png'
 	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust) and docs/elastic-path.md'
+	@echo 'make test-events   try which events the template makes of the function'"'"'s writes (Java 17, Maven, Node)'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
 	@echo 'make token CART=cart-1  print a cart token for cart-1; CART_TOKENS=1 make run for a function that demands them'
@@ -277,6 +278,25 @@ test-clients: .need-cargo $(ELASTIC_PATH)/node_modules
 	$(WITH_WORLD) python3 tests/outside/clients.py
 	@export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \
 	$(WITH_WORLD) python3 tests/outside/elastic_path.py
+
+EVENT_RULER := .local/event-ruler-2.1.0
+JSONATA := .local/jsonata-2.0.6
+
+# On AWS's DynamoDB Local, with its stream, AWS's Event Ruler, and the JSONata of Step Functions.
+test-events: .need-cargo $(SAM_CLI)/bin/sam $(EVENT_RULER) $(JSONATA)
+	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
+	cargo build --locked --quiet --workspace --bin cart-associations --example local
+	ASSOCIATION_LIFETIME_DAYS=30 EVENT_RULER='$(EVENT_RULER)' NODE_PATH='$(JSONATA)/node_modules' \
+	    tests/dynamodb-local/run target/debug/examples/local with \
+	    sh -c 'OTHER_API_URL=$$API_URL OTHER_TOKEN=$$BACK_END_TOKEN exec "$$@"' - target/debug/examples/local with \
+	    '$(SAM_CLI)/bin/python3' tests/outside/events.py
+
+$(EVENT_RULER):
+	mvn --quiet --batch-mode --file tests/outside/event-ruler.xml \
+	    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DoutputDirectory='$(CURDIR)/$@'
+
+$(JSONATA):
+	npm install --silent --no-audit --no-fund --no-save --prefix '$@' jsonata@2.0.6
 
 $(SCHEMATHESIS)/bin/schemathesis:
 	python3 -m venv '$(SCHEMATHESIS)'

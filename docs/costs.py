@@ -31,6 +31,10 @@ MIX = {
     "GET of a list": 0.40,
 }
 
+# Assumed of the pipe. AWS does not say how often it reads a shard; Lambda does so four times a second.
+STREAM_SHARDS, STREAM_READS_A_SECOND = 4, 4
+EXPRESS_SECONDS, EXPRESS_MB = 0.1, 64  # the least that is billed
+
 # Sizes: of names and values in UTF-8; ids are UUIDs (36), times have 24 characters. An index copies what it is told to
 # and the table's key.
 UUID, TIME = 36, 24
@@ -90,6 +94,10 @@ PER_GB_STORED = 0.25 + 0.20  # table, point-in-time recovery
 PER_LOG_GB_KEPT = 0.03
 PER_METRIC, PER_ALARM_METRIC, PER_DASHBOARD = 0.30, 0.10, 3.00
 ALARM_METRICS = 31  # a test counts them in the template
+EVENT_ALARM_METRICS = 2  # those of EventBusName, likewise
+PER_MILLION_EVENTS, PER_MILLION_PIPED = 1.00, 0.40
+PER_MILLION_EXPRESS, PER_EXPRESS_GB_SECOND = 1.00, 0.00001667
+PER_MILLION_STREAM_READS = 0.20
 PER_MILLION_TRACES = 5.00
 PER_GB_SECOND_PROVISIONED = 0.0000033334  # arm64
 GATEWAY = [(300e6, 1.00e-6), (float("inf"), 0.90e-6)]
@@ -142,8 +150,21 @@ def options(rate):
         "`Tracing=Active`": traces / 1e6 * PER_MILLION_TRACES,
         "`LogLevel=WARN`": tiered(quiet, LOGS) - tiered(usual, LOGS),
         "`ProvisionedConcurrency=1`": SECONDS_A_MONTH * MEMORY_MB / 1024 * PER_GB_SECOND_PROVISIONED,
+        "`EventBusName`": events(requests),
         "`ReplicaRegion`": of_table["DynamoDB, write units"] + of_table["DynamoDB, what a month adds"],
     }
+
+
+def events(requests):
+    """Each change is filtered, made an event in an execution of its own, at worst, and sent."""
+    changes = (MIX["POST, new"] + MIX["DELETE"]) * requests
+    reads = STREAM_SHARDS * STREAM_READS_A_SECOND * SECONDS_A_MONTH
+    return (
+        changes / 1e6 * (PER_MILLION_PIPED + PER_MILLION_EXPRESS + PER_MILLION_EVENTS)
+        + changes * EXPRESS_SECONDS * EXPRESS_MB / 1024 * PER_EXPRESS_GB_SECOND
+        + reads / 1e6 * PER_MILLION_STREAM_READS
+        + EVENT_ALARM_METRICS * PER_ALARM_METRIC
+    )
 
 
 def stored():

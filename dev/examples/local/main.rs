@@ -21,9 +21,10 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use dev::events::Events;
 use dev::process::{Process, stop_requested};
 use dev::runtime_api::RuntimeApi;
 use dev::tokens::{self, Authorities};
@@ -87,6 +88,8 @@ async fn run() -> Result<()> {
         world::start_dynamodb(&folder, dynamodb_port, &authorities, Some(errors_url)).await?;
     let env_file = world::write_env_file(&folder, &environment)?;
     world::write_events(&folder, &authorities)?;
+    let endpoint = &environment["AWS_ENDPOINT_URL_DYNAMODB"];
+    let events = Events::of_table(endpoint, dev::TABLE_NAME).await?;
 
     function::build().await?;
     eprintln!("Starting the function.");
@@ -94,8 +97,20 @@ async fn run() -> Result<()> {
     let mut watch = function::watch(invoke_port, &env_file).await?;
     print_examples(api_port, page_port, &authorities)?;
     serve(api, page, &format!("127.0.0.1:{invoke_port}"), authorities)?;
-    let ended = watch.ended().await?;
-    bail!("cargo lambda watch ended ({ended}); the reason is above")
+    tokio::select! {
+        ended = watch.ended() => bail!("cargo lambda watch ended ({}); the reason is above", ended?),
+        failed = print(events) => failed,
+    }
+}
+
+/// Prints the events that a deployed stack would send, as they happen.
+async fn print(mut events: Events) -> Result<()> {
+    loop {
+        for event in events.next().await? {
+            println!("Event: {event}");
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
 }
 
 /// Runs a command in a world of its own, which is removed afterwards. The command finds it by environment variables.
