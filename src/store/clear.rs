@@ -62,47 +62,46 @@ impl Store {
     ) -> Result<ClearOutcome, StoreError> {
         budget.use_all_time();
         let query = query.projection_expression("id");
-        let mut removed = HashSet::new();
+        let mut removed = 0;
         match self.remove_all(query, writer, &mut removed, budget).await {
             Ok(()) => Ok(ClearOutcome::Complete),
-            Err(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))
-                if !removed.is_empty() =>
-            {
-                let removed = removed.len();
+            Err(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) if removed > 0 => {
                 Ok(ClearOutcome::Partial { removed })
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Removes what the query finds, until it finds nothing else. The index lags
-    /// behind the table, so it may show again what was removed: that is skipped, and
-    /// so is an association that another request has made of it since.
+    /// Removes what the query finds, until it finds nothing else, and counts it. The
+    /// index lags behind the table, so it may show one item twice, and again after
+    /// it was removed. Each is removed once, even if another request has made an
+    /// association of it since.
     async fn remove_all(
         &self,
         query: QueryFluentBuilder,
         writer: &Writer,
-        removed: &mut HashSet<String>,
+        removed: &mut usize,
         budget: &Budget,
     ) -> Result<(), StoreError> {
+        let mut seen = HashSet::new();
         loop {
-            let removed_before = removed.len();
+            let seen_before = seen.len();
             let mut pages = Pages::of(query.clone());
             while let Some(items) = pages.next(MAX_ITEMS_PER_CALL, budget).await? {
                 let keys: Vec<String> = items
                     .into_iter()
                     .filter_map(|mut item| match item.remove("id") {
-                        Some(AttributeValue::S(id)) if !removed.contains(&id) => Some(id),
+                        Some(AttributeValue::S(id)) if seen.insert(id.clone()) => Some(id),
                         _ => None,
                     })
                     .collect();
                 for batch in keys.chunks(BATCH) {
                     let write = Write::removal(batch.to_vec(), writer.clone());
                     self.write(write, budget).await?;
-                    removed.extend(batch.iter().cloned());
+                    *removed += batch.len();
                 }
             }
-            if removed.len() == removed_before {
+            if seen.len() == seen_before {
                 return Ok(());
             }
         }
