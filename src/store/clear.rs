@@ -1,7 +1,10 @@
 //! Clearing a relationship: removing all that an index shows, in batches.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -12,6 +15,11 @@ use crate::ids::{CartId, CustomerId};
 
 /// The most removals in one `TransactWriteItems`.
 const BATCH: usize = 100;
+
+/// The time limit for one attempt. A clearing has more time than other requests, and
+/// sends the largest transactions: to give up on a slow one and send it again would
+/// take longer than to wait for it.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How far a relationship was cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +41,12 @@ impl Store {
         writer: &Writer,
         budget: &Budget,
     ) -> Result<ClearOutcome, StoreError> {
-        let query = self
+        let store = self.with_attempt_timeout(ATTEMPT_TIMEOUT);
+        let query = store
             .index("by_cart")
             .key_condition_expression("cart_id = :cart")
             .expression_attribute_values(":cart", text(cart.as_str()));
-        self.clear(query, writer, budget).await
+        store.clear(query, writer, budget).await
     }
 
     /// Removes a customer from all carts. Takes all the time that the request has.
@@ -47,11 +56,12 @@ impl Store {
         writer: &Writer,
         budget: &Budget,
     ) -> Result<ClearOutcome, StoreError> {
-        let query = self
+        let store = self.with_attempt_timeout(ATTEMPT_TIMEOUT);
+        let query = store
             .index("by_customer")
             .key_condition_expression("customer_id = :customer")
             .expression_attribute_values(":customer", text(customer.as_str()));
-        self.clear(query, writer, budget).await
+        store.clear(query, writer, budget).await
     }
 
     async fn clear(
@@ -69,6 +79,16 @@ impl Store {
                 Ok(ClearOutcome::Partial { removed })
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The same table with another time limit for attempts.
+    fn with_attempt_timeout(&self, limit: Duration) -> Self {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(limit);
+        let config = self.client.config().to_builder();
+        Self {
+            client: Client::from_conf(config.timeout_config(timeouts.build()).build()),
+            table: self.table.clone(),
         }
     }
 

@@ -200,6 +200,24 @@ async fn a_clearing_that_stops_half_way_is_202_with_its_progress() {
     assert!(world.stored().await.is_empty());
 }
 
+/// Other requests send a call again if there is no answer within 900 ms.
+#[tokio::test]
+async fn a_clearing_waits_for_a_slow_call() {
+    let (world, proxy) = world().await;
+    associate(&world, 2, 0).await;
+    let slow = Plan {
+        fault: Fault::Late,
+        after_commit: true,
+    };
+    proxy.next(slow, 2);
+    proxy.take_recorded();
+    clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
+    let calls = proxy.take_recorded();
+    let calls: Vec<&str> = calls.iter().map(|call| &*call.operation).collect();
+    assert_eq!(calls, ["Query", "TransactWriteItems", "Query"]);
+    assert!(world.stored().await.is_empty());
+}
+
 #[tokio::test]
 async fn a_clearing_that_removes_nothing_is_503() {
     let (world, proxy) = world().await;
