@@ -190,10 +190,10 @@ async fn concurrent_posts_and_deletes_have_the_effect_of_some_order() {
     }
 }
 
-/// Writers race, and some of their calls are held. They arrive after a later DELETE,
-/// and again after a later POST, and change neither.
+/// Some calls of a race of writers arrive late: after a DELETE that was answered,
+/// and once more after a POST that was answered. They change nothing then.
 #[tokio::test]
-async fn late_calls_of_a_race_change_nothing() {
+async fn what_arrives_late_changes_nothing() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     let writers = writers(&world).await;
