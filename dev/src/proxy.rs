@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Barrier, watch};
 
 use crate::dynamodb::Client;
 
@@ -66,6 +66,11 @@ impl Recorded {
     pub fn body(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap()
     }
+
+    /// Returns whether it is for this cart.
+    pub fn is_for(&self, cart: &str) -> bool {
+        is_for(&self.bytes, cart)
+    }
 }
 
 /// A running proxy.
@@ -78,6 +83,7 @@ pub struct Proxy {
 struct Shared {
     engine: Client,
     plans: Mutex<Plans>,
+    gathering: Mutex<Option<Arc<Barrier>>>,
     calls: AtomicUsize,
     recorded: Mutex<Vec<Recorded>>,
     connections: AtomicUsize,
@@ -91,8 +97,20 @@ struct Shared {
 
 #[derive(Default)]
 struct Plans {
-    next: VecDeque<Plan>,
+    next: VecDeque<(Option<String>, Plan)>,
     always: Option<Plan>,
+}
+
+impl Plans {
+    /// Takes the plan for a call with this body.
+    fn take(&mut self, body: &[u8]) -> Option<Plan> {
+        let next = self.next.iter().position(|(cart, _)| {
+            let cart = cart.as_deref();
+            cart.is_none_or(|cart| is_for(body, cart))
+        });
+        let next = next.and_then(|next| self.next.remove(next));
+        next.map(|(_, plan)| plan).or(self.always)
+    }
 }
 
 impl Proxy {
@@ -103,6 +121,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             engine: Client::new(engine),
             plans: Mutex::default(),
+            gathering: Mutex::default(),
             calls: AtomicUsize::new(0),
             recorded: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -117,7 +136,19 @@ impl Proxy {
     /// Applies a plan to the next so many calls.
     pub fn next(&self, plan: Plan, times: usize) {
         let mut plans = self.shared.plans.lock().unwrap();
-        plans.next.extend(std::iter::repeat_n(plan, times));
+        plans.next.extend(std::iter::repeat_n((None, plan), times));
+    }
+
+    /// Applies a plan to the next so many calls for a cart.
+    pub fn next_for(&self, cart: &str, plan: Plan, times: usize) {
+        let mut plans = self.shared.plans.lock().unwrap();
+        let planned = (Some(cart.to_owned()), plan);
+        plans.next.extend(std::iter::repeat_n(planned, times));
+    }
+
+    /// Handles calls from now on only by so many at once: each waits until the others have come.
+    pub fn gather(&self, calls: usize) {
+        *self.shared.gathering.lock().unwrap() = Some(Arc::new(Barrier::new(calls)));
     }
 
     /// Applies a plan to all calls from now on.
@@ -138,6 +169,7 @@ impl Proxy {
             tokio::task::yield_now().await;
         }
         *self.shared.plans.lock().unwrap() = Plans::default();
+        *self.shared.gathering.lock().unwrap() = None;
         self.shared.draining.store(false, Ordering::SeqCst);
     }
 
@@ -208,10 +240,11 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
         shared.calls.fetch_add(1, Ordering::SeqCst);
         let target = headers.get("x-amz-target")?.clone();
         shared.record(&target, &body);
-        let plan = {
-            let mut plans = shared.plans.lock().unwrap();
-            plans.next.pop_front().or(plans.always)
-        };
+        let gathering = shared.gathering.lock().unwrap().clone();
+        if let Some(gathering) = gathering {
+            gathering.wait().await;
+        }
+        let plan = shared.plans.lock().unwrap().take(&body);
         let Some(plan) = plan else {
             let (status, answer) = shared.forward(&target, body).await;
             send(&mut stream, status, &answer).await?;
@@ -291,6 +324,14 @@ impl Fault {
             }
         }
     }
+}
+
+/// Returns whether the body of a call names this cart, or the key of an item of it.
+fn is_for(body: &[u8], cart: &str) -> bool {
+    let body = String::from_utf8_lossy(body);
+    ["\"", "#"]
+        .iter()
+        .any(|end| body.contains(&format!("\"{cart}{end}")))
 }
 
 fn refusal(code: &str) -> Vec<u8> {

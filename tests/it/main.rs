@@ -4,6 +4,7 @@
 
 mod associate;
 mod bad_requests;
+mod concurrency;
 mod credentials;
 mod dissociate;
 mod docs;
