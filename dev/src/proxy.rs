@@ -67,9 +67,9 @@ impl Recorded {
         serde_json::from_slice(&self.bytes).unwrap()
     }
 
-    /// Returns whether it is for this cart.
-    pub fn is_for(&self, cart: &str) -> bool {
-        is_for(&self.bytes, cart)
+    /// Returns whether it is for this cart, or of this index.
+    pub fn is_for(&self, name: &str) -> bool {
+        is_for(&self.bytes, name)
     }
 }
 
@@ -104,9 +104,9 @@ struct Plans {
 impl Plans {
     /// Takes the plan for a call with this body.
     fn take(&mut self, body: &[u8]) -> Option<Plan> {
-        let next = self.next.iter().position(|(cart, _)| {
-            let cart = cart.as_deref();
-            cart.is_none_or(|cart| is_for(body, cart))
+        let next = self.next.iter().position(|(name, _)| {
+            let name = name.as_deref();
+            name.is_none_or(|name| is_for(body, name))
         });
         let next = next.and_then(|next| self.next.remove(next));
         next.map(|(_, plan)| plan).or(self.always)
@@ -139,10 +139,10 @@ impl Proxy {
         plans.next.extend(std::iter::repeat_n((None, plan), times));
     }
 
-    /// Applies a plan to the next so many calls for a cart.
-    pub fn next_for(&self, cart: &str, plan: Plan, times: usize) {
+    /// Applies a plan to the next so many calls for a cart, or of an index.
+    pub fn next_for(&self, name: &str, plan: Plan, times: usize) {
         let mut plans = self.shared.plans.lock().unwrap();
-        let planned = (Some(cart.to_owned()), plan);
+        let planned = (Some(name.to_owned()), plan);
         plans.next.extend(std::iter::repeat_n(planned, times));
     }
 

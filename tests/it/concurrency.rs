@@ -50,6 +50,31 @@ async fn requests_wait_for_the_store_at_the_same_time() {
     assert_eq!(world.stored().await.len(), AT_ONCE);
 }
 
+/// Connections are opened when they are needed, and used again.
+#[tokio::test]
+async fn connections_are_used_again() {
+    const AT_ONCE: usize = 8;
+    const ROUNDS: usize = 20;
+    let (proxy, _world, function) = behind_proxy(AT_ONCE).await;
+    let before = proxy.connections();
+    for _ in 0..5 {
+        function.invoke(&associate("cart-0")).await;
+    }
+    assert_eq!(proxy.connections(), before);
+
+    proxy.gather(AT_ONCE);
+    let carts = carts(AT_ONCE);
+    for _ in 0..ROUNDS {
+        let answers = carts.iter().map(async |cart| {
+            function.invoke(&associate(cart)).await;
+        });
+        join_all(answers).await;
+    }
+    // A call that begins before another has returned its connection opens one.
+    let opened = proxy.connections() - before;
+    assert!((AT_ONCE - 1..2 * AT_ONCE).contains(&opened), "{opened}");
+}
+
 #[tokio::test]
 async fn more_threads_than_one_run_only_if_requests_come_at_once() {
     let world = World::new().await;

@@ -21,4 +21,5 @@ mod races;
 mod support;
 mod template;
 mod verified_tokens;
+mod waits;
 mod watching;
