@@ -66,7 +66,7 @@ load: .need-cargo
 	cargo build --locked --release --bin cart-associations
 	@cargo run --locked --package dev --example load
 
-BENCH := --package dev --features tls --example bench
+BENCH := --package dev --features bench --example bench
 
 bench bench-quick: .need-cargo
 	cargo build --locked --release --bin cart-associations

@@ -37,7 +37,8 @@ fn runtime(lookup: impl Fn(&str) -> Option<String>) -> io::Result<Runtime> {
         Some(2_u32..) => Builder::new_multi_thread(),
         Some(0 | 1) | None => Builder::new_current_thread(),
     };
-    runtime.enable_all().build()
+    // They look up names, which takes a millisecond.
+    runtime.max_blocking_threads(8).enable_all().build()
 }
 
 async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
