@@ -16,10 +16,10 @@ help:
 	@echo 'make dynamodb  start the database alone and write .local/env, for a cargo lambda watch of your own'
 	@echo 'make test      check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one'
 	@echo 'make test-dynamodb-local  run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)'
-	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4'
+	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4 LOAD_AT_ONCE=1'
 	@echo 'make bench     measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look'
 	@echo 'make bench-instructions  count the instructions of a start and of a request, and check their limit (valgrind)'
-	@echo 'make check-template  check template.yaml, and what SAM makes of it for five sets of parameters, with'
+	@echo 'make check-template  check template.yaml, and what SAM makes of it for sets of parameters, with'
 	@echo '               sam validate, cfn-lint (and its serverless rules) and checkov'
 	@echo 'make build     build what is deployed, with sam, and check it; ARCHITECTURE=arm64 or x86_64'
 	@echo 'make deploy    deploy a stage of stages/ and samconfig.toml; STAGE=dev ROLLBACK=false PARAMETERS="Name=value"'
@@ -88,9 +88,9 @@ check-template: $(SAM_CLI)/bin/sam $(CHECKOV)/bin/checkov
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 '$(SAM_CLI)/bin/sam' validate --lint
 	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
 	'$(SAM_CLI)/bin/cfn-lint' --append-rules cfn_lint_serverless.rules \
-	    --template template.yaml docs/deploy/role.yaml docs/deploy/probe.yaml target/transformed/*.json
+	    --template template.yaml docs/deploy/*.yaml target/transformed/*.json
 	'$(CHECKOV)/bin/checkov' --framework cloudformation --compact --quiet --skip-download \
-	    --file template.yaml docs/deploy/role.yaml docs/deploy/probe.yaml target/transformed/*.json
+	    --file template.yaml docs/deploy/*.yaml target/transformed/*.json
 
 $(SAM_CLI)/bin/sam:
 	python3 -m venv '$(SAM_CLI)'

@@ -120,8 +120,8 @@ def needed_by(types):
 
 
 class Transformed(unittest.TestCase):
-    def test_there_are_five_sets_of_parameters(self):
-        self.assertEqual(TRANSFORMED.keys(), {"dev", "prod", "domain", "key", "topic"})
+    def test_every_set_of_parameters_is_here(self):
+        self.assertEqual(TRANSFORMED.keys(), {"dev", "prod", "domain", "key", "topic", "managed-instances"})
 
     def test_without_rollback_nothing_can_stop_a_deployment(self):
         """`dev` has RollBackOnAlarms=false."""
