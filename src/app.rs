@@ -133,6 +133,13 @@ impl App {
                 associations.dissociate(&grant, &body, budget).await?;
                 Outcome::Dissociated(body.customers)
             }
+            Operation::ClearCart { cart } => {
+                Outcome::Cleared(associations.clear_cart(&grant, &cart, budget).await?)
+            }
+            Operation::ClearCustomer { customer } => {
+                let cleared = associations.clear_customer(&grant, &customer, budget);
+                Outcome::Cleared(cleared.await?)
+            }
             Operation::ListCustomers { cart, page } => {
                 let customers = associations
                     .list_customers(&grant, &cart, &page, budget)

@@ -10,7 +10,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::cursor::{self, InvalidCursor, ListId};
 use crate::ids::{CartId, CustomerId};
 use crate::request::{CartCustomers, Page};
-use crate::store::{Budget, Member, PutOutcome, Store, StoreError, WriteMetadata};
+use crate::store::{Budget, ClearOutcome, Member, Store, StoreError, WriteOutcome, Writer};
 
 /// The associations of all carts with all customers.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl From<StoreError> for AssociationError {
 }
 
 impl Associations {
-    /// `lifetime` is how long an association lives after it was last requested;
+    /// `lifetime` is how long an association lasts after it was last requested;
     /// `None` is for ever.
     pub fn new(store: Store, clock: Clock, lifetime: Option<Duration>) -> Self {
         Self {
@@ -83,16 +83,13 @@ impl Associations {
         grant: &Grant,
         CartCustomers { cart, customers }: &CartCustomers,
         budget: &Budget,
-    ) -> Result<PutOutcome, AssociationError> {
+    ) -> Result<WriteOutcome, AssociationError> {
         grant.permit_association(cart, customers)?;
-        let now = self.clock.now();
-        let metadata = WriteMetadata {
-            associated_at: now,
-            associated_by: grant.client().to_owned(),
-            write_id: Uuid::new_v4(),
-            expires_at: self.lifetime.map(|lifetime| now.plus(lifetime)),
-        };
-        Ok(self.store.put(cart, customers, &metadata, budget).await?)
+        let writer = self.writer(grant);
+        let put = self
+            .store
+            .put(cart, customers, writer, self.lifetime, budget);
+        Ok(put.await?)
     }
 
     /// Removes the associations of a cart with customers, all or none. Those that
@@ -104,7 +101,42 @@ impl Associations {
         budget: &Budget,
     ) -> Result<(), AssociationError> {
         grant.permit(customers)?;
-        Ok(self.store.delete(cart, customers, budget).await?)
+        let writer = self.writer(grant);
+        Ok(self.store.remove(cart, customers, writer, budget).await?)
+    }
+
+    /// Removes all customers from a cart. Only a back end may.
+    pub async fn clear_cart(
+        &self,
+        grant: &Grant,
+        cart: &CartId,
+        budget: &Budget,
+    ) -> Result<ClearOutcome, AssociationError> {
+        let Ok(None) = grant.only_customer() else {
+            return Err(Forbidden::BackEndRequired.into());
+        };
+        let writer = self.writer(grant);
+        Ok(self.store.clear_cart(cart, &writer, budget).await?)
+    }
+
+    /// Removes a customer that the caller may act for from all carts.
+    pub async fn clear_customer(
+        &self,
+        grant: &Grant,
+        customer: &CustomerId,
+        budget: &Budget,
+    ) -> Result<ClearOutcome, AssociationError> {
+        permit_carts_of(customer, grant)?;
+        let writer = self.writer(grant);
+        Ok(self.store.clear_customer(customer, &writer, budget).await?)
+    }
+
+    fn writer(&self, grant: &Grant) -> Writer {
+        Writer {
+            id: Uuid::new_v4(),
+            client: grant.client().to_owned(),
+            now: self.clock.now(),
+        }
     }
 
     /// Lists the customers of a cart, ordered by id. A customer must be one of them:
@@ -167,9 +199,7 @@ impl Associations {
     ) -> Result<MemberPage, AssociationError> {
         let list = ListId::CartsOf(customer);
         let after = cart_position(list, page, self.clock.now())?;
-        if grant.only_customer()?.is_some_and(|own| own != customer) {
-            return Err(Forbidden::OtherCustomersCarts.into());
-        }
+        permit_carts_of(customer, grant)?;
         self.carts(list, customer, after, page, budget).await
     }
 
@@ -191,6 +221,14 @@ impl Associations {
             format!("{} {}", last.associated_at, last.id)
         }))
     }
+}
+
+/// Checks that the caller may act for the customer whose carts the path names.
+fn permit_carts_of(customer: &CustomerId, grant: &Grant) -> Result<(), Forbidden> {
+    if grant.only_customer()?.is_some_and(|own| own != customer) {
+        return Err(Forbidden::OtherCustomersCarts);
+    }
+    Ok(())
 }
 
 /// Returns the position after which a page begins. `read` parses it.

@@ -124,6 +124,8 @@ pub enum Forbidden {
     OtherCustomersCarts,
     /// The customer asks for a cart that they are not associated with.
     NotOnCart,
+    /// Only client_credentials without a customer token permits it.
+    BackEndRequired,
 }
 
 /// What the verified tokens of a request permit.

@@ -44,7 +44,7 @@ impl fmt::Debug for Clock {
 ///
 /// Displays as RFC 3339 in UTC with milliseconds, always 24 characters long, so
 /// that text order is time order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

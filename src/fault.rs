@@ -153,6 +153,10 @@ error_codes! {
         "The customer token permits acting for its own customer only.";
     NotOnCart 403 "not_on_cart": "Not on this cart",
         "A customer may list the customers of their own carts only.";
+    BackEndRequired 403 "back_end_required": "Back end required",
+        "Clearing a cart needs an access token of the client_credentials grant, and no customer token.";
+    FullReplacementUnsupported 403 "full_replacement_unsupported": "Full replacement unsupported",
+        "`data` must be an empty array. A relationship can be cleared, but not replaced.";
     RouteNotFound 404 "route_not_found": "Not found",
         "No resource has this path.";
     MethodNotAllowed 405 "method_not_allowed": "Method not allowed",

@@ -28,6 +28,16 @@ pub enum Operation {
     Associate(CartCustomers),
     /// Remove the associations of a cart with customers.
     Dissociate(CartCustomers),
+    /// Remove all customers from a cart.
+    ClearCart {
+        /// The cart.
+        cart: CartId,
+    },
+    /// Remove a customer from all carts.
+    ClearCustomer {
+        /// The customer.
+        customer: CustomerId,
+    },
     /// List the customers of a cart.
     ListCustomers {
         /// The cart.
@@ -86,6 +96,14 @@ pub static ROUTES: &[Route] = &[
         operation: |request| Ok(Operation::Associate(request.cart_customers()?)),
     },
     Route {
+        key: "PATCH /v2/carts/{cartId}/relationships/customers",
+        operation: |request| {
+            Ok(Operation::ClearCart {
+                cart: request.cleared("cartId")?,
+            })
+        },
+    },
+    Route {
         key: "DELETE /v2/carts/{cartId}/relationships/customers",
         operation: |request| Ok(Operation::Dissociate(request.cart_customers()?)),
     },
@@ -103,6 +121,14 @@ pub static ROUTES: &[Route] = &[
             Ok(Operation::ListCarts {
                 customer: request.id("customerId")?,
                 page: request.page()?,
+            })
+        },
+    },
+    Route {
+        key: "PATCH /v2/customers/{customerId}/relationships/carts",
+        operation: |request| {
+            Ok(Operation::ClearCustomer {
+                customer: request.cleared("customerId")?,
             })
         },
     },
@@ -330,15 +356,26 @@ impl<'a> RoutedRequest<'a> {
 
     fn cart_customers(&self) -> Result<CartCustomers, RequestError> {
         let cart = self.id("cartId")?;
+        let customers = body::customers(&self.body()?)?;
+        Ok(CartCustomers { cart, customers })
+    }
+
+    /// Reads whose relationship is to be cleared. JSON:API clears one by a PATCH with
+    /// an empty array.
+    fn cleared<I: FromStr>(&self, name: &'static str) -> Result<I, RequestError> {
+        let id = self.id(name)?;
+        body::check_empty(&self.body()?)?;
+        Ok(id)
+    }
+
+    fn body(&self) -> Result<Vec<u8>, RequestError> {
         self.check_accept()?;
         query::check(&self.event.query())?;
         if !media_type::is_supported(&self.event.header("content-type")) {
             return Err(Fault::of_header(ErrorCode::UnsupportedMediaType, "Content-Type").into());
         }
         let (body, base64) = self.event.body();
-        let body = body::decode(body, base64)?;
-        let customers = body::customers(&body)?;
-        Ok(CartCustomers { cart, customers })
+        body::decode(body, base64)
     }
 
     fn page(&self) -> Result<Page, RequestError> {

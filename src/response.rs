@@ -11,20 +11,23 @@ use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use self::documents::{LinkageDocument, ListDocument};
+use self::documents::{LinkageDocument, ListDocument, ProgressDocument};
 pub use self::errors::ErrorDocuments;
+use self::errors::RETRY_AFTER;
 use crate::association::MemberPage;
 use crate::ids::CustomerId;
 use crate::request::{AnswerType, Page, PayloadFormat, ResponseOptions};
-use crate::store::PutOutcome;
+use crate::store::{ClearOutcome, WriteOutcome};
 
 /// The result of a request that succeeds.
 #[derive(Debug)]
 pub enum Outcome {
     /// A cart was associated with these customers.
-    Associated(PutOutcome, Vec<CustomerId>),
+    Associated(WriteOutcome, Vec<CustomerId>),
     /// The associations of a cart with these customers were removed.
     Dissociated(Vec<CustomerId>),
+    /// A relationship was cleared, at least in part.
+    Cleared(ClearOutcome),
     /// A page of a list.
     Listed {
         /// The JSON:API type of the members.
@@ -42,9 +45,10 @@ impl Outcome {
     /// The outcome's name in logs and metrics.
     fn name(&self) -> &'static str {
         match self {
-            Self::Associated(PutOutcome::Created, _) => "created",
-            Self::Associated(PutOutcome::Unchanged, _) => "unchanged",
+            Self::Associated(WriteOutcome::Applied, _) => "created",
+            Self::Associated(WriteOutcome::Unchanged, _) => "unchanged",
             Self::Dissociated(_) => "removed",
+            Self::Cleared(_) => "cleared",
             Self::Listed { .. } => "listed",
         }
     }
@@ -104,8 +108,9 @@ impl Serialize for Response {
 /// Makes the response to a request that succeeded.
 pub fn success(outcome: &Outcome, options: ResponseOptions) -> Response {
     let mut headers = vec![("vary", "Accept".into())];
+    let mut status = 200;
     let body = match outcome {
-        Outcome::Associated(PutOutcome::Unchanged, _) | Outcome::Dissociated(_)
+        Outcome::Associated(WriteOutcome::Unchanged, _) | Outcome::Dissociated(_)
             if !options.representation =>
         {
             None
@@ -115,6 +120,12 @@ pub fn success(outcome: &Outcome, options: ResponseOptions) -> Response {
                 headers.push(("preference-applied", "return=representation".into()));
             }
             Some(json(&LinkageDocument::new(customers)))
+        }
+        Outcome::Cleared(ClearOutcome::Complete) => None,
+        Outcome::Cleared(ClearOutcome::Partial { removed }) => {
+            status = 202;
+            headers.push(("retry-after", RETRY_AFTER.into()));
+            Some(json(&ProgressDocument::new(*removed)))
         }
         Outcome::Listed {
             member_type,
@@ -128,7 +139,7 @@ pub fn success(outcome: &Outcome, options: ResponseOptions) -> Response {
     }
     Response {
         payload_format: options.payload_format,
-        status: if body.is_some() { 200 } else { 204 },
+        status: if body.is_some() { status } else { 204 },
         headers,
         body,
         outcome: outcome.name(),

@@ -1,16 +1,17 @@
 //! The DynamoDB table. The only user of `aws_sdk_dynamodb`: no layer above sees
 //! an error of the SDK.
 //!
-//! Answers are true under retries. The SDK repeats a put whose answer was lost,
-//! and the repeated put then meets its own item. So every request writes its own
-//! `write_id`, asks for the item that failed a condition, and treats an item with
-//! its own `write_id` as its own success.
+//! Answers are true under retries. The SDK repeats a write whose answer was lost,
+//! and the repeated write then meets its own item. So every request writes its own
+//! random id, asks for the item that refused a condition, and treats an item with
+//! its own id as its own success. [`rules`] says what follows from any other item.
 
 mod budget;
+mod clear;
 mod lists;
 mod retry;
+pub mod rules;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -21,15 +22,15 @@ use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ConditionCheck, Delete, Put as PutAction,
-    ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
-use uuid::Uuid;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
+use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Put, TransactWriteItem, Update};
 
 pub use self::budget::Budget;
 use self::budget::RecordAttempts;
+pub use self::clear::ClearOutcome;
 pub use self::lists::Member;
+use self::rules::{Change, ItemWrite, Next, Reply, Write, is_live, text};
+pub use self::rules::{WriteOutcome, Writer};
 use crate::clock::Timestamp;
 use crate::http;
 use crate::ids::{CartId, CustomerId};
@@ -52,9 +53,9 @@ const MAX_BACKOFF: Duration = Duration::from_millis(500);
 /// The most attempts of one call to DynamoDB. The budget usually ends first.
 const MAX_ATTEMPTS: u32 = 8;
 
-/// The most rounds of one put. It needs more than two only while others add and
-/// remove the same associations.
-const MAX_ROUNDS: usize = 8;
+/// The most writes that one request sends under new conditions. It needs more than
+/// two only while others write the same associations.
+pub const MAX_ROUNDS: u8 = 8;
 
 /// The time limit for the warm-up call. Lambda allows the whole start ten
 /// seconds; requests have limits of their own and need not wait for a slow start.
@@ -63,40 +64,11 @@ const WARM_UP_LIMIT: Duration = Duration::from_millis(500);
 /// A key that no item has: neither part of a key is ever empty.
 const NO_KEY: &str = "#";
 
-/// The conditions of writes. An item that has expired counts as absent, although
-/// DynamoDB may take days to remove it ("Using time to live (TTL)", AWS). One is
-/// the negation of the other for every item: a comparison with a missing attribute
-/// or with another type is false.
-const ABSENT: &str = "attribute_not_exists(id) OR expires_at <= :now";
-const PRESENT: &str = "attribute_exists(id) AND NOT expires_at <= :now";
-
 /// The table of associations.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: Client,
     table: String,
-}
-
-/// The attributes that all items written by one request share.
-#[derive(Debug, Clone)]
-pub struct WriteMetadata {
-    /// When the request arrived.
-    pub associated_at: Timestamp,
-    /// The client that sent it: the access token's `sub`.
-    pub associated_by: String,
-    /// Identifies the request; random.
-    pub write_id: Uuid,
-    /// When the associations expire, if they do.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// The result of a put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PutOutcome {
-    /// At least one association is new.
-    Created,
-    /// All of them existed, made by other requests.
-    Unchanged,
 }
 
 /// Why the store did not do what it was asked. Each holds the cause for the log.
@@ -128,15 +100,6 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
-
-/// The state of an item when it was last seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ItemState {
-    Absent,
-    Present,
-}
-
-type Item = HashMap<String, AttributeValue>;
 
 impl Store {
     /// Creates a store on a table. Region, endpoint, credentials and HTTP client
@@ -183,55 +146,31 @@ impl Store {
         }
     }
 
-    /// Associates a cart with customers, all or none: one with a `PutItem`,
-    /// several with a `TransactWriteItems`.
-    ///
-    /// Associations that exist stay as they are, except that they get the new
-    /// `expires_at`, if there is one.
+    /// Associates a cart with customers, all or none. Associations that exist stay
+    /// as they are, but are renewed if they end before `lifetime`, which is how long
+    /// an association lasts after it was last requested; `None` is for ever.
     pub async fn put(
         &self,
         cart: &CartId,
         customers: &[CustomerId],
-        metadata: &WriteMetadata,
+        writer: Writer,
+        lifetime: Option<Duration>,
         budget: &Budget,
-    ) -> Result<PutOutcome, StoreError> {
-        match customers {
-            [customer] => self.put_one(cart, customer, metadata, budget).await,
-            _ => self.put_all(cart, customers, metadata, budget).await,
-        }
+    ) -> Result<WriteOutcome, StoreError> {
+        let write = Write::put(keys(cart, customers), writer, lifetime);
+        self.write(write, budget).await
     }
 
-    /// Removes the associations of a cart with customers, all or none: one with a
-    /// `DeleteItem`, several with a `TransactWriteItems`. Idempotent.
-    pub async fn delete(
+    /// Removes the associations of a cart with customers, all or none. Idempotent.
+    pub async fn remove(
         &self,
         cart: &CartId,
         customers: &[CustomerId],
+        writer: Writer,
         budget: &Budget,
     ) -> Result<(), StoreError> {
-        if let [customer] = customers {
-            let delete = self
-                .client
-                .delete_item()
-                .table_name(&self.table)
-                .key("id", key(cart, customer));
-            let deleted = budget.spend(delete.send()).await?;
-            return deleted.map(drop).map_err(|error| budget.failed(&error));
-        }
-        let actions = customers.iter().map(|customer| {
-            let delete = Delete::builder()
-                .table_name(&self.table)
-                .key("id", key(cart, customer))
-                .build()
-                .expect("table and key are set");
-            TransactWriteItem::builder().delete(delete).build()
-        });
-        let transaction = self
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(actions.collect()));
-        let deleted = budget.spend(transaction.send()).await?;
-        deleted.map(drop).map_err(|error| budget.failed(&error))
+        let write = Write::removal(keys(cart, customers), writer);
+        self.write(write, budget).await.map(drop)
     }
 
     /// Returns whether a customer is associated with a cart: a consistent read.
@@ -246,8 +185,8 @@ impl Store {
             .client
             .get_item()
             .table_name(&self.table)
-            .key("id", key(cart, customer))
-            .projection_expression("id, expires_at")
+            .key("id", text(&key(cart, customer)))
+            .projection_expression("associated_at, expires_at")
             .consistent_read(true);
         let got = budget
             .spend(get.send())
@@ -257,173 +196,152 @@ impl Store {
         Ok(got.item.is_some_and(|item| is_live(&item, now)))
     }
 
-    async fn put_one(
-        &self,
-        cart: &CartId,
-        customer: &CustomerId,
-        metadata: &WriteMetadata,
-        budget: &Budget,
-    ) -> Result<PutOutcome, StoreError> {
+    /// Writes until what was sent is applied, or is known not to be needed.
+    async fn write(&self, mut write: Write, budget: &Budget) -> Result<WriteOutcome, StoreError> {
         for _ in 0..MAX_ROUNDS {
-            let put = self
-                .client
-                .put_item()
-                .table_name(&self.table)
-                .set_item(Some(item(cart, customer, metadata)))
-                .condition_expression(ABSENT)
-                .expression_attribute_values(":now", seconds(metadata.associated_at))
-                .return_values_on_condition_check_failure(
-                    ReturnValuesOnConditionCheckFailure::AllOld,
-                );
-            match budget.spend(put.send()).await? {
-                Ok(_) => return Ok(PutOutcome::Created),
-                Err(error) => match error.as_service_error() {
-                    Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                        if is_own(failed.item(), metadata) {
-                            return Ok(PutOutcome::Created);
-                        }
-                    }
-                    _ => return Err(budget.failed(&error)),
-                },
-            }
-            match self.renew(cart, customer, metadata, budget).await? {
-                ItemState::Present => return Ok(PutOutcome::Unchanged),
-                // Removed since the put.
-                ItemState::Absent => {}
+            let Some(replies) = self.send(write.item_writes(), budget).await? else {
+                return Ok(write.outcome());
+            };
+            match write.next(&replies, budget.has_lost_attempt()) {
+                Next::Send => {}
+                Next::Done(outcome) => return Ok(outcome),
+                Next::GiveUp => break,
             }
         }
-        Err(contended(budget))
+        Err(budget.given_up("others kept changing the same associations".to_owned()))
     }
 
-    /// Sets the new `expires_at`, if there is one, on an item that exists.
-    async fn renew(
+    /// Sends writes, all or none. Returns `None` if they were applied, and the reply
+    /// for each if a condition failed.
+    async fn send(
         &self,
-        cart: &CartId,
-        customer: &CustomerId,
-        metadata: &WriteMetadata,
+        writes: Vec<ItemWrite>,
         budget: &Budget,
-    ) -> Result<ItemState, StoreError> {
-        let Some(expires_at) = metadata.expires_at else {
-            return Ok(ItemState::Present);
+    ) -> Result<Option<Vec<Reply>>, StoreError> {
+        match <[ItemWrite; 1]>::try_from(writes) {
+            Ok([write]) => self.send_one(write, budget).await,
+            Err(writes) => self.send_all(writes, budget).await,
+        }
+    }
+
+    async fn send_one(
+        &self,
+        write: ItemWrite,
+        budget: &Budget,
+    ) -> Result<Option<Vec<Reply>>, StoreError> {
+        let values = Some(write.values).filter(|values| !values.is_empty());
+        let expression = match write.change {
+            Change::Put(item) => {
+                let put = self
+                    .client
+                    .put_item()
+                    .table_name(&self.table)
+                    .set_item(Some(item))
+                    .condition_expression(write.condition)
+                    .set_expression_attribute_values(values)
+                    .return_values_on_condition_check_failure(AllOld);
+                let Err(error) = budget.spend(put.send()).await? else {
+                    return Ok(None);
+                };
+                return match error.as_service_error() {
+                    Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                        Ok(Some(vec![Reply::Refused(failed.item.clone())]))
+                    }
+                    _ => Err(budget.failed(&error)),
+                };
+            }
+            Change::Update(expression) => Some(expression.to_owned()),
+            Change::Check => None,
         };
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
-            .key("id", key(cart, customer))
-            .update_expression("SET expires_at = :expires_at")
-            .condition_expression(PRESENT)
-            .expression_attribute_values(":now", seconds(metadata.associated_at))
-            .expression_attribute_values(":expires_at", seconds(expires_at));
-        match budget.spend(update.send()).await? {
-            Ok(_) => Ok(ItemState::Present),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(ItemState::Absent),
-                _ => Err(budget.failed(&error)),
-            },
+            .key("id", text(&write.id))
+            .set_update_expression(expression)
+            .condition_expression(write.condition)
+            .set_expression_attribute_values(values)
+            .return_values_on_condition_check_failure(AllOld);
+        let Err(error) = budget.spend(update.send()).await? else {
+            return Ok(None);
+        };
+        match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                Ok(Some(vec![Reply::Refused(failed.item.clone())]))
+            }
+            _ => Err(budget.failed(&error)),
         }
     }
 
-    /// Puts the items that are absent and checks those that exist, in one
-    /// transaction, so that all of them exist at one moment. A cancelled transaction
-    /// says which items were not in the expected state; the next round expects that.
-    async fn put_all(
+    async fn send_all(
         &self,
-        cart: &CartId,
-        customers: &[CustomerId],
-        metadata: &WriteMetadata,
+        writes: Vec<ItemWrite>,
         budget: &Budget,
-    ) -> Result<PutOutcome, StoreError> {
-        let mut states = vec![ItemState::Absent; customers.len()];
-        for _ in 0..MAX_ROUNDS {
-            let actions = customers
-                .iter()
-                .zip(&states)
-                .map(|(customer, state)| self.action(cart, customer, *state, metadata))
-                .collect();
-            let transaction = self
-                .client
-                .transact_write_items()
-                .set_transact_items(Some(actions));
-            let Err(error) = budget.spend(transaction.send()).await? else {
-                return Ok(outcome(&states));
-            };
-            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-                error.as_service_error()
-            else {
-                return Err(budget.failed(&error));
-            };
-            let reasons = cancelled.cancellation_reasons();
-            if reasons
-                .iter()
-                .any(|reason| failed_condition(reason) && is_own(reason.item(), metadata))
-            {
-                return Ok(PutOutcome::Created);
-            }
-            if let Some(fault) = reasons.iter().find(|reason| is_fault(reason)) {
-                let cause = fault.message().unwrap_or_default();
-                return Err(StoreError::Fault(format!("transaction refused: {cause}")));
-            }
-            let before = states.clone();
-            for (state, reason) in states.iter_mut().zip(reasons) {
-                if failed_condition(reason) {
-                    *state = match *state {
-                        ItemState::Absent => ItemState::Present,
-                        ItemState::Present => ItemState::Absent,
-                    };
-                }
-            }
-            if states == before {
-                return Err(budget.failed(&error));
-            }
-            if metadata.expires_at.is_none() && outcome(&states) == PutOutcome::Unchanged {
-                return Ok(PutOutcome::Unchanged);
-            }
+    ) -> Result<Option<Vec<Reply>>, StoreError> {
+        let actions = writes.into_iter().map(|write| self.action(write)).collect();
+        // The SDK gives each call its own `ClientRequestToken`.
+        let transaction = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(actions));
+        let Err(error) = budget.spend(transaction.send()).await? else {
+            return Ok(None);
+        };
+        let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+            error.as_service_error()
+        else {
+            return Err(budget.failed(&error));
+        };
+        let reasons = cancelled.cancellation_reasons();
+        if let Some(fault) = reasons.iter().find(|reason| is_fault(reason)) {
+            let cause = fault.message().unwrap_or_default();
+            return Err(StoreError::Fault(format!("transaction refused: {cause}")));
         }
-        Err(contended(budget))
+        if !reasons.iter().any(failed_condition) {
+            return Err(budget.failed(&error));
+        }
+        let reply = |reason: &CancellationReason| match failed_condition(reason) {
+            true => Reply::Refused(reason.item.clone()),
+            false => Reply::Accepted,
+        };
+        Ok(Some(reasons.iter().map(reply).collect()))
     }
 
-    fn action(
-        &self,
-        cart: &CartId,
-        customer: &CustomerId,
-        state: ItemState,
-        metadata: &WriteMetadata,
-    ) -> TransactWriteItem {
-        let now = seconds(metadata.associated_at);
+    fn action(&self, write: ItemWrite) -> TransactWriteItem {
+        let (id, condition) = (text(&write.id), write.condition);
+        let values = Some(write.values).filter(|values| !values.is_empty());
         let action = TransactWriteItem::builder();
-        let action = match (state, metadata.expires_at) {
-            (ItemState::Absent, _) => action.put(
-                PutAction::builder()
+        let action = match write.change {
+            Change::Put(item) => action.put(
+                Put::builder()
                     .table_name(&self.table)
-                    .set_item(Some(item(cart, customer, metadata)))
-                    .condition_expression(ABSENT)
-                    .expression_attribute_values(":now", now)
-                    .return_values_on_condition_check_failure(
-                        ReturnValuesOnConditionCheckFailure::AllOld,
-                    )
+                    .set_item(Some(item))
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(values)
+                    .return_values_on_condition_check_failure(AllOld)
                     .build()
                     .expect("table and item are set"),
             ),
-            (ItemState::Present, None) => action.condition_check(
-                ConditionCheck::builder()
-                    .table_name(&self.table)
-                    .key("id", key(cart, customer))
-                    .condition_expression(PRESENT)
-                    .expression_attribute_values(":now", now)
-                    .build()
-                    .expect("table, key and condition are set"),
-            ),
-            (ItemState::Present, Some(expires_at)) => action.update(
+            Change::Update(expression) => action.update(
                 Update::builder()
                     .table_name(&self.table)
-                    .key("id", key(cart, customer))
-                    .update_expression("SET expires_at = :expires_at")
-                    .condition_expression(PRESENT)
-                    .expression_attribute_values(":now", now)
-                    .expression_attribute_values(":expires_at", seconds(expires_at))
+                    .key("id", id)
+                    .update_expression(expression)
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(values)
+                    .return_values_on_condition_check_failure(AllOld)
                     .build()
                     .expect("table, key and update are set"),
+            ),
+            Change::Check => action.condition_check(
+                ConditionCheck::builder()
+                    .table_name(&self.table)
+                    .key("id", id)
+                    .condition_expression(condition)
+                    .set_expression_attribute_values(values)
+                    .return_values_on_condition_check_failure(AllOld)
+                    .build()
+                    .expect("table, key and condition are set"),
             ),
         };
         action.build()
@@ -437,15 +355,6 @@ fn retry_partition() -> RetryPartition {
     RetryPartition::custom("associations")
         .token_bucket(TokenBucket::unlimited())
         .build()
-}
-
-/// The outcome of a transaction that succeeded on items in these states.
-fn outcome(states: &[ItemState]) -> PutOutcome {
-    if states.contains(&ItemState::Absent) {
-        PutOutcome::Created
-    } else {
-        PutOutcome::Unchanged
-    }
 }
 
 fn failed_condition(reason: &CancellationReason) -> bool {
@@ -465,51 +374,11 @@ fn is_fault(reason: &CancellationReason) -> bool {
     reason.code().is_some_and(|code| !TRANSIENT.contains(&code))
 }
 
-fn contended(budget: &Budget) -> StoreError {
-    budget.given_up("others kept changing the same associations".to_owned())
+fn keys(cart: &CartId, customers: &[CustomerId]) -> Vec<String> {
+    let key = |customer| key(cart, customer);
+    customers.iter().map(key).collect()
 }
 
-/// Returns whether an item has not expired: the condition [`PRESENT`] in Rust.
-fn is_live(item: &Item, now: Timestamp) -> bool {
-    let expires_at = item
-        .get("expires_at")
-        .and_then(|value| value.as_n().ok()?.parse::<f64>().ok());
-    #[expect(clippy::cast_precision_loss, reason = "exact until the year 9999")]
-    let now = now.seconds() as f64;
-    expires_at.is_none_or(|expires_at| expires_at > now)
-}
-
-fn is_own(old: Option<&Item>, metadata: &WriteMetadata) -> bool {
-    old.and_then(|item| item.get("write_id")?.as_s().ok())
-        .is_some_and(|write_id| *write_id == metadata.write_id.to_string())
-}
-
-fn item(cart: &CartId, customer: &CustomerId, metadata: &WriteMetadata) -> Item {
-    let mut item = HashMap::from([
-        ("id".to_owned(), key(cart, customer)),
-        ("cart_id".to_owned(), text(cart.as_str())),
-        ("customer_id".to_owned(), text(customer.as_str())),
-        (
-            "associated_at".to_owned(),
-            text(&metadata.associated_at.to_string()),
-        ),
-        ("associated_by".to_owned(), text(&metadata.associated_by)),
-        ("write_id".to_owned(), text(&metadata.write_id.to_string())),
-    ]);
-    if let Some(expires_at) = metadata.expires_at {
-        item.insert("expires_at".to_owned(), seconds(expires_at));
-    }
-    item
-}
-
-fn key(cart: &CartId, customer: &CustomerId) -> AttributeValue {
-    AttributeValue::S(format!("{}#{}", cart.as_str(), customer.as_str()))
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn seconds(time: Timestamp) -> AttributeValue {
-    AttributeValue::N(time.seconds().to_string())
+fn key(cart: &CartId, customer: &CustomerId) -> String {
+    format!("{}#{}", cart.as_str(), customer.as_str())
 }

@@ -84,6 +84,10 @@ struct Shared {
     engine: Client,
     plans: Mutex<Plans>,
     gathering: Mutex<Option<Arc<Barrier>>>,
+    /// Which of the next calls are held, by a text in their bodies, and how many.
+    holds: Mutex<Vec<(&'static str, usize)>>,
+    /// The operations and bodies of the calls that are held.
+    held: Mutex<Vec<(String, Vec<u8>)>>,
     calls: AtomicUsize,
     recorded: Mutex<Vec<Recorded>>,
     connections: AtomicUsize,
@@ -122,6 +126,8 @@ impl Proxy {
             engine: Client::new(engine),
             plans: Mutex::default(),
             gathering: Mutex::default(),
+            holds: Mutex::default(),
+            held: Mutex::default(),
             calls: AtomicUsize::new(0),
             recorded: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -154,6 +160,29 @@ impl Proxy {
     /// Applies a plan to all calls from now on.
     pub fn always(&self, plan: Plan) {
         self.shared.plans.lock().unwrap().always = Some(plan);
+    }
+
+    /// Holds the next `times` calls whose bodies contain this text: their connections are closed, and they reach the
+    /// engine only when [`deliver`](Self::deliver) sends them.
+    pub fn hold(&self, text: &'static str, times: usize) {
+        self.shared.holds.lock().unwrap().push((text, times));
+    }
+
+    /// Stops holding calls. Returns how many are held.
+    pub fn release(&self) -> usize {
+        self.shared.holds.lock().unwrap().clear();
+        self.shared.held.lock().unwrap().len()
+    }
+
+    /// Sends all held calls to the engine, late. Can be called again. Returns the statuses of the answers, which nobody
+    /// else gets.
+    pub async fn deliver(&self) -> Vec<u16> {
+        let held = self.shared.held.lock().unwrap().clone();
+        let mut statuses = Vec::new();
+        for (target, body) in held {
+            statuses.push(self.shared.forward(&target, body).await.0);
+        }
+        statuses
     }
 
     /// Ends all faults. Calls that were sent before and are still in flight are dropped, so that they do not reach the
@@ -240,6 +269,10 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
         shared.calls.fetch_add(1, Ordering::SeqCst);
         let target = headers.get("x-amz-target")?.clone();
         shared.record(&target, &body);
+        if shared.holds(&body) {
+            shared.held.lock().unwrap().push((target, body));
+            return None;
+        }
         let gathering = shared.gathering.lock().unwrap().clone();
         if let Some(gathering) = gathering {
             gathering.wait().await;
@@ -263,6 +296,15 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
 }
 
 impl Shared {
+    fn holds(&self, body: &[u8]) -> bool {
+        let body = String::from_utf8_lossy(body);
+        let mut holds = self.holds.lock().unwrap();
+        let hold = holds
+            .iter_mut()
+            .find(|(text, times)| *times > 0 && body.contains(text));
+        hold.map(|(_, times)| *times -= 1).is_some()
+    }
+
     fn record(&self, target: &str, body: &[u8]) {
         let (_, operation) = target.split_once('.').unwrap();
         self.recorded.lock().unwrap().push(Recorded {

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cart_associations::fault::{ErrorCode, Fault, Source};
 use cart_associations::request::{CartCustomers, Operation, Request, RequestError};
-use cart_associations_fuzz::{customers, mutate};
+use cart_associations_fuzz::{customers, is_empty, mutate};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -26,22 +26,42 @@ fuzz_target!(|data: &[u8]| {
         (Err(faults), None) => check_faults(faults, data),
         (result, expected) => panic!("{result:?} is not {expected:?}"),
     }
+    match (clears(data), is_empty(data)) {
+        (Ok(()), true) => {}
+        (Err(faults), false) => check_faults(&faults, data),
+        (result, expected) => panic!("{result:?}, and that it clears is {expected}"),
+    }
     if let Ok(text) = std::str::from_utf8(data) {
         assert_eq!(read(text, false), result, "without base64");
     }
 });
 
-fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<Fault>> {
+fn operation(method: &str, body: &str, base64: bool) -> Result<Operation, RequestError> {
     let event = json!({
         "version": "2.0",
         "rawPath": "/v2/carts/cart-1/relationships/customers",
-        "requestContext": { "http": { "method": "POST" } },
+        "requestContext": { "http": { "method": method } },
         "body": body,
         "isBase64Encoded": base64,
     })
     .to_string();
     let request = Request::parse(&event).expect("an event");
-    match request.route().expect("a route").operation() {
+    request.route().expect("a route").operation()
+}
+
+fn clears(body: &[u8]) -> Result<(), Vec<Fault>> {
+    match operation("PATCH", &STANDARD.encode(body), true) {
+        Ok(Operation::ClearCart { cart }) => {
+            assert_eq!(cart.as_str(), "cart-1");
+            Ok(())
+        }
+        Err(RequestError::Faults(faults)) => Err(faults),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn read(body: &str, base64: bool) -> Result<Vec<String>, Vec<Fault>> {
+    match operation("POST", body, base64) {
         Ok(Operation::Associate(CartCustomers { cart, customers })) => {
             assert_eq!(cart.as_str(), "cart-1");
             Ok(customers.iter().map(|id| id.as_str().to_owned()).collect())
@@ -82,6 +102,9 @@ fn check_faults(faults: &[Fault], body: &[u8]) {
             ErrorCode::IdRequired => lacks(value, "id"),
             ErrorCode::InvalidData => value.is_some_and(|value| !value.is_array()),
             ErrorCode::DataEmpty => value == Some(&json!([])),
+            ErrorCode::FullReplacementUnsupported => value
+                .and_then(Value::as_array)
+                .is_some_and(|members| !members.is_empty()),
             ErrorCode::TooManyMembers => value
                 .and_then(Value::as_array)
                 .is_some_and(|members| members.len() > 100),

@@ -93,7 +93,9 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     let response = serde_json::to_value(&response).expect("an answer is JSON");
     let calls = WORLD.table.take_calls();
 
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // Clearing may take all the time that there is.
+    let limit = if text.contains("PATCH") { 10 } else { 5 };
+    assert!(took < Duration::from_secs(limit), "{took:?}");
     let status = check_answer(&response);
     match calls.as_slice() {
         [] => assert!(

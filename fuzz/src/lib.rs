@@ -134,16 +134,25 @@ pub fn is_id(id: &str) -> bool {
             .all(|c| matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-'))
 }
 
+type Members<'a> = HashMap<String, &'a RawValue>;
+
+/// Whether a body has an empty `data`. Members that the contract does not mention
+/// may be any JSON.
+pub fn is_empty(body: &[u8]) -> bool {
+    data(body).is_some_and(|members| members.is_empty())
+}
+
+fn data(body: &[u8]) -> Option<Vec<&RawValue>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let document: Members<'_> = serde_json::from_str(text).ok()?;
+    serde_json::from_str(document.get("data")?.get()).ok()
+}
+
 /// The customers that a body names, each once and in order; `None` if the body is
 /// invalid. Members that the contract does not mention may be any JSON.
 pub fn customers(body: &[u8]) -> Option<Vec<String>> {
-    type Members<'a> = HashMap<String, &'a RawValue>;
-
-    let text = std::str::from_utf8(body).ok()?;
-    let document: Members<'_> = serde_json::from_str(text).ok()?;
-    let members: Vec<&RawValue> = serde_json::from_str(document.get("data")?.get()).ok()?;
     let mut customers: Vec<String> = Vec::new();
-    for member in members {
+    for member in data(body)? {
         let member: Members<'_> = serde_json::from_str(member.get()).ok()?;
         let read = |name| serde_json::from_str::<String>(member.get(name)?.get()).ok();
         let id = read("id").filter(|id| is_id(id))?;

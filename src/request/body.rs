@@ -1,5 +1,6 @@
-//! The body of POST and DELETE: JSON:API resource linkage,
-//! `{"data":[{"type":"customer","id":"…"}]}`.
+//! The body of a write: JSON:API resource linkage,
+//! `{"data":[{"type":"customer","id":"…"}]}` for POST and DELETE, `{"data":[]}` for
+//! PATCH.
 //!
 //! All faults of a document are found, so that a caller can fix them at once.
 
@@ -52,21 +53,7 @@ pub(super) fn decode(body: Option<Cow<'_, str>>, base64: bool) -> Result<Vec<u8>
 /// Reads the customers that a document names, at least one, without duplicates, in
 /// their order.
 pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, RequestError> {
-    let document = |code| Fault::at(code, "");
-    let at_data = |code| Fault::at(code, "/data");
-    if body.is_empty() {
-        return Err(document(ErrorCode::BodyRequired).into());
-    }
-    let text = str::from_utf8(body).map_err(|_| document(ErrorCode::InvalidEncoding))?;
-    let json: &RawValue =
-        serde_json::from_str(text).map_err(|_| document(ErrorCode::InvalidJson))?;
-    let object: Object<'_> =
-        parsed(Some(json)).ok_or_else(|| document(ErrorCode::InvalidDocument))?;
-    let data = object
-        .get("data")
-        .ok_or_else(|| document(ErrorCode::DataRequired))?;
-    let members: Vec<&RawValue> =
-        parsed(Some(data)).ok_or_else(|| at_data(ErrorCode::InvalidData))?;
+    let members = data(body)?;
     if members.is_empty() {
         return Err(at_data(ErrorCode::DataEmpty).into());
     }
@@ -95,6 +82,36 @@ pub(super) fn customers(body: &[u8]) -> Result<Vec<CustomerId>, RequestError> {
         return Err(RequestError::Faults(faults));
     }
     Ok(customers)
+}
+
+/// Checks that a document has an empty `data`.
+pub(super) fn check_empty(body: &[u8]) -> Result<(), RequestError> {
+    if data(body)?.is_empty() {
+        Ok(())
+    } else {
+        Err(at_data(ErrorCode::FullReplacementUnsupported).into())
+    }
+}
+
+/// Reads the members of `data`.
+fn data(body: &[u8]) -> Result<Vec<&RawValue>, RequestError> {
+    let document = |code| Fault::at(code, "");
+    if body.is_empty() {
+        return Err(document(ErrorCode::BodyRequired).into());
+    }
+    let text = str::from_utf8(body).map_err(|_| document(ErrorCode::InvalidEncoding))?;
+    let json: &RawValue =
+        serde_json::from_str(text).map_err(|_| document(ErrorCode::InvalidJson))?;
+    let object: Object<'_> =
+        parsed(Some(json)).ok_or_else(|| document(ErrorCode::InvalidDocument))?;
+    let data = object
+        .get("data")
+        .ok_or_else(|| document(ErrorCode::DataRequired))?;
+    Ok(parsed(Some(data)).ok_or_else(|| at_data(ErrorCode::InvalidData))?)
+}
+
+fn at_data(code: ErrorCode) -> Fault {
+    Fault::at(code, "/data")
 }
 
 /// A fault of a member, with its pointer relative to the member.

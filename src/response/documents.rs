@@ -31,6 +31,25 @@ impl<'a> LinkageDocument<'a> {
     }
 }
 
+/// How far a relationship was cleared.
+#[derive(Serialize)]
+pub(super) struct ProgressDocument {
+    meta: ProgressMeta,
+}
+
+#[derive(Serialize)]
+struct ProgressMeta {
+    removed: usize,
+}
+
+impl ProgressDocument {
+    pub(super) fn new(removed: usize) -> Self {
+        Self {
+            meta: ProgressMeta { removed },
+        }
+    }
+}
+
 /// A page of a list.
 #[derive(Serialize)]
 pub(super) struct ListDocument<'a> {

@@ -13,9 +13,9 @@ use crate::fault::{ErrorCode, Fault, MAX_FAULTS, Source};
 use crate::request::{RequestError, ResponseOptions};
 use crate::store::StoreError;
 
-/// The `Retry-After` of a store that fails, in seconds: the smallest value of the
-/// header, and longer than most throttling lasts.
-const RETRY_AFTER: &str = "1";
+/// The `Retry-After` of a store that fails or takes too long, in seconds: the
+/// smallest value of the header, and longer than most throttling lasts.
+pub(super) const RETRY_AFTER: &str = "1";
 
 /// Makes error responses.
 #[derive(Debug, Clone, Default)]
@@ -150,6 +150,9 @@ fn faults(error: &Error) -> Vec<Fault> {
                 Fault::of_parameter(ErrorCode::OtherCustomer, "customerId")
             }
             Forbidden::NotOnCart => Fault::of_parameter(ErrorCode::NotOnCart, "cartId"),
+            Forbidden::BackEndRequired => {
+                Fault::of_header(ErrorCode::BackEndRequired, "Authorization")
+            }
         },
         Error::Store(StoreError::Unavailable(_)) => Fault::new(ErrorCode::StoreUnavailable),
         Error::Store(StoreError::OutcomeUnknown(_)) => Fault::new(ErrorCode::OutcomeUnknown),

@@ -111,6 +111,17 @@ impl Budget {
         Duration::from_micros(self.spent_micros.load(Ordering::Relaxed))
     }
 
+    /// Lets the request use all its time, instead of three seconds.
+    pub(super) fn use_all_time(&self) {
+        self.end.get_or_init(|| self.latest_end);
+    }
+
+    /// Returns whether an attempt ended without an answer, so that it may have been
+    /// applied.
+    pub(super) fn has_lost_attempt(&self) -> bool {
+        self.attempts.lost.load(Ordering::Relaxed)
+    }
+
     /// Waits for a call, no longer than until the budget ends.
     pub(super) fn spend<T>(
         &self,

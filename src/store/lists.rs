@@ -8,7 +8,8 @@
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{Budget, Item, Store, StoreError, is_live, text};
+use super::rules::{Item, is_live, text};
+use super::{Budget, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::ids::{CartId, CustomerId};
 
@@ -22,6 +23,11 @@ pub struct Member {
 }
 
 impl Store {
+    pub(super) fn index(&self, name: &str) -> QueryFluentBuilder {
+        let query = self.client.query().table_name(&self.table);
+        query.index_name(name)
+    }
+
     /// Returns up to `count` customers of a cart, ordered by id, from the first
     /// after `after`.
     pub async fn customers_of(
@@ -33,10 +39,7 @@ impl Store {
         budget: &Budget,
     ) -> Result<Vec<Member>, StoreError> {
         let mut query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("by_cart")
+            .index("by_cart")
             .expression_attribute_values(":cart", text(cart.as_str()));
         query = match after {
             None => query.key_condition_expression("cart_id = :cart"),
@@ -66,10 +69,7 @@ impl Store {
         budget: &Budget,
     ) -> Result<Vec<Member>, StoreError> {
         let mut query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("by_customer")
+            .index("by_customer")
             .scan_index_forward(false)
             .expression_attribute_values(":customer", text(customer.as_str()));
         query = match after {
@@ -138,7 +138,7 @@ fn string(value: AttributeValue) -> Option<String> {
 }
 
 /// The pages of a query's result, read one by one.
-struct Pages {
+pub(super) struct Pages {
     query: QueryFluentBuilder,
     from: Option<Item>,
     /// The smallest limit of the next call. It grows, so that a list with many
@@ -148,10 +148,10 @@ struct Pages {
 }
 
 /// The largest limit of one call.
-const MAX_ITEMS_PER_CALL: usize = 1000;
+pub(super) const MAX_ITEMS_PER_CALL: usize = 1000;
 
 impl Pages {
-    fn of(query: QueryFluentBuilder) -> Self {
+    pub(super) fn of(query: QueryFluentBuilder) -> Self {
         Self {
             query,
             from: None,
@@ -162,7 +162,7 @@ impl Pages {
 
     /// Reads the next items: `limit` of them, or more if earlier pages were not
     /// enough. `None` after the last page.
-    async fn next(
+    pub(super) async fn next(
         &mut self,
         limit: usize,
         budget: &Budget,

@@ -3,7 +3,6 @@
 use aws_sdk_dynamodb::config::interceptors::InterceptorContext;
 use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::get_item::GetItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::QueryError;
@@ -41,7 +40,6 @@ impl ClassifyRetry for MoreRetries {
                 let code = None
                     .or_else(|| error.downcast_ref::<PutItemError>()?.code())
                     .or_else(|| error.downcast_ref::<UpdateItemError>()?.code())
-                    .or_else(|| error.downcast_ref::<DeleteItemError>()?.code())
                     .or_else(|| error.downcast_ref::<GetItemError>()?.code())
                     .or_else(|| error.downcast_ref::<QueryError>()?.code());
                 matches!(

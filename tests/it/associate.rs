@@ -1,11 +1,13 @@
 //! Associating carts with customers: the answers and the stored items.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 
-use crate::support::{RON, World, authorities, linkage};
+use crate::support::{RON, World, authorities, engine, linkage};
+use dev::proxy::Proxy;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -163,46 +165,124 @@ async fn prefer_return_representation_turns_204_into_200() {
     }
 }
 
-#[tokio::test]
-async fn an_association_with_a_lifetime_expires_and_is_renewed_by_a_repeated_post() {
-    let world = World::with(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
+/// A world whose associations last two days, on its way to the engine through a
+/// proxy that counts calls, and a token that outlasts them.
+async fn world_with_lifetime() -> (World, Proxy, String) {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[
+        ("ASSOCIATION_LIFETIME_DAYS", "2"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint),
+    ])
+    .await;
     let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
     let token = authorities().access.token("back-end", &exp).unwrap();
+    (world, proxy, token)
+}
+
+/// The ends of all items, as days from now.
+async fn days_left(world: &World) -> Vec<u64> {
+    let end = |item: &HashMap<_, AttributeValue>| {
+        let end: u64 = item["expires_at"].as_n().unwrap().parse().unwrap();
+        // To the next full day: some moments have passed.
+        (end - world.now().seconds()).div_ceil(DAY.as_secs())
+    };
+    world.items().await.iter().map(end).collect()
+}
+
+#[tokio::test]
+async fn an_association_with_a_lifetime_expires_a_day_after_it() {
+    let (world, _proxy, token) = world_with_lifetime().await;
     let one = || world.post("cart-1").bearer(&token).body(linkage(&[RON]));
     let two = || {
-        world
-            .post("cart-2")
-            .bearer(&token)
-            .body(linkage(&["a", "b"]))
+        let call = world.post("cart-2").bearer(&token);
+        call.body(linkage(&["a", "b"]))
     };
     one().send().await.created(&[RON]);
     two().send().await.created(&["a", "b"]);
+    assert_eq!(days_left(&world).await, [3, 3, 3]);
 
-    world.advance_clock(DAY);
-    one().send().await.unchanged();
-    two().send().await.unchanged();
-    world.advance_clock(DAY + DAY / 2);
-    one().send().await.unchanged();
-    two().send().await.unchanged();
-
-    world.advance_clock(2 * DAY);
+    world.advance_clock(3 * DAY - Duration::from_secs(60));
+    for cart in ["cart-1", "cart-2"] {
+        let path = format!("/v2/carts/{cart}/relationships/customers");
+        let list = world.get(&path).bearer(&token).send().await;
+        assert!(!list.listed("customer").0.is_empty());
+    }
+    world.advance_clock(Duration::from_secs(60));
     one().send().await.created(&[RON]);
     two().send().await.created(&["a", "b"]);
     assert_eq!(world.stored().await.len(), 3);
 }
 
+/// A repeated POST renews once a day. The others cost one call.
 #[tokio::test]
-async fn an_expired_association_is_created_again_and_the_others_stay_unchanged() {
-    let world = World::with(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
-    let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
-    let token = authorities().access.token("back-end", &exp).unwrap();
+async fn an_association_with_a_lifetime_is_renewed_once_a_day() {
+    let (world, proxy, token) = world_with_lifetime().await;
+    let post = async |customers: &[&str]| {
+        let calls = proxy.calls();
+        let call = world.post("cart-1").bearer(&token);
+        let answer = call.body(linkage(customers)).send().await;
+        (answer.status, proxy.calls() - calls)
+    };
+    for customers in [&[RON][..], &["a", "b"]] {
+        assert_eq!(post(customers).await, (200, 1));
+        assert_eq!(post(customers).await, (204, 1));
+    }
+    world.advance_clock(DAY - Duration::from_secs(60));
+    assert_eq!(post(&[RON]).await, (204, 1));
+    assert_eq!(post(&["a", "b"]).await, (204, 1));
+    world.advance_clock(Duration::from_secs(120));
+    assert_eq!(days_left(&world).await, [2, 2, 2]);
+    assert_eq!(post(&[RON]).await, (204, 2));
+    assert_eq!(post(&["a", "b"]).await, (204, 2));
+    assert_eq!(days_left(&world).await, [3, 3, 3]);
+    assert_eq!(post(&[RON]).await, (204, 1));
+    assert_eq!(post(&["a", "b", RON]).await, (204, 1));
+}
+
+/// Of several, those that end soon are renewed while the others are made.
+#[tokio::test]
+async fn some_of_several_are_new_some_are_renewed_and_some_stay() {
+    let (world, _proxy, token) = world_with_lifetime().await;
     let associate = |ids: &[&str]| world.post("cart-1").bearer(&token).body(linkage(ids));
     associate(&["a"]).send().await.created(&["a"]);
-    world.advance_clock(DAY);
+    world.advance_clock(2 * DAY);
+    associate(&["b"]).send().await.created(&["b"]);
+    associate(&["a", "b", "c"])
+        .send()
+        .await
+        .created(&["a", "b", "c"]);
+    assert_eq!(days_left(&world).await, [3, 3, 3]);
+    associate(&["a", "b", "c"]).send().await.unchanged();
+}
+
+#[tokio::test]
+async fn an_expired_association_is_created_again_and_the_others_stay_unchanged() {
+    let (world, _proxy, token) = world_with_lifetime().await;
+    let associate = |ids: &[&str]| world.post("cart-1").bearer(&token).body(linkage(ids));
+    associate(&["a"]).send().await.created(&["a"]);
+    world.advance_clock(2 * DAY);
     associate(&["b", "c"]).send().await.created(&["b", "c"]);
     world.advance_clock(DAY);
     associate(&["a", "b"]).send().await.created(&["a", "b"]);
     associate(&["a", "b", "c"]).send().await.unchanged();
+}
+
+/// An item that was made without a lifetime never ends.
+#[tokio::test]
+async fn an_association_without_an_end_gets_none_by_a_repeated_post() {
+    let world = World::new().await;
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    let expiring = World::on(&[("ASSOCIATION_LIFETIME_DAYS", "2")], &world).await;
+    expiring
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .unchanged();
+    assert!(!world.items().await[0].contains_key("expires_at"));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::support::{World, access_token, cart_token, customer_token, linkage};
 
 /// Each sample with the status of its answer when all are sent in this order to one
 /// table.
-const SAMPLES: [(&str, u64); 17] = [
+const SAMPLES: [(&str, u64); 19] = [
     ("associate-client-credentials", 200),
     ("associate-customer-token", 204),
     ("associate-cart-token", 204),
@@ -24,6 +24,8 @@ const SAMPLES: [(&str, u64); 17] = [
     ("list-customer-carts-rest-api", 200),
     ("dissociate-customer-token", 204),
     ("dissociate-rest-api", 204),
+    ("clear-cart", 204),
+    ("clear-customer-rest-api", 204),
     ("refused-own-carts-of-nobody", 403),
     ("bad-body", 400),
     ("bad-method", 405),

@@ -4,6 +4,7 @@
 
 mod associate;
 mod bad_requests;
+mod clear;
 mod concurrency;
 mod credentials;
 mod dissociate;
@@ -13,13 +14,16 @@ mod faults;
 mod hostile_tokens;
 mod json_api;
 mod key_sets;
+mod late;
 mod lists;
+mod model;
 mod openapi;
 mod process;
 mod properties;
 mod races;
 mod support;
 mod template;
+mod tombstones;
 mod verified_tokens;
 mod waits;
 mod watching;

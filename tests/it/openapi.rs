@@ -16,6 +16,7 @@ use dev::template::Cors;
 use serde_json::{Value, json};
 
 use crate::events::sample;
+use crate::support::answer::Answer;
 use crate::support::call::Call;
 use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
@@ -150,6 +151,7 @@ fn each_operation_declares_the_tokens_that_it_requires() {
         let expected = match name.as_str() {
             "GET /v2/carts" => json!([both]),
             "POST /v2/carts/{cartId}/relationships/customers" => json!([one, both, all]),
+            "PATCH /v2/carts/{cartId}/relationships/customers" => json!([one]),
             _ => json!([one, both]),
         };
         assert_eq!(operation["security"], expected, "{name}");
@@ -214,6 +216,9 @@ fn the_examples_are_those_of_the_sample_events() {
     );
 }
 
+/// In the body of every write, and of no read.
+const WRITE: &str = "\"ConditionExpression\"";
+
 /// A world for each cause of an error: a healthy one for faults in a request, one
 /// for each fault outside of the function, and one that demands cart tokens.
 struct Deployments {
@@ -228,19 +233,19 @@ struct Deployments {
 impl Deployments {
     async fn new() -> Self {
         let healthy = World::new().await;
-        let behind = async |fault| {
-            let proxy = Proxy::start(engine()).await;
-            proxy.always(Plan {
-                fault,
-                after_commit: false,
-            });
-            let endpoint = proxy.endpoint.clone();
-            World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)], &healthy).await
+        let behind = async |proxy: &Proxy| {
+            World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], &healthy).await
         };
+        let [throttling, hanging] = [Proxy::start(engine()).await, Proxy::start(engine()).await];
+        throttling.always(Plan {
+            fault: Fault::Refused("ThrottlingException"),
+            after_commit: false,
+        });
+        hanging.hold(WRITE, usize::MAX);
         Self {
             without_table: World::on(&[("TABLE_NAME", "no-such-table")], &healthy).await,
-            throttled: behind(Fault::Refused("ThrottlingException")).await,
-            hanging: behind(Fault::Hang).await,
+            throttled: behind(&throttling).await,
+            hanging: behind(&hanging).await,
             // Nothing listens on this port.
             without_keys: World::on(
                 &[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")],
@@ -273,6 +278,7 @@ fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Ca
     match (method, &*path) {
         ("GET", "/v2/carts") => call.customer(RON),
         ("GET", _) => call.back_end(),
+        ("PATCH", _) => call.back_end().body(linkage(&[])),
         _ => call.back_end().body(linkage(&[RON])),
     }
 }
@@ -310,6 +316,8 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "data_required" => good.text("{}"),
         "invalid_data" => good.body(json!({ "data": {} })),
         "data_empty" => good.body(linkage(&[])),
+        "full_replacement_unsupported" => good.body(linkage(&[RON])),
+        "back_end_required" => good.customer(RON),
         "too_many_members" => good.body(linkage(&many)),
         "invalid_member" => good.body(member(json!(7))),
         "type_required" => good.body(member(json!({ "id": RON }))),
@@ -344,6 +352,8 @@ async fn exactly_the_described_errors_occur() {
     for operation in operations().keys() {
         let mut answered = BTreeSet::new();
         for fault in &faults {
+            // Something to clear.
+            deployments.healthy.associate(RON, &[RON]).send().await;
             // Not every operation has every fault. For example, the body of a GET is
             // ignored.
             let answer = request_with_error(&deployments, operation, fault)
@@ -388,7 +398,8 @@ async fn each_described_success_occurs() {
             (400.., _) => continue,
             (200, "GET" | "POST") => plain("new").send().await,
             (200, "DELETE") => prefer("new").send().await,
-            (204, "DELETE") => plain("gone").send().await,
+            (204, "DELETE" | "PATCH") => plain("gone").send().await,
+            (202, "PATCH") => partly_cleared(&world, &operation).await,
             (204, "POST") => {
                 plain("again").send().await.created(&[RON]);
                 plain("again").send().await
@@ -399,12 +410,33 @@ async fn each_described_success_occurs() {
     }
 }
 
+/// Clears a relationship whose second batch does not reach the store.
+async fn partly_cleared(world: &World, operation: &str) -> Answer {
+    let proxy = Proxy::start(engine()).await;
+    let slow = World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], world).await;
+    let ids: Vec<String> = (0..100).map(|id| format!("a{id}")).collect();
+    let ids = ids.iter().map(String::as_str);
+    for id in ids.chain(["last"]) {
+        let (cart, customer) = match operation.contains("{customerId}") {
+            true => (id, "many"),
+            false => ("many", id),
+        };
+        let associated = world.associate(cart, &[customer]).send().await;
+        associated.created(&[customer]);
+        world.advance_clock(Duration::from_millis(1));
+    }
+    proxy.hold("last", usize::MAX);
+    let answer = request(&slow, operation, "many", "").send().await;
+    assert_eq!(answer.document(), json!({ "meta": { "removed": 100 } }));
+    answer
+}
+
 #[tokio::test]
 async fn the_described_answers_without_an_operation_occur() {
     let world = World::new().await;
     for (path, item) in object(&document()["paths"]) {
         let path = path.replace("{cartId}", RON).replace("{customerId}", RON);
-        let answer = Call::new(world.app(), "PATCH", &path).send().await;
+        let answer = Call::new(world.app(), "PUT", &path).send().await;
         answer.refused(405, "method_not_allowed");
         let allowed: BTreeSet<String> = answer
             .header("allow")

@@ -22,7 +22,8 @@ tests_for! {
         exactly_one_of_many_concurrent_writers_creates_an_association,
         concurrent_writers_of_overlapping_sets_store_the_union_and_get_correct_answers,
         answers_are_correct_even_if_answers_of_the_store_are_lost,
-        concurrent_posts_and_deletes_have_the_effect_of_some_order
+        concurrent_posts_and_deletes_have_the_effect_of_some_order,
+        what_arrives_late_changes_nothing
     ]
 }
 
@@ -86,7 +87,7 @@ async fn associated_by(world: &World, cart: &str) -> BTreeMap<String, String> {
                 name: &str| { item[name].as_s().unwrap().clone() };
     items
         .iter()
-        .filter(|item| text(item, "cart_id") == cart)
+        .filter(|item| item.contains_key("associated_at") && text(item, "cart_id") == cart)
         .map(|item| (text(item, "customer_id"), text(item, "associated_by")))
         .collect()
 }
@@ -200,6 +201,66 @@ async fn concurrent_posts_and_deletes_have_the_effect_of_some_order(at_once: usi
             last,
             if stored.is_empty() { 200 } else { 204 },
             "{history:?}"
+        );
+    }
+}
+
+/// Some calls of a race of writers arrive late: after a DELETE that was answered,
+/// and once more after a POST that was answered. They change nothing then.
+async fn what_arrives_late_changes_nothing(at_once: usize) {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let writers = writers(&world, at_once).await;
+    for round in 0..10 {
+        let cart = format!("cart-{round}");
+        let mut random = Random::new(round);
+        let sets: Vec<_> = (0..WRITERS).map(|_| random.subset(3)).collect();
+        let all = sets.iter().flatten().cloned().collect();
+        proxy.hold("", 1 + random.below(6));
+        let requests = writers.iter().zip(sets).enumerate();
+        let requests = requests.map(|(number, (function, customers))| {
+            let method = if number % 2 == 0 { "POST" } else { "DELETE" };
+            let writer = format!("writer-{number}");
+            let event = event(method, &writer, &cart, &customers);
+            async move {
+                let status = function.invoke(&event).await.status;
+                (method, writer, customers, status)
+            }
+        });
+        let history = join_all(requests).await;
+        assert!(proxy.release() > 0);
+        let creators = associated_by(&world, &cart).await;
+        for (method, writer, _, status) in &history {
+            match (*method, *status) {
+                (_, 503) | ("POST", 200) | ("DELETE", 204) => {}
+                ("POST", 204) => {
+                    let created = creators.values().any(|creator| creator == writer);
+                    assert!(!created, "{writer}, {history:?}, {creators:?}");
+                }
+                _ => panic!("{history:?}"),
+            }
+        }
+
+        let remove = event("DELETE", "last", &cart, &all);
+        assert_eq!(writers[0].invoke(&remove).await.status, 204);
+        proxy.deliver().await;
+        assert_eq!(
+            self::associated_by(&world, &cart).await,
+            BTreeMap::new(),
+            "{history:?}"
+        );
+        let add = event("POST", "last", &cart, &all);
+        assert_eq!(writers[1].invoke(&add).await.status, 200);
+        proxy.deliver().await;
+        let associated_by = self::associated_by(&world, &cart).await;
+        assert_eq!(
+            associated_by.keys().cloned().collect::<BTreeSet<_>>(),
+            all,
+            "{history:?}"
+        );
+        assert!(
+            associated_by.values().all(|writer| writer == "last"),
+            "{associated_by:?}"
         );
     }
 }

@@ -178,20 +178,32 @@ impl World {
         Call::new(&self.app, "GET", path)
     }
 
-    /// Puts an item into the table directly.
+    /// Puts an association into the table directly.
     pub(crate) async fn put(&self, cart: &str, customer: &str, at: &str, expires_at: Option<u64>) {
-        let text = |value: &str| AttributeValue::S(value.to_owned());
-        let mut put = self
-            .client
-            .put_item()
-            .table_name(&self.env["TABLE_NAME"])
-            .item("id", text(&format!("{cart}#{customer}")))
-            .item("cart_id", text(cart))
-            .item("customer_id", text(customer))
-            .item("associated_at", text(at));
+        let mut item = json!({
+            "id": format!("{cart}#{customer}"),
+            "cart_id": cart,
+            "customer_id": customer,
+            "associated_at": at,
+        });
         if let Some(expires_at) = expires_at {
-            put = put.item("expires_at", AttributeValue::N(expires_at.to_string()));
+            item["expires_at"] = json!(expires_at);
         }
+        self.plant(&item).await;
+    }
+
+    /// Puts an item of strings and numbers into the table directly.
+    pub(crate) async fn plant(&self, item: &Value) {
+        let attribute = |(name, value): (&String, &Value)| {
+            let value = match value.as_str() {
+                Some(text) => AttributeValue::S(text.to_owned()),
+                None => AttributeValue::N(value.to_string()),
+            };
+            (name.clone(), value)
+        };
+        let item = item.as_object().unwrap().iter().map(attribute).collect();
+        let put = self.client.put_item().set_item(Some(item));
+        let put = put.table_name(&self.env["TABLE_NAME"]);
         put.send().await.unwrap();
     }
 
@@ -200,13 +212,19 @@ impl World {
         &self.app
     }
 
-    /// The partition keys of the table's items.
+    /// The partition keys of the table's associations, expired ones included.
     pub(crate) async fn stored(&self) -> BTreeSet<String> {
         let items = self.items().await;
         items
             .iter()
+            .filter(|item| item.contains_key("associated_at"))
             .map(|item| item["id"].as_s().unwrap().clone())
             .collect()
+    }
+
+    /// A client of the engine, and the table's name.
+    pub(crate) fn table(&self) -> (&Client, &str) {
+        (&self.client, &self.env["TABLE_NAME"])
     }
 
     /// The table's items.

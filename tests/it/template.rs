@@ -11,7 +11,7 @@ use dev::template::Template;
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::{RON, World, engine, environment};
+use crate::support::{RON, World, engine, environment, linkage};
 
 /// The methods that HTTP knows, and that an API could declare.
 const METHODS: [&str; 8] = [
@@ -213,6 +213,13 @@ async fn recorded(lifetime: Option<&str>) -> Vec<Recorded> {
     own.customer(RON).send().await.listed("customer");
     world.dissociate("cart-1", &[RON]).send().await.unchanged();
     world.dissociate("cart-1", &others).send().await.unchanged();
+    for path in [
+        "/v2/carts/cart-1/relationships/customers",
+        "/v2/customers/ron/relationships/carts",
+    ] {
+        let clear = world.get(path).method("PATCH").back_end();
+        clear.body(linkage(&[])).send().await.unchanged();
+    }
     proxy.take_recorded()
 }
 

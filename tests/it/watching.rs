@@ -15,7 +15,7 @@ use crate::support::{World, authorities, engine, environment};
 const NAMESPACE: &str = "CartAssociations";
 
 /// The outcomes of requests that succeed.
-const OUTCOMES: [&str; 4] = ["created", "listed", "removed", "unchanged"];
+const OUTCOMES: [&str; 5] = ["cleared", "created", "listed", "removed", "unchanged"];
 
 /// Says what each alarm means and what to do.
 const OPERATIONS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md"));

@@ -1,0 +1,249 @@
+//! Clearing a relationship: a cart from all its customers, a customer from all
+//! their carts.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dev::proxy::{Fault, Plan, Proxy};
+use serde_json::{Value, json};
+
+use crate::support::call::Call;
+use crate::support::{RON, World, engine, linkage};
+
+const CUSTOMERS_OF_CART: &str = "/v2/carts/cart-1/relationships/customers";
+const CARTS_OF_RON: &str = "/v2/customers/ron/relationships/carts";
+
+/// A back end's PATCH that clears the list at this path. It has an hour.
+fn clear<'w>(world: &'w World, path: &str) -> Call<'w> {
+    let deadline = SystemTime::now() + Duration::from_secs(60 * 60);
+    let deadline = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let call = world.get(path).method("PATCH").back_end();
+    let call = call.deadline(u64::try_from(deadline).unwrap());
+    call.body(linkage(&[]))
+}
+
+fn ids(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("c{number:05}")).collect()
+}
+
+/// A world behind a proxy.
+async fn world() -> (World, Proxy) {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    (world, proxy)
+}
+
+/// Associates cart-1 with so many customers, and Ron with so many carts.
+async fn associate(world: &World, customers: usize, carts: usize) {
+    for customers in ids(customers).chunks(100) {
+        let customers: Vec<&str> = customers.iter().map(String::as_str).collect();
+        let answer = world.associate("cart-1", &customers).send().await;
+        answer.created(&customers);
+    }
+    for cart in ids(carts) {
+        world.associate(&cart, &[RON]).send().await.created(&[RON]);
+    }
+}
+
+#[tokio::test]
+async fn everything_in_the_list_is_removed_and_nothing_else() {
+    let (world, proxy) = world().await;
+    associate(&world, 250, 130).await;
+    let of_cart = |key: &String| key.starts_with("cart-1#");
+    for (path, is_left, batches) in [(CUSTOMERS_OF_CART, false, 3), (CARTS_OF_RON, true, 2)] {
+        let calls = proxy.calls();
+        clear(&world, path).send().await.unchanged();
+        // One read before and one after.
+        assert_eq!(proxy.calls() - calls, batches + 2, "{path}");
+        let stored = world.stored().await;
+        assert_eq!(stored.len(), if is_left { 0 } else { 130 }, "{path}");
+        assert!(!stored.iter().any(of_cart));
+        clear(&world, path).send().await.unchanged();
+    }
+    let items = world.items().await;
+    assert_eq!(items.len(), 380);
+    let ids: BTreeSet<&String> = items
+        .iter()
+        .map(|item| item["removal_id"].as_s().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 2, "one for each request");
+}
+
+#[tokio::test]
+async fn a_clearing_takes_a_write_for_each_hundred_and_a_read_for_each_thousand() {
+    let (world, proxy) = world().await;
+    associate(&world, 2500, 0).await;
+    proxy.take_recorded();
+    clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
+    // A retry has the same body, and so has the first read of the second round.
+    let calls = proxy.take_recorded().into_iter().map(|call| call.bytes);
+    let calls: BTreeSet<_> = calls.collect();
+    assert_eq!(calls.len(), 25 + 3);
+    assert!(world.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_cart_is_cleared_by_back_ends_only() {
+    let world = World::new().await;
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    let clear = || {
+        let call = world.get(CUSTOMERS_OF_CART).method("PATCH");
+        call.body(linkage(&[]))
+    };
+    for call in [
+        clear().customer(RON),
+        clear().grant("implicit"),
+        clear()
+            .back_end()
+            .customer_token(&crate::support::customer_token(RON)),
+    ] {
+        let source = call.send().await.refused(403, "back_end_required");
+        assert_eq!(source, json!({ "header": "Authorization" }));
+    }
+    clear().send().await.refused(401, "access_token_required");
+    assert_eq!(world.stored().await.len(), 1);
+    clear().back_end().send().await.unchanged();
+    assert!(world.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_customers_carts_are_cleared_by_back_ends_and_by_that_customer() {
+    let world = World::new().await;
+    let clear = || {
+        let call = world.get(CARTS_OF_RON).method("PATCH");
+        call.body(linkage(&[]))
+    };
+    let associate = || world.associate("cart-1", &[RON, "hermione"]).send();
+    associate().await;
+    let refused = clear().customer("hermione").send().await;
+    let source = refused.refused(403, "other_customer");
+    assert_eq!(source, json!({ "parameter": "customerId" }));
+    let nobody = clear().grant("implicit").send().await;
+    nobody.refused(403, "customer_token_required");
+    assert_eq!(world.stored().await.len(), 2);
+    for call in [clear().customer(RON), clear().back_end()] {
+        associate().await;
+        call.send().await.unchanged();
+        assert_eq!(
+            world.stored().await,
+            BTreeSet::from(["cart-1#hermione".into()])
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_relationship_is_not_replaced() {
+    let world = World::new().await;
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    for path in [CUSTOMERS_OF_CART, CARTS_OF_RON] {
+        let call = || world.get(path).method("PATCH").back_end();
+        for data in [
+            linkage(&[RON])["data"].clone(),
+            json!([{ "type": "cart", "id": "cart-1" }]),
+            json!([null]),
+            json!(vec![7; 200]),
+        ] {
+            let answer = call().body(json!({ "data": data })).send().await;
+            let source = answer.refused(403, "full_replacement_unsupported");
+            assert_eq!(source, json!({ "pointer": "/data" }));
+        }
+        for (body, code) in [
+            (Value::Null, "invalid_document"),
+            (json!({}), "data_required"),
+            (json!({ "data": null }), "invalid_data"),
+            (json!({ "data": {} }), "invalid_data"),
+        ] {
+            call().body(body).send().await.refused(400, code);
+        }
+        call().send().await.refused(400, "body_required");
+        let text = call().header("content-type", "text/plain").text("x");
+        text.send().await.refused(415, "unsupported_media_type");
+        let odd = world.get(&path.replace("cart-1", "a%20b").replace("ron", "a%20b"));
+        let odd = odd.method("PATCH").back_end().body(linkage(&[]));
+        odd.send().await.refused(400, "invalid_id");
+        let queried = call()
+            .body(linkage(&[]))
+            .query("page[limit]=1")
+            .send()
+            .await;
+        queried.refused(400, "unsupported_parameter");
+    }
+    assert_eq!(world.stored().await.len(), 1);
+    let ignored = clear(&world, CUSTOMERS_OF_CART).header("prefer", "return=representation");
+    let answer = ignored.send().await;
+    answer.unchanged();
+    assert_eq!(answer.header("preference-applied"), None);
+}
+
+/// What was removed stays removed, and sending it again removes the rest.
+#[tokio::test]
+async fn a_clearing_that_stops_half_way_is_202_with_its_progress() {
+    let (world, proxy) = world().await;
+    associate(&world, 250, 0).await;
+    // In the third batch.
+    proxy.hold("c00249", usize::MAX);
+    let answer = clear(&world, CUSTOMERS_OF_CART).send().await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(answer.document(), json!({ "meta": { "removed": 200 } }));
+    assert_eq!(world.stored().await.len(), 50);
+    proxy.release();
+    clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
+    assert!(world.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_clearing_that_removes_nothing_is_503() {
+    let (world, proxy) = world().await;
+    associate(&world, 2, 0).await;
+    proxy.hold("TransactItems", usize::MAX);
+    let answer = clear(&world, CUSTOMERS_OF_CART).send().await;
+    answer.refused(503, "outcome_unknown");
+    proxy.always(Plan {
+        fault: Fault::Refused("ThrottlingException"),
+        after_commit: false,
+    });
+    let answer = clear(&world, CUSTOMERS_OF_CART).send().await;
+    answer.refused(503, "store_unavailable");
+    proxy.heal().await;
+    assert_eq!(world.items().await.len(), 2);
+}
+
+/// An index lags behind the table: it shows again what was removed.
+#[tokio::test]
+async fn what_an_index_shows_too_long_is_removed_once() {
+    let (world, proxy) = world().await;
+    proxy.always(Plan {
+        fault: Fault::Garbage(r#"{"Items":[{"id":{"S":"cart-1#ron"}}],"Count":1}"#),
+        after_commit: false,
+    });
+    let calls = proxy.calls();
+    clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
+    assert_eq!(proxy.calls() - calls, 3);
+}
+
+/// Expired ones are removed too, and those that a fast clock made.
+#[tokio::test]
+async fn associations_are_removed_whenever_they_were_made() {
+    let world = World::new().await;
+    let ahead = world.now().plus(Duration::from_secs(5)).to_string();
+    world.put("cart-1", "a", &ahead, None).await;
+    world
+        .put("cart-1", "b", "2026-01-01T00:00:00.000Z", Some(1))
+        .await;
+    world
+        .associate("cart-1", &["c"])
+        .send()
+        .await
+        .created(&["c"]);
+    clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
+    assert!(world.stored().await.is_empty());
+}

@@ -1,0 +1,1212 @@
+//! All that concurrent requests can do to one key, and to two keys in a
+//! transaction, within stated bounds: a breadth-first search over every order of
+//! their attempts, lost answers and late arrivals, with clocks that say anything.
+//!
+//! The requests are those of the store: `store::rules` decides what they send and
+//! do next, and `expression` evaluates the very conditions and updates that the
+//! store sends. A test compares that interpreter with the engine. Each rule that is
+//! left out (`Mutation`) has a counterexample.
+
+mod expression;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use aws_sdk_dynamodb::types::AttributeValue;
+use cart_associations::clock::Timestamp;
+use cart_associations::store::rules::{
+    self, Change, Item, ItemWrite, Next, Reply, Write, Writer, is_live,
+};
+use cart_associations::store::{MAX_ROUNDS, WriteOutcome};
+use uuid::Uuid;
+
+use crate::support::World;
+
+/// The keys of the model.
+const KEYS: [&str; 2] = ["cart-1#a", "cart-1#b"];
+
+/// The moment from which clocks differ, in milliseconds: 2026-11-23T00:00:00Z.
+const BASE: u64 = 1_795_392_000_000;
+
+const SECOND: i64 = 1000;
+const HOUR: i64 = 60 * 60 * SECOND;
+const DAY: i64 = 24 * HOUR;
+
+/// How long an association lasts, where it does not last for ever.
+const LIFETIME: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// The most rounds of a request that nobody disturbs.
+const ROUNDS_ALONE: usize = 3;
+
+/// The most requests, and the most attempts that are lost, in any search.
+const MAX_REQUESTS: usize = 4;
+const MAX_LOSSES: usize = 2;
+
+/// The request that made what is there at first.
+const ANOTHER: usize = 8;
+
+/// A rule that is left out, or replaced by a plainer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mutation {
+    /// The rules as they are.
+    None,
+    /// A removal deletes the item, as before there were tombstones.
+    Deletes,
+    /// A removal of nothing writes nothing.
+    WritesNothingOverNothing,
+    /// A put compares timestamps with a tombstone instead of its `removal_id`.
+    TimestampsInsteadOfRemovalId,
+    /// A put in place of a tombstone has the time of its own clock.
+    AssociatedAtMayShrink,
+    /// `removed_at` may become smaller.
+    RemovedAtMayShrink,
+    /// Timestamps may be equal.
+    NotStrictly,
+    /// The first condition of a put accepts what has expired.
+    FirstConditionAcceptsExpired,
+    /// What replaces an expired association may meet its tombstone.
+    ReplacesTombstoneOfExpired,
+    /// What renews an association may meet its tombstone.
+    RenewsTombstone,
+    /// A renewal does not compare the end.
+    RenewalMayShorten,
+    /// A put goes on although an attempt of it may have been undone.
+    PutsAgainAfterLostAttempt,
+    /// So does a removal.
+    RemovesAgainAfterLostAttempt,
+    /// An own `write_id` counts for its key alone.
+    JudgesKeyByKey,
+    /// Keys that exist are not checked.
+    ChecksNothing,
+}
+
+/// What must never happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Violation {
+    /// A put was answered 200, and created nothing.
+    Untrue200,
+    /// A put was answered 204, and not all existed or it made one of them itself; or
+    /// a removal, and was not done.
+    Untrue204,
+    /// A put took effect, and not all of its keys exist.
+    NotAll,
+    /// A late put got past a removal that came after it.
+    LatePut,
+    /// A late removal took an association that was made after it.
+    LateRemoval,
+    /// A request took effect twice.
+    Twice,
+    /// A request that nobody disturbs does not take effect.
+    NoEffect,
+    /// A tombstone does not last for an hour.
+    TombstoneLife,
+    /// An association ends earlier than before.
+    Shortened,
+}
+
+/// What a request of the model can be.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    removes: bool,
+    keys: &'static [usize],
+    /// What its clock says, in milliseconds from the base.
+    reading: i64,
+}
+
+/// The bounds of a search.
+struct Bounds {
+    /// What each request can be.
+    kinds: Vec<Kind>,
+    /// The most requests.
+    requests: usize,
+    /// The most attempts that are lost, of all requests together.
+    losses: u8,
+    /// Associations have a lifetime.
+    expires: bool,
+    /// What the keys may have at first.
+    initial: Vec<[Option<Item>; 2]>,
+}
+
+/// Stand for items and for writes.
+type ItemNumber = u16;
+type WriteNumber = u16;
+
+/// No item.
+const NOTHING: ItemNumber = 0;
+
+/// A set of requests or keys, as bits.
+type Set = u8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct State {
+    items: [ItemNumber; 2],
+    /// How many requests have begun.
+    begun: u8,
+    requests: [Request; MAX_REQUESTS],
+    /// Attempts that nobody waits for any more, and that may still arrive: the
+    /// request and what it sent.
+    late: [Option<(u8, WriteNumber)>; MAX_LOSSES],
+    /// How many attempts may yet be lost.
+    losses: u8,
+    /// For each key, the removals that must not take its association: it was made
+    /// after them.
+    made_after: [Set; 2],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Request {
+    kind: u8,
+    phase: Phase,
+    /// The requests that had ended when this one began, and may still arrive.
+    after: Set,
+    /// An attempt was applied.
+    was_applied: bool,
+    /// An attempt made or removed an association.
+    took_effect: bool,
+    /// The keys that a removal that began after the end of this request removed.
+    removed_later: Set,
+}
+
+/// A request that has ended, and of which nothing can arrive any more.
+const GONE: Request = Request {
+    kind: 0,
+    phase: Phase::Ended,
+    after: 0,
+    was_applied: false,
+    took_effect: false,
+    removed_later: 0,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    Running {
+        write: WriteNumber,
+        lost: bool,
+        round: u8,
+    },
+    Ended,
+}
+
+/// What becomes of an attempt.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Answered,
+    /// It is applied, and its answer is lost.
+    AnswerLost,
+    /// It is given up on before it reaches the table.
+    Delayed,
+}
+
+/// What leads from one state to the next: the numbers are those of kinds, requests,
+/// late attempts and keys.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Begin(usize, Fate),
+    Retry(usize, Fate),
+    GiveUp(usize),
+    Arrive(usize),
+    Expire(usize),
+}
+
+/// What one attempt does to the items that it meets.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    is_applied: bool,
+    items: [ItemNumber; 2],
+    /// The keys that have a new association.
+    creates: Set,
+    /// The keys that lost their association.
+    takes: Set,
+    /// Each key of the request has a live association afterwards.
+    all_live: bool,
+    /// No key of the request has an association afterwards.
+    all_gone: bool,
+    /// A key of the request has an association afterwards that the request made.
+    any_own: bool,
+    violation: Option<Violation>,
+    /// What the request does next if no attempt of it was lost, and if one was.
+    next: [(Next, WriteNumber); 2],
+}
+
+struct Model<'b> {
+    bounds: &'b Bounds,
+    mutation: Mutation,
+    items: Vec<Option<Item>>,
+    item_numbers: HashMap<BTreeMap<String, String>, ItemNumber>,
+    writes: Vec<Write>,
+    write_numbers: HashMap<Write, WriteNumber>,
+    /// What each request sends at first, by number and kind.
+    beginnings: Vec<Vec<WriteNumber>>,
+    attempts: HashMap<(WriteNumber, [ItemNumber; 2]), Attempt>,
+    alone: HashSet<(WriteNumber, [ItemNumber; 2])>,
+    violation: Option<Violation>,
+}
+
+impl<'b> Model<'b> {
+    fn new(bounds: &'b Bounds, mutation: Mutation) -> Self {
+        let mut model = Self {
+            bounds,
+            mutation,
+            items: Vec::new(),
+            item_numbers: HashMap::new(),
+            writes: Vec::new(),
+            write_numbers: HashMap::new(),
+            beginnings: Vec::new(),
+            attempts: HashMap::new(),
+            alone: HashSet::new(),
+            violation: None,
+        };
+        assert_eq!(model.item_number(None), NOTHING);
+        for number in 0..=bounds.requests {
+            let kinds = bounds.kinds.iter();
+            let beginnings = kinds.map(|kind| model.begin(number, *kind)).collect();
+            model.beginnings.push(beginnings);
+        }
+        model
+    }
+
+    fn item_number(&mut self, item: Option<Item>) -> ItemNumber {
+        let attributes = item.iter().flatten();
+        let key = attributes
+            .map(|(name, value)| (name.clone(), format!("{value:?}")))
+            .collect();
+        let next = ItemNumber::try_from(self.items.len()).expect("few items");
+        let number = *self.item_numbers.entry(key).or_insert(next);
+        if number == next {
+            self.items.push(item);
+        }
+        number
+    }
+
+    fn write_number(&mut self, write: Write) -> WriteNumber {
+        if let Some(number) = self.write_numbers.get(&write) {
+            return *number;
+        }
+        let number = WriteNumber::try_from(self.writes.len()).expect("few writes");
+        self.write_numbers.insert(write.clone(), number);
+        self.writes.push(write);
+        number
+    }
+
+    fn item(&self, number: ItemNumber) -> Option<&Item> {
+        self.items[usize::from(number)].as_ref()
+    }
+
+    /// What a request of this number and kind sends at first.
+    fn begin(&mut self, number: usize, kind: Kind) -> WriteNumber {
+        let keys = kind.keys.iter().map(|key| KEYS[*key].to_owned()).collect();
+        let writer = Writer {
+            id: id_of(number),
+            client: "back-end".to_owned(),
+            now: at(kind.reading),
+        };
+        let lifetime = self.bounds.expires.then_some(LIFETIME);
+        self.write_number(if kind.removes {
+            Write::removal(keys, writer)
+        } else {
+            Write::put(keys, writer, lifetime)
+        })
+    }
+
+    /// What an attempt does to these items.
+    fn attempt(
+        &mut self,
+        request: usize,
+        kind: Kind,
+        write: WriteNumber,
+        items: [ItemNumber; 2],
+    ) -> Attempt {
+        if let Some(attempt) = self.attempts.get(&(write, items)) {
+            return *attempt;
+        }
+        let sent = self.writes[usize::from(write)].clone();
+        let mut replies = Vec::new();
+        let mut after = items;
+        for (key, mut item_write) in kind.keys.iter().zip(sent.item_writes()) {
+            let old = self.item(items[*key]).cloned();
+            let condition = self.condition(&mut item_write, kind);
+            if expression::holds(&condition, &item_write.values, old.as_ref()) {
+                let new = self.written(&item_write, old);
+                after[*key] = self.item_number(new);
+                replies.push(Reply::Accepted);
+            } else {
+                replies.push(Reply::Refused(old));
+            }
+        }
+        let is_applied = !replies
+            .iter()
+            .any(|reply| matches!(reply, Reply::Refused(_)));
+        if !is_applied {
+            after = items;
+        }
+        let next = [false, true].map(|lost| {
+            if is_applied {
+                return (Next::Done(sent.outcome()), write);
+            }
+            let mut sent = sent.clone();
+            let (replies, lost) = self.seen(request, kind, &replies, lost);
+            (sent.next(&replies, lost), self.write_number(sent))
+        });
+        let attempt = self.compared(request, kind, items, after, is_applied, next);
+        self.attempts.insert((write, items), attempt);
+        attempt
+    }
+
+    /// The condition of a write under the mutation, which may change the write too.
+    fn condition(&self, write: &mut ItemWrite, kind: Kind) -> String {
+        let condition = write.condition;
+        let changed = |from: &str, to: &str| {
+            assert!(condition.contains(from), "{condition}");
+            condition.replace(from, to)
+        };
+        let mut value = |name: &str, value| write.values.insert(name.to_owned(), value);
+        match (self.mutation, condition) {
+            (Mutation::TimestampsInsteadOfRemovalId, rules::REMOVED) => {
+                if let Change::Put(item) = &write.change {
+                    value(":associated_at", item["associated_at"].clone());
+                }
+                "removed_at < :associated_at".to_owned()
+            }
+            (Mutation::AssociatedAtMayShrink, rules::REMOVED) => {
+                if let Change::Put(item) = &mut write.change {
+                    let at = at(kind.reading).to_string();
+                    item.insert("associated_at".to_owned(), AttributeValue::S(at));
+                }
+                condition.to_owned()
+            }
+            (Mutation::RemovedAtMayShrink, rules::EARLIER) => {
+                changed("OR removed_at < :removed_at", "OR attribute_exists(id)")
+            }
+            (Mutation::NotStrictly, rules::EARLIER) => changed(" < ", " <= "),
+            (Mutation::FirstConditionAcceptsExpired, rules::ABSENT) => {
+                value(
+                    ":now",
+                    AttributeValue::N(at(kind.reading).seconds().to_string()),
+                );
+                format!("{condition} OR expires_at <= :now")
+            }
+            (Mutation::ReplacesTombstoneOfExpired, rules::EXPIRED)
+            | (Mutation::RenewsTombstone, rules::RENEWABLE) => {
+                changed("attribute_exists(associated_at) AND ", "")
+            }
+            (Mutation::RenewalMayShorten, rules::RENEWABLE) => {
+                changed(" AND expires_at < :expires_at", "")
+            }
+            (Mutation::ChecksNothing, rules::LIVE) => "attribute_not_exists(nothing)".to_owned(),
+            _ => condition.to_owned(),
+        }
+    }
+
+    /// The item that a write leaves under the mutation.
+    fn written(&self, write: &ItemWrite, old: Option<Item>) -> Option<Item> {
+        match (self.mutation, &write.change) {
+            (Mutation::Deletes, Change::Update(rules::BURY)) => None,
+            (Mutation::WritesNothingOverNothing, Change::Update(rules::BURY)) if old.is_none() => {
+                None
+            }
+            _ => written(write, old),
+        }
+    }
+
+    /// What a request sees of the replies under the mutation.
+    fn seen(
+        &self,
+        request: usize,
+        kind: Kind,
+        replies: &[Reply],
+        lost: bool,
+    ) -> (Vec<Reply>, bool) {
+        let mut replies = replies.to_vec();
+        match self.mutation {
+            Mutation::PutsAgainAfterLostAttempt if !kind.removes => (replies, false),
+            Mutation::RemovesAgainAfterLostAttempt if kind.removes => (replies, false),
+            Mutation::JudgesKeyByKey => {
+                let refused = |reply: &Reply| matches!(reply, Reply::Refused(_));
+                let is_own = |reply: &Reply| is_own(reply, request);
+                if replies.iter().any(|reply| refused(reply) && !is_own(reply)) {
+                    // Its own associations pass for some that existed.
+                    for reply in replies.iter_mut().filter(|reply| is_own(reply)) {
+                        if let Reply::Refused(Some(old)) = reply {
+                            let other = AttributeValue::S(id_of(ANOTHER).to_string());
+                            old.insert("write_id".to_owned(), other);
+                        }
+                    }
+                }
+                (replies, lost)
+            }
+            _ => (replies, lost),
+        }
+    }
+
+    /// What the change from some items to others means.
+    fn compared(
+        &self,
+        request: usize,
+        kind: Kind,
+        before: [ItemNumber; 2],
+        after: [ItemNumber; 2],
+        is_applied: bool,
+        next: [(Next, WriteNumber); 2],
+    ) -> Attempt {
+        let mut attempt = Attempt {
+            is_applied,
+            items: after,
+            creates: 0,
+            takes: 0,
+            all_live: true,
+            all_gone: true,
+            any_own: false,
+            violation: None,
+            next,
+        };
+        for key in kind.keys {
+            let (old, new) = (self.item(before[*key]), self.item(after[*key]));
+            let (old_owner, new_owner) = (old.and_then(owner), new.and_then(owner));
+            if let Some(made_by) = new_owner
+                && old_owner != Some(made_by)
+            {
+                attempt.creates |= bit(*key);
+            }
+            if old_owner.is_some() && new_owner.is_none() {
+                attempt.takes |= bit(*key);
+            }
+            if new_owner.is_some()
+                && new_owner == old_owner
+                && number(new, "expires_at") < number(old, "expires_at")
+            {
+                attempt.violation = Some(Violation::Shortened);
+            }
+            if let Some(removed_at) = new.and_then(|new| new.get("removed_at"))
+                && before != after
+            {
+                let end = number(new, "expires_at").unwrap() * 1000 - HOUR as u64;
+                let removed_at = removed_at.as_s().unwrap();
+                if Timestamp::from_millis(end).to_string()[..19] != removed_at[..19] {
+                    attempt.violation = Some(Violation::TombstoneLife);
+                }
+            }
+            attempt.all_live &= new.is_some_and(|new| is_live(new, at(kind.reading)));
+            attempt.all_gone &= new_owner.is_none();
+            attempt.any_own |= new_owner == Some(id_of(request));
+        }
+        attempt
+    }
+
+    fn kind(&self, request: Request) -> Kind {
+        self.bounds.kinds[usize::from(request.kind)]
+    }
+
+    fn violated(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+
+    /// Lets an attempt reach the table, and sees that it may do what it does.
+    fn apply(&mut self, state: &mut State, number: usize, write: WriteNumber) -> Attempt {
+        let kind = self.kind(state.requests[number]);
+        let attempt = self.attempt(number, kind, write, state.items);
+        if !attempt.is_applied {
+            return attempt;
+        }
+        state.items = attempt.items;
+        if let Some(violation) = attempt.violation {
+            self.violated(violation);
+        }
+        if attempt.creates != 0 && !attempt.all_live {
+            self.violated(Violation::NotAll);
+        }
+        let request = state.requests[number];
+        if attempt.creates & request.removed_later != 0 {
+            self.violated(Violation::LatePut);
+        }
+        for key in kind.keys {
+            if attempt.creates & bit(*key) != 0 {
+                let earlier = state.requests.iter().enumerate().filter(|(index, other)| {
+                    request.after & bit(*index) != 0 && self.kind(**other).reading < kind.reading
+                });
+                state.made_after[*key] = earlier.map(|(index, _)| bit(index)).sum();
+            }
+            if attempt.takes & bit(*key) != 0 && state.made_after[*key] & bit(number) != 0 {
+                self.violated(Violation::LateRemoval);
+            }
+        }
+        if kind.removes {
+            for (index, other) in state.requests.iter_mut().enumerate() {
+                if request.after & bit(index) != 0 {
+                    other.removed_later |= kind.keys.iter().map(|key| bit(*key)).sum::<Set>();
+                }
+            }
+        }
+        let request = &mut state.requests[number];
+        request.was_applied = true;
+        if attempt.creates | attempt.takes != 0 {
+            if request.took_effect {
+                self.violated(Violation::Twice);
+            }
+            request.took_effect = true;
+        }
+        attempt
+    }
+
+    /// Sends the next attempt of a running request. `None` if this fate makes no
+    /// difference, or is out of bounds.
+    fn send(&mut self, mut state: State, number: usize, fate: Fate) -> Option<State> {
+        let Phase::Running { write, lost, round } = state.requests[number].phase else {
+            return None;
+        };
+        let phase = match fate {
+            Fate::Answered => {
+                let attempt = self.apply(&mut state, number, write);
+                let (next, write) = attempt.next[usize::from(lost)];
+                match next {
+                    Next::Send if round + 1 < MAX_ROUNDS => Phase::Running {
+                        write,
+                        lost,
+                        round: round + 1,
+                    },
+                    Next::Send | Next::GiveUp => Phase::Ended,
+                    Next::Done(outcome) => {
+                        let request = state.requests[number];
+                        match (self.kind(request).removes, outcome) {
+                            (false, WriteOutcome::Applied) if !request.was_applied => {
+                                self.violated(Violation::Untrue200);
+                            }
+                            (false, WriteOutcome::Unchanged)
+                                if !attempt.all_live || attempt.any_own =>
+                            {
+                                self.violated(Violation::Untrue204);
+                            }
+                            (true, _) if !request.was_applied => {
+                                self.violated(Violation::Untrue204);
+                            }
+                            _ => {}
+                        }
+                        Phase::Ended
+                    }
+                }
+            }
+            Fate::AnswerLost => {
+                state.losses -= 1;
+                if !self.apply(&mut state, number, write).is_applied {
+                    return None;
+                }
+                Phase::Running {
+                    write,
+                    lost: true,
+                    round,
+                }
+            }
+            Fate::Delayed => {
+                state.losses -= 1;
+                let place = state.late.iter_mut().find(|late| late.is_none());
+                *place.expect("as many as losses") = Some((number as u8, write));
+                state.late.sort_unstable();
+                Phase::Running {
+                    write,
+                    lost: true,
+                    round,
+                }
+            }
+        };
+        state.requests[number].phase = phase;
+        Some(state)
+    }
+
+    /// The state after a step; `None` if it is not possible.
+    fn after(&mut self, state: &State, step: Step) -> Option<State> {
+        let mut state = self.stepped(*state, step)?;
+        // What nobody can tell any more makes no difference.
+        let may_arrive: Set = state
+            .late
+            .iter()
+            .flatten()
+            .fold(0, |set, (number, _)| set | bit((*number).into()));
+        for (index, request) in state.requests.iter_mut().enumerate() {
+            request.after &= may_arrive;
+            if request.phase == Phase::Ended && may_arrive & bit(index) == 0 {
+                *request = GONE;
+            }
+        }
+        for key in 0..KEYS.len() {
+            state.made_after[key] &= may_arrive;
+            if self.item(state.items[key]).and_then(owner).is_none() {
+                state.made_after[key] = 0;
+            }
+        }
+        Some(state)
+    }
+
+    fn stepped(&mut self, mut state: State, step: Step) -> Option<State> {
+        match step {
+            Step::Begin(kind, fate) => {
+                let number = usize::from(state.begun);
+                let write = self.beginnings[number][kind];
+                let ended = state.requests[..number].iter().enumerate();
+                let after = ended.map(|(index, request)| match request.phase {
+                    Phase::Ended => bit(index),
+                    Phase::Running { .. } => 0,
+                });
+                let after = after.sum();
+                state.begun += 1;
+                state.requests[number] = Request {
+                    kind: kind as u8,
+                    phase: Phase::Running {
+                        write,
+                        lost: false,
+                        round: 0,
+                    },
+                    after,
+                    was_applied: false,
+                    took_effect: false,
+                    removed_later: 0,
+                };
+                self.send(state, number, fate)
+            }
+            Step::Retry(number, fate) => self.send(state, number, fate),
+            Step::GiveUp(number) => {
+                state.requests[number].phase = Phase::Ended;
+                Some(state)
+            }
+            Step::Arrive(index) => {
+                let (number, write) = state.late[index].take()?;
+                state.late.sort_unstable();
+                let attempt = self.apply(&mut state, number.into(), write);
+                // What is refused changes nothing.
+                attempt.is_applied.then_some(state)
+            }
+            Step::Expire(key) => {
+                state.items[key] = NOTHING;
+                Some(state)
+            }
+        }
+    }
+
+    /// What may happen next.
+    fn steps(&self, state: &State) -> Vec<Step> {
+        const FATES: [Fate; 3] = [Fate::Answered, Fate::AnswerLost, Fate::Delayed];
+        let fates = if state.losses > 0 {
+            &FATES[..]
+        } else {
+            &FATES[..1]
+        };
+        let mut steps = Vec::new();
+        if usize::from(state.begun) < self.bounds.requests {
+            for kind in 0..self.bounds.kinds.len() {
+                steps.extend(fates.iter().map(|fate| Step::Begin(kind, *fate)));
+            }
+        }
+        for (number, request) in state.requests.iter().enumerate() {
+            if let Phase::Running { lost, .. } = request.phase {
+                steps.extend(fates.iter().map(|fate| Step::Retry(number, *fate)));
+                if lost {
+                    steps.push(Step::GiveUp(number));
+                }
+            }
+        }
+        let may_arrive = |index: &usize| state.late[*index].is_some();
+        steps.extend((0..MAX_LOSSES).filter(may_arrive).map(Step::Arrive));
+        // DynamoDB's clock is another one.
+        let expires = |key: &usize| {
+            let end = number(self.item(state.items[*key]), "expires_at");
+            end.is_some_and(|end| end <= at(2 * SECOND).seconds())
+        };
+        steps.extend((0..KEYS.len()).filter(expires).map(Step::Expire));
+        steps
+    }
+
+    /// Sees that each request would take effect from here on if nobody disturbed it:
+    /// those that run and lost no attempt, and any new one.
+    fn check_progress(&mut self, state: &State) {
+        for (number, request) in state.requests.iter().enumerate() {
+            if let Phase::Running {
+                write, lost: false, ..
+            } = request.phase
+            {
+                self.check_alone(number, self.kind(*request), write, state.items);
+            }
+        }
+        let new = self.bounds.requests;
+        for (index, kind) in self.bounds.kinds.iter().enumerate() {
+            let write = self.beginnings[new][index];
+            self.check_alone(new, *kind, write, state.items);
+        }
+    }
+
+    fn check_alone(
+        &mut self,
+        number: usize,
+        kind: Kind,
+        mut write: WriteNumber,
+        items: [ItemNumber; 2],
+    ) {
+        if !self.alone.insert((write, items)) {
+            return;
+        }
+        for _ in 0..ROUNDS_ALONE {
+            let attempt = self.attempt(number, kind, write, items);
+            let (next, next_write) = attempt.next[0];
+            if let Next::Done(_) = next {
+                let done = if kind.removes {
+                    attempt.all_gone
+                } else {
+                    attempt.all_live
+                };
+                if !done {
+                    self.violated(Violation::NoEffect);
+                }
+                return;
+            }
+            write = next_write;
+        }
+        self.violated(Violation::NoEffect);
+    }
+}
+
+/// What a search found.
+struct Explored {
+    states: usize,
+    /// The first violation, and the steps that lead to it.
+    violation: Option<(Violation, Vec<Step>)>,
+}
+
+/// Visits all states within the bounds, those that take fewer steps first, until one
+/// violates what must hold.
+fn explore(bounds: &Bounds, mutation: Mutation) -> Explored {
+    let mut model = Model::new(bounds, mutation);
+    let mut states: HashSet<State> = HashSet::new();
+    // Each state's predecessor, and the step from there.
+    let mut from: Vec<Option<(usize, Step)>> = Vec::new();
+    let mut queue = VecDeque::new();
+    for items in &bounds.initial {
+        let state = State {
+            items: items.clone().map(|item| model.item_number(item)),
+            begun: 0,
+            requests: [GONE; MAX_REQUESTS],
+            late: [None; MAX_LOSSES],
+            losses: bounds.losses,
+            made_after: [0; 2],
+        };
+        states.insert(state);
+        queue.push_back((from.len(), state));
+        from.push(None);
+    }
+    while let Some((index, state)) = queue.pop_front() {
+        model.check_progress(&state);
+        for step in model.steps(&state) {
+            let next = model.after(&state, step);
+            if let Some(violation) = model.violation {
+                let mut steps = vec![step];
+                let mut index = index;
+                while let Some((before, step)) = from[index] {
+                    steps.push(step);
+                    index = before;
+                }
+                steps.reverse();
+                return Explored {
+                    states: states.len(),
+                    violation: Some((violation, steps)),
+                };
+            }
+            if let Some(next) = next
+                && states.insert(next)
+            {
+                queue.push_back((from.len(), next));
+                from.push(Some((index, step)));
+            }
+        }
+    }
+    Explored {
+        states: states.len(),
+        violation: None,
+    }
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(BASE.saturating_add_signed(millis))
+}
+
+fn bit(index: usize) -> Set {
+    1 << index
+}
+
+/// The id of a request. A removal uses some that follow.
+fn id_of(request: usize) -> Uuid {
+    Uuid::from_u128((request as u128) << 64)
+}
+
+/// The item that a write leaves if its condition holds.
+fn written(write: &ItemWrite, old: Option<Item>) -> Option<Item> {
+    match &write.change {
+        Change::Check => old,
+        Change::Put(item) => Some(item.clone()),
+        Change::Update(expression) => {
+            let mut item = old.unwrap_or_default();
+            item.insert("id".to_owned(), AttributeValue::S(write.id.clone()));
+            expression::update(&mut item, expression, &write.values);
+            Some(item)
+        }
+    }
+}
+
+/// Returns whether the item that refused a condition has the `write_id` of a request.
+fn is_own(reply: &Reply, request: usize) -> bool {
+    let Reply::Refused(Some(old)) = reply else {
+        return false;
+    };
+    let write_id = old.get("write_id").and_then(|id| id.as_s().ok());
+    write_id == Some(&id_of(request).to_string())
+}
+
+/// The `write_id` of an association; `None` for a tombstone.
+fn owner(item: &Item) -> Option<Uuid> {
+    item.get("associated_at")?;
+    item["write_id"].as_s().unwrap().parse().ok()
+}
+
+fn number(item: Option<&Item>, name: &str) -> Option<u64> {
+    item?.get(name)?.as_n().unwrap().parse().ok()
+}
+
+/// An association that none of the model's requests made.
+fn association(key: usize, made: i64, ends: Option<i64>) -> Option<Item> {
+    let (cart, customer) = KEYS[key].split_once('#').unwrap();
+    let mut item = texts(&[
+        ("id", KEYS[key]),
+        ("cart_id", cart),
+        ("customer_id", customer),
+        ("associated_at", &at(made).to_string()),
+        ("associated_by", "another"),
+        ("write_id", &id_of(ANOTHER).to_string()),
+    ]);
+    if let Some(ends) = ends {
+        item.insert("expires_at".to_owned(), seconds(ends));
+    }
+    Some(item)
+}
+
+/// A tombstone that none of the model's requests left.
+fn tombstone(key: usize, removed: i64) -> Option<Item> {
+    let mut item = texts(&[
+        ("id", KEYS[key]),
+        ("removed_at", &at(removed).to_string()),
+        ("removed_by", "another"),
+        ("removal_id", &id_of(ANOTHER).to_string()),
+        ("write_id", &id_of(ANOTHER).to_string()),
+    ]);
+    item.insert("expires_at".to_owned(), seconds(removed + HOUR));
+    Some(item)
+}
+
+fn texts(attributes: &[(&str, &str)]) -> Item {
+    let text = |(name, value): &(&str, &str)| {
+        let value = AttributeValue::S((*value).to_owned());
+        ((*name).to_owned(), value)
+    };
+    attributes.iter().map(text).collect()
+}
+
+fn seconds(millis: i64) -> AttributeValue {
+    AttributeValue::N(at(millis).seconds().to_string())
+}
+
+/// What one key can have at first: nothing; an association that lasts, one that a
+/// fast clock made, one that expired, one that expires now; a tombstone that lasts,
+/// one of a fast clock, one that expired.
+fn starts(key: usize, expires: bool) -> Vec<Option<Item>> {
+    let end = expires.then_some(DAY);
+    vec![
+        None,
+        association(key, -10 * SECOND, end),
+        association(key, SECOND + 500, end),
+        association(key, -3 * DAY, Some(-SECOND)),
+        association(key, -3 * DAY, Some(SECOND)),
+        tombstone(key, -10 * SECOND),
+        tombstone(key, SECOND + 500),
+        tombstone(key, -HOUR - SECOND),
+    ]
+}
+
+fn kinds(keys: &[&'static [usize]], readings: &[i64]) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for keys in keys {
+        for reading in readings {
+            kinds.extend([false, true].map(|removes| Kind {
+                removes,
+                keys,
+                reading: *reading,
+            }));
+        }
+    }
+    kinds
+}
+
+/// Searches of one key: each request may put or remove it.
+fn one_key(requests: usize, readings: &[i64], expires: bool) -> Bounds {
+    let starts = starts(0, expires).into_iter();
+    Bounds {
+        kinds: kinds(&[&[0]], readings),
+        requests,
+        losses: 2,
+        expires,
+        initial: starts.map(|item| [item, None]).collect(),
+    }
+}
+
+/// Searches of two keys: each request may put or remove both, or the second.
+fn two_keys(requests: usize, losses: u8, readings: &[i64], expires: bool) -> Bounds {
+    let end = expires.then_some(DAY);
+    let initial = vec![
+        [None, None],
+        [association(0, -10 * SECOND, end), None],
+        [None, association(1, -10 * SECOND, end)],
+        [None, association(1, -3 * DAY, Some(SECOND))],
+        [
+            tombstone(0, -10 * SECOND),
+            association(1, SECOND + 500, end),
+        ],
+        [association(0, -3 * DAY, Some(-SECOND)), tombstone(1, 0)],
+    ];
+    Bounds {
+        kinds: kinds(&[&[0, 1], &[1]], readings),
+        requests,
+        losses,
+        expires,
+        initial,
+    }
+}
+
+/// Four requests for one key that has nothing or an association, with one clock.
+fn four_requests() -> Bounds {
+    let mut bounds = one_key(4, &[0], false);
+    bounds.initial.truncate(2);
+    bounds
+}
+
+/// Explores everything within the bounds. `states` shows that it is no less than
+/// before.
+fn assert_holds(bounds: &Bounds, states: usize) {
+    let explored = explore(bounds, Mutation::None);
+    assert_eq!(explored.violation.map(|found| format!("{found:?}")), None);
+    assert_eq!(explored.states, states);
+}
+
+#[test]
+fn one_key_holds_with_clocks_a_second_apart() {
+    assert_holds(&one_key(3, &[0, SECOND], false), 395_290);
+}
+
+#[test]
+fn one_key_holds_with_clocks_two_hours_apart() {
+    assert_holds(&one_key(3, &[0, 2 * HOUR], false), 342_356);
+}
+
+#[test]
+fn one_key_holds_with_a_lifetime() {
+    assert_holds(&one_key(3, &[0, SECOND], true), 574_328);
+}
+
+#[test]
+fn one_key_holds_with_four_requests() {
+    assert_holds(&four_requests(), 178_308);
+}
+
+#[test]
+fn two_keys_hold_with_clocks_a_second_apart() {
+    assert_holds(&two_keys(2, 2, &[0, SECOND], false), 74_278);
+    assert_holds(&two_keys(2, 2, &[0, SECOND], true), 87_921);
+}
+
+#[test]
+fn two_keys_hold_with_three_requests() {
+    assert_holds(&two_keys(3, 1, &[0], false), 147_569);
+    assert_holds(&two_keys(3, 1, &[0], true), 172_417);
+}
+
+/// Without a rule, a few requests break a guarantee. The searches with the fewest
+/// requests that show it.
+#[test]
+fn every_rule_is_needed() {
+    let seconds = [0, SECOND];
+    let hours = [0, 2 * HOUR];
+    let cases = [
+        (
+            Mutation::Deletes,
+            one_key(2, &seconds, false),
+            Violation::Twice,
+        ),
+        (
+            Mutation::WritesNothingOverNothing,
+            one_key(2, &seconds, false),
+            Violation::LatePut,
+        ),
+        (
+            Mutation::TimestampsInsteadOfRemovalId,
+            one_key(2, &seconds, false),
+            Violation::LatePut,
+        ),
+        (
+            Mutation::AssociatedAtMayShrink,
+            one_key(2, &seconds, false),
+            Violation::Twice,
+        ),
+        (
+            Mutation::RemovedAtMayShrink,
+            one_key(3, &seconds, false),
+            Violation::Twice,
+        ),
+        (
+            Mutation::NotStrictly,
+            one_key(2, &seconds, false),
+            Violation::LateRemoval,
+        ),
+        (
+            Mutation::FirstConditionAcceptsExpired,
+            one_key(2, &hours, false),
+            Violation::LatePut,
+        ),
+        (
+            Mutation::ReplacesTombstoneOfExpired,
+            one_key(2, &hours, false),
+            Violation::LatePut,
+        ),
+        (
+            Mutation::RenewsTombstone,
+            one_key(2, &seconds, true),
+            Violation::NoEffect,
+        ),
+        (
+            Mutation::RenewalMayShorten,
+            one_key(2, &seconds, true),
+            Violation::Shortened,
+        ),
+        (
+            Mutation::PutsAgainAfterLostAttempt,
+            four_requests(),
+            Violation::Twice,
+        ),
+        (
+            Mutation::RemovesAgainAfterLostAttempt,
+            one_key(2, &seconds, false),
+            Violation::Twice,
+        ),
+        (
+            Mutation::JudgesKeyByKey,
+            two_keys(3, 1, &[0], false),
+            Violation::Untrue204,
+        ),
+        (
+            Mutation::ChecksNothing,
+            two_keys(2, 1, &[0], false),
+            Violation::NoEffect,
+        ),
+    ];
+    for (mutation, bounds, expected) in cases {
+        let found = explore(&bounds, mutation).violation;
+        let found = found.map(|(violation, steps)| {
+            let begins = steps.iter().filter(|step| matches!(step, Step::Begin(..)));
+            (violation, begins.count())
+        });
+        assert_eq!(found, Some((expected, bounds.requests)), "{mutation:?}");
+    }
+}
+
+/// What a request sends to a key, at first and after it met each of these items.
+fn all_writes(items: &[Option<Item>]) -> Vec<ItemWrite> {
+    let key = || vec![KEYS[0].to_owned()];
+    let writer = Writer {
+        id: id_of(0),
+        client: "back-end".to_owned(),
+        now: at(0),
+    };
+    let mut writes: Vec<ItemWrite> = Vec::new();
+    for first in [
+        Write::put(key(), writer.clone(), None),
+        Write::put(key(), writer.clone(), Some(LIFETIME)),
+        Write::removal(key(), writer),
+    ] {
+        writes.extend(first.item_writes());
+        for item in items {
+            let mut next = first.clone();
+            next.next(&[Reply::Refused(item.clone())], false);
+            writes.extend(next.item_writes());
+        }
+    }
+    let mut distinct = Vec::new();
+    for write in writes {
+        if !distinct.contains(&write) {
+            distinct.push(write);
+        }
+    }
+    distinct
+}
+
+/// Sends a write to the engine. Returns whether its condition held.
+async fn send(client: &Client, table: &str, write: ItemWrite) -> bool {
+    let values = Some(write.values).filter(|values| !values.is_empty());
+    let code = match write.change {
+        Change::Put(item) => {
+            let put = client.put_item().table_name(table).set_item(Some(item));
+            let put = put.condition_expression(write.condition);
+            let put = put.set_expression_attribute_values(values).send().await;
+            put.err().and_then(|error| error.code().map(str::to_owned))
+        }
+        change => {
+            let expression = match change {
+                Change::Update(expression) => Some(expression.to_owned()),
+                _ => None,
+            };
+            let update = client.update_item().table_name(table);
+            let update = update.key("id", AttributeValue::S(write.id));
+            let update = update.condition_expression(write.condition);
+            let update = update.set_update_expression(expression);
+            let update = update.set_expression_attribute_values(values).send().await;
+            update
+                .err()
+                .and_then(|error| error.code().map(str::to_owned))
+        }
+    };
+    match code.as_deref() {
+        None => true,
+        Some("ConditionalCheckFailedException") => false,
+        Some(code) => panic!("{code}"),
+    }
+}
+
+/// The model's interpreter of expressions and the engine agree on every write of the
+/// store and on every item that it may meet.
+#[tokio::test]
+async fn the_interpreter_agrees_with_the_engine() {
+    let world = World::new().await;
+    let mut items = starts(0, true);
+    items.extend(starts(0, false));
+    let unowned = items.iter().flatten().cloned().map(|mut item| {
+        item.remove("write_id");
+        Some(item)
+    });
+    items.extend(unowned.collect::<Vec<_>>());
+    let (client, table) = world.table();
+    let (mut accepted, mut refused) = (0, 0);
+    for write in all_writes(&items) {
+        for item in &items {
+            let delete = client.delete_item().table_name(table);
+            let delete = delete.key("id", AttributeValue::S(KEYS[0].to_owned()));
+            delete.send().await.unwrap();
+            if let Some(item) = item {
+                let put = client.put_item().table_name(table);
+                let put = put.set_item(Some(item.clone()));
+                put.send().await.unwrap();
+            }
+            let holds = expression::holds(write.condition, &write.values, item.as_ref());
+            let sent = send(client, table, write.clone()).await;
+            assert_eq!(sent, holds, "{write:?} {item:?}");
+            let left = match holds {
+                true => written(&write, item.clone()),
+                false => item.clone(),
+            };
+            assert_eq!(world.items().await.pop(), left, "{write:?} {item:?}");
+            *(if holds { &mut accepted } else { &mut refused }) += 1;
+        }
+    }
+    assert!(accepted > 100 && refused > 100, "{accepted} {refused}");
+}
