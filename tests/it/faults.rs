@@ -258,7 +258,7 @@ fn proves_no_write(plan: Plan) -> bool {
 }
 
 /// Runs a scenario with every fault, before and after the write. Several run at a
-/// time, because they mostly wait: some twelve to thirty requests.
+/// time, because they mostly wait: some twelve to twenty requests.
 async fn for_each_fault<F: Future<Output = ()>>(at_once: usize, scenario: impl Fn(Plan) -> F) {
     let plans = FAULTS.into_iter().flat_map(|fault| {
         [false, true].map(|after_commit| Plan {
@@ -267,7 +267,7 @@ async fn for_each_fault<F: Future<Output = ()>>(at_once: usize, scenario: impl F
         })
     });
     stream::iter(plans.map(scenario))
-        .buffer_unordered(if at_once == 1 { 12 } else { 3 })
+        .buffer_unordered(if at_once == 1 { 12 } else { 2 })
         .collect()
         .await
 }

@@ -4,7 +4,6 @@
 //! The program has cores of its own, if the machine has enough; this one, with the store, has the others. The log goes to
 //! `/dev/null`.
 
-use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use dev::runtime_api::{self, RuntimeApi};
 use dev::tls::CertificateAuthority;
 use futures_util::future::{join_all, try_join_all};
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{sleep, sleep_until};
 
 use crate::callers::{Callers, Kind};
 use crate::charts::Curve;
@@ -192,7 +191,7 @@ fn row(report: &mut Report, cores: usize, at_once: usize, sums: &[Sum; 2], one: 
 }
 
 /// Sends half as many requests as each program can handle at 32 at once, evenly, and measures how long each takes from
-/// its being sent.
+/// the moment at which it was due.
 async fn latency(
     scale: Scale,
     cores: usize,
@@ -210,22 +209,14 @@ async fn latency(
         served.serve(AT_ONCE, scale.turn, callers).await?;
         let rate = sum.per_second() / 2.0;
         let count = (rate * scale.turn.as_secs_f64() * scale.turns as f64) as usize;
-        let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let ticks = RefCell::new(ticks);
-        // As many wait for a tick as may be in flight, and more that cannot be sent wait here, not in the program.
-        let times = RefCell::new(Vec::new());
-        let senders = (0..AT_ONCE * 4).map(async |_| -> Result<()> {
-            while times.borrow().len() < count {
-                let tick = std::future::poll_fn(|context| ticks.borrow_mut().poll_tick(context));
-                let due = tick.await.into_std();
-                served.invoke(callers).await?;
-                times.borrow_mut().push(due.elapsed());
-            }
-            Ok(())
+        let begin = tokio::time::Instant::now();
+        let requests = (0..count).map(async |number| -> Result<Duration> {
+            let due = begin + Duration::from_secs_f64(number as f64 / rate);
+            sleep_until(due).await;
+            served.invoke(callers).await?;
+            Ok(due.elapsed())
         });
-        try_join_all(senders).await?;
-        let mut times = times.into_inner();
+        let mut times = try_join_all(requests).await?;
         times.sort_unstable();
         p99[index + 1] = times[times.len() * 99 / 100].as_secs_f64();
         p50[index + 1] = median(times);
