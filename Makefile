@@ -56,6 +56,7 @@ token: .need-cargo
 test: .need-cargo
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo clippy --locked $(BENCH) -- --deny warnings
 	cargo test --locked --workspace
 
 test-dynamodb-local: .need-cargo

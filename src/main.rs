@@ -1,8 +1,9 @@
 //! The function's executable: telemetry, configuration, AWS client, application.
 
-use std::io;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::{io, thread};
 
 use aws_config::BehaviorVersion;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -29,16 +30,17 @@ fn main() -> ExitCode {
 }
 
 /// Creates a runtime: on all cores if Lambda sends several invocations at once
-/// ("Lambda Managed Instances runtime", AWS), else on this thread alone, where one
+/// ("Lambda Managed Instances runtimes", AWS), else on this thread alone, where an
 /// invocation costs less.
 fn runtime(lookup: impl Fn(&str) -> Option<String>) -> io::Result<Runtime> {
     let at_once = lookup("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let mut runtime = match at_once {
-        Some(2_u32..) => Builder::new_multi_thread(),
-        Some(0 | 1) | None => Builder::new_current_thread(),
+        Some(2_u32..) if cores > 1 => Builder::new_multi_thread(),
+        Some(_) | None => Builder::new_current_thread(),
     };
-    // They look up names, which takes a millisecond.
-    runtime.max_blocking_threads(8).enable_all().build()
+    // These threads look up names, which takes a millisecond.
+    runtime.max_blocking_threads(4).enable_all().build()
 }
 
 async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
