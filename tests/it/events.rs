@@ -1,38 +1,31 @@
-//! Tests with the sample events in `events/`, which keeps the samples valid, and
-//! with the other shapes of events that API Gateway, function URLs and
-//! `cargo lambda watch` send for the same request.
+//! Tests with the sample events in `events/` and their table in
+//! `docs/development.md`, which keeps both valid, and with the other shapes of
+//! events that API Gateway, function URLs and `cargo lambda watch` send for the
+//! same request.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::docs::rows;
 use crate::support::call::Call;
 use crate::support::{World, access_token, cart_token, customer_token, linkage};
 
-/// Each sample with the status of its answer when all are sent in this order to one
-/// table.
-const SAMPLES: [(&str, u64); 19] = [
-    ("associate-client-credentials", 200),
-    ("associate-customer-token", 204),
-    ("associate-cart-token", 204),
-    ("associate-several-named-stage", 200),
-    ("associate-rest-api", 204),
-    ("associate-function-url", 204),
-    ("list-cart-customers", 200),
-    ("list-own-carts", 200),
-    ("list-customer-carts-rest-api", 200),
-    ("dissociate-customer-token", 204),
-    ("dissociate-rest-api", 204),
-    ("clear-cart", 204),
-    ("clear-customer-rest-api", 204),
-    ("refused-own-carts-of-nobody", 403),
-    ("bad-body", 400),
-    ("bad-method", 405),
-    ("refused-no-customer-token", 403),
-    ("refused-no-token", 401),
-    ("refused-other-customer", 403),
-];
+/// The table of samples: each with the status of its answer, and the codes if that
+/// is an error, when all are sent in this order to one cart.
+fn samples() -> Vec<(&'static str, u64, Vec<&'static str>)> {
+    let rows = rows(include_str!("../../docs/development.md"), "Sample events");
+    let sample = |row: &'static str| {
+        let [name, _, answer] = row.trim_matches('|').split('|').collect::<Vec<_>>()[..] else {
+            panic!("not three columns: {row}");
+        };
+        let mut answer = answer.split_whitespace().map(|text| text.trim_matches('`'));
+        let status = answer.next().unwrap().parse().unwrap();
+        (name.trim_matches([' ', '`']), status, answer.collect())
+    };
+    rows.into_iter().map(sample).collect()
+}
 
 /// A sample with tokens in place of their placeholders.
 pub(crate) fn sample(name: &str) -> Value {
@@ -58,11 +51,14 @@ pub(crate) fn sample(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn every_sample_gets_the_expected_status() {
+async fn every_sample_gets_the_documented_answer() {
     let world = World::new().await;
-    for (name, status) in SAMPLES {
+    for (name, status, codes) in samples() {
         let answer = Call::event(world.app(), sample(name)).send().await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");
+        if status >= 400 {
+            assert_eq!(answer.codes(), codes, "{name}");
+        }
     }
 }
 
@@ -79,7 +75,7 @@ async fn a_sample_with_a_customer_token_needs_a_cart_token_if_they_are_configure
 }
 
 #[test]
-fn every_sample_is_tested() {
+fn every_sample_is_in_the_table() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
     let files: BTreeSet<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -93,8 +89,8 @@ fn every_sample_is_tested() {
                 .to_owned()
         })
         .collect();
-    let tested = SAMPLES.map(|(name, _)| name.to_owned()).into();
-    assert_eq!(files, tested);
+    let listed = samples().into_iter().map(|(name, ..)| name.to_owned());
+    assert_eq!(files, listed.collect());
 }
 
 /// A sample with one value replaced, or removed if the new value is null.

@@ -13,7 +13,7 @@ use crate::support::{World, authorities, engine};
 /// In the body of every call.
 const ANY: &str = "";
 
-/// In the body of a call that puts in place of a tombstone.
+/// In the body of a call that puts an association in place of a tombstone.
 const OVER_TOMBSTONE: &str = "\"removal_id = :seen\"";
 
 const ONE: &[&str] = &["a"];
@@ -49,11 +49,11 @@ impl Late {
         answer.unchanged();
     }
 
-    /// Sends a request whose calls with this text are all held, and gets the answer
-    /// that nobody knows its outcome.
+    /// Sends a request and holds all its calls with this text. The answer is that the
+    /// outcome is unknown.
     async fn hold(&self, text: &'static str, method: &str, customers: &[&str]) {
         self.proxy.hold(text, usize::MAX);
-        // One that outlasts associations.
+        // It outlasts associations.
         let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
         let token = authorities().access.token("back-end", &exp).unwrap();
         let call = self.slow.associate("cart", customers).method(method);
@@ -69,10 +69,9 @@ impl Late {
         stored.iter().map(customer).collect()
     }
 
-    /// Waits until the engine has answered the first call of a request that waits
-    /// for the answer.
-    async fn applied(&self, is_there: bool, customers: &[&str]) {
-        while (self.stored().await == set(customers)) != is_there {
+    /// Waits until exactly these customers are associated with the cart.
+    async fn wait_for(&self, customers: &[&str]) {
+        while self.stored().await != set(customers) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -82,9 +81,8 @@ fn set(customers: &[&str]) -> BTreeSet<String> {
     customers.iter().map(|id| (*id).to_owned()).collect()
 }
 
-/// A removal whose every call is held leaves what it was to remove.
 #[tokio::test]
-async fn a_late_post_does_not_tie_a_cart_again_after_a_delete() {
+async fn a_late_post_does_not_restore_what_a_delete_removed() {
     for customers in [ONE, THREE] {
         let late = Late::new(&[]).await;
         late.hold(ANY, "POST", customers).await;
@@ -108,9 +106,9 @@ async fn a_late_post_does_not_tie_a_cart_again_after_a_delete() {
     }
 }
 
-/// The same of an association that has expired, which the late call has seen.
+/// The POST replaces an expired association, which the DELETE removes first.
 #[tokio::test]
-async fn a_late_post_over_an_expired_association_does_not_tie_a_cart_again() {
+async fn a_late_post_over_an_expired_association_does_not_restore_it() {
     for customers in [ONE, THREE] {
         let late = Late::new(&[]).await;
         for customer in customers {
@@ -171,7 +169,7 @@ async fn a_late_delete_removes_what_was_associated_when_it_was_sent() {
 
 #[tokio::test]
 async fn a_late_renewal_changes_no_tombstone_and_no_other_association() {
-    let renewal = "SET expires_at = :expires_at\"";
+    let renewal = "SET expires_at = ";
     for customers in [ONE, THREE] {
         let late = Late::new(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
         late.post(customers, 200).await;
@@ -196,7 +194,7 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
     for customers in [ONE, THREE] {
         // Created, removed, created by another, removed again.
         let (late, answer) = overtaken("POST", &[], customers, async |late| {
-            late.applied(true, customers).await;
+            late.wait_for(customers).await;
             late.delete(customers).await;
             late.post(customers, 200).await;
             late.delete(customers).await;
@@ -210,7 +208,7 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
 
         // Created, and removed: the tombstone shows who created it.
         let (late, answer) = overtaken("POST", &[], customers, async |late| {
-            late.applied(true, customers).await;
+            late.wait_for(customers).await;
             late.delete(customers).await;
         })
         .await;
@@ -219,7 +217,7 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
 
         // Removed, and associated again.
         let (late, answer) = overtaken("DELETE", customers, customers, async |late| {
-            late.applied(false, customers).await;
+            late.wait_for(&[]).await;
             late.post(customers, 200).await;
         })
         .await;
@@ -232,7 +230,7 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
 }
 
 /// Sends a request whose first call is applied and gets no answer, and lets others
-/// act before its second call. Starts again with a new table if that came first.
+/// act before its second call. If they were too slow, starts again with a new table.
 async fn overtaken(
     method: &str,
     existing: &[&str],

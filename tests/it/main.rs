@@ -4,6 +4,7 @@
 
 mod associate;
 mod bad_requests;
+mod changes;
 mod clear;
 mod concurrency;
 mod credentials;

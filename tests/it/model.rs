@@ -1185,6 +1185,11 @@ async fn the_interpreter_agrees_with_the_engine() {
         Some(item)
     });
     items.extend(unowned.collect::<Vec<_>>());
+    let of_another_format = |name: &str| {
+        let at = at(HOUR).to_string().replace(".000Z", "Z");
+        Some(texts(&[("id", KEYS[0]), (name, &at)]))
+    };
+    items.extend(["associated_at", "removed_at"].map(of_another_format));
     let (client, table) = world.table();
     let (mut accepted, mut refused) = (0, 0);
     for write in all_writes(&items) {

@@ -352,10 +352,71 @@ fn code_deploy_moves_the_alias_of_this_function_and_no_other() {
 }
 
 #[test]
+fn the_pipe_reads_the_stream_and_sends_events_and_nothing_else() {
+    let template = Template::read();
+    let pipe = template.properties("EventPipe");
+    assert_eq!(pipe["RoleArn"], "EventPipeRole.Arn");
+    let letters = &pipe["SourceParameters"]["DynamoDBStreamParameters"]["DeadLetterConfig"]["Arn"];
+    let mut needed = vec![
+        (
+            pipe["Source"].clone(),
+            strings([
+                "dynamodb:DescribeStream",
+                "dynamodb:GetRecords",
+                "dynamodb:GetShardIterator",
+                "dynamodb:ListStreams",
+            ]),
+        ),
+        (json!("TableKeyArn"), strings(["kms:Decrypt"])),
+        (
+            pipe["Enrichment"].clone(),
+            strings(["states:StartSyncExecution"]),
+        ),
+        (pipe["Target"].clone(), strings(["events:PutEvents"])),
+        (letters.clone(), strings(["sqs:SendMessage"])),
+    ];
+    for statement in statements(template.properties("EventPipeRole")) {
+        assert_eq!(statement["Effect"], "Allow");
+        let allowed = (statement["Resource"].clone(), texts(&statement["Action"]));
+        assert_eq!(allowed, needed.remove(0));
+    }
+    assert!(needed.is_empty());
+    assert_eq!(
+        template.properties("EventDetailsRole")["Policies"],
+        Value::Null
+    );
+}
+
+#[test]
+fn nothing_of_the_events_exists_without_a_bus() {
+    let template = Template::read();
+    let conditions = template.section("Conditions");
+    // `!Not [!Equals [!Ref EventBusName, ""]]`
+    assert_eq!(conditions["HasEvents"], json!([["EventBusName", ""]]));
+    assert_eq!(conditions["HasStream"], json!(["HasReplica", "HasEvents"]));
+    let table = template.properties("AssociationsTable");
+    assert_eq!(table["StreamSpecification"][0], "HasStream");
+    let resources = template.section("Resources");
+    let of_events = resources
+        .iter()
+        .filter(|(name, _)| name.starts_with("Event"));
+    let mut types = BTreeSet::new();
+    for (name, resource) in of_events {
+        assert_eq!(resource["Condition"], "HasEvents", "{name}");
+        types.insert(resource["Type"].as_str().unwrap());
+    }
+    for kind in ["Pipes::Pipe", "StepFunctions::StateMachine", "SQS::Queue"] {
+        let kind = format!("AWS::{kind}");
+        assert!(types.contains(kind.as_str()));
+        assert_eq!(template.of_type(&kind).len(), 1);
+    }
+}
+
+#[test]
 fn a_service_assumes_a_role_for_this_account_alone() {
     let template = Template::read();
     let roles = template.of_type("AWS::IAM::Role");
-    assert_eq!(roles.len(), 2);
+    assert_eq!(roles.len(), 4);
     for (name, role) in roles {
         let trust = &role["AssumeRolePolicyDocument"]["Statement"];
         let [statement] = trust.as_array().unwrap().as_slice() else {
@@ -503,6 +564,7 @@ fn what_costs_money_or_shows_keys_is_off_by_default() {
         ("ProvisionedConcurrency", ""),
         ("WarmWriteUnits", ""),
         ("ReplicaRegion", ""),
+        ("EventBusName", ""),
     ] {
         assert_eq!(
             template.section("Parameters")[name]["Default"],

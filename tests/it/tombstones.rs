@@ -1,4 +1,4 @@
-//! What a removal leaves, and what it means to everything else: nothing is there.
+//! Tombstones: what they contain, and that they count as absent.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -153,9 +153,9 @@ async fn a_tombstone_counts_as_absent_everywhere() {
     }
 }
 
-/// Clocks of two hosts differ: what is there was written a few seconds from now.
+/// The clocks of two hosts differ by some seconds.
 #[tokio::test]
-async fn what_a_clock_that_is_ahead_wrote_is_removed_and_replaced_all_the_same() {
+async fn an_item_of_a_clock_that_is_ahead_is_removed_and_replaced() {
     let world = World::new().await;
     for (cart, customers) in [("one", &[RON][..]), ("several", &[RON, "hermione"])] {
         let key = format!("{cart}#{RON}");
@@ -180,10 +180,37 @@ async fn what_a_clock_that_is_ahead_wrote_is_removed_and_replaced_all_the_same()
     }
 }
 
-/// One wait for DynamoDB per request, but for a cart that is tied again within an
-/// hour of its removal.
+/// Others may have written timestamps that no timestamp of the function follows.
 #[tokio::test]
-async fn writes_cost_one_call_each() {
+async fn an_item_with_a_timestamp_of_another_format_is_removed_and_replaced() {
+    let world = World::new().await;
+    let ahead = from_now(&world, 30 * 60);
+    let seconds = format!("{}Z", &ahead[..19]);
+    let offset = format!("{}+02:00", &ahead[..19]);
+    for (number, at) in [&seconds, &offset, "yesterday"].into_iter().enumerate() {
+        for customers in [&[RON][..], &[RON, "hermione"]] {
+            let cart = format!("cart-{number}-{}", customers.len());
+            world.put(&cart, RON, at, None).await;
+            for _ in 0..2 {
+                world.dissociate(&cart, customers).send().await.unchanged();
+                let tombstone = json!({
+                    "id": format!("{cart}#{RON}"),
+                    "removed_at": at,
+                    "removed_by": "back-end",
+                    "removal_id": "0b8f9a5e-5d9f-4f2e-8c39-1c9b4a7e9f10",
+                });
+                world.plant(&tombstone).await;
+            }
+            let associated = world.associate(&cart, customers).send().await;
+            associated.created(customers);
+            world.dissociate(&cart, customers).send().await.unchanged();
+            assert!(world.stored().await.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_takes_one_call_and_two_if_it_replaces_a_tombstone() {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     for (cart, customers) in [("one", &[RON][..]), ("several", &[RON, "hermione"])] {

@@ -52,7 +52,7 @@ const OF_LAMBDA: [&str; 4] = [
 ];
 
 /// Those of AWS that are used, as its documentation lists them.
-const OF_AWS: [(&str, &str, &[&str]); 17] = [
+const OF_AWS: [(&str, &str, &[&str]); 19] = [
     ("AWS/ApiGateway", "4xx", &["ApiId"]),
     ("AWS/ApiGateway", "5xx", &["ApiId"]),
     ("AWS/ApiGateway", "Count", &["ApiId"]),
@@ -81,6 +81,7 @@ const OF_AWS: [(&str, &str, &[&str]); 17] = [
         "ThrottledRequests",
         &["Operation", "TableName"],
     ),
+    ("AWS/EventBridge/Pipes", "ExecutionFailed", &["PipeName"]),
     ("AWS/Lambda", "ConcurrentExecutions", &["FunctionName"]),
     ("AWS/Lambda", "Duration", &["FunctionName"]),
     ("AWS/Lambda", "Errors", &["FunctionName"]),
@@ -89,6 +90,11 @@ const OF_AWS: [(&str, &str, &[&str]); 17] = [
         "AWS/Lambda",
         "Errors",
         &["ExecutedVersion", "FunctionName", "Resource"],
+    ),
+    (
+        "AWS/SQS",
+        "ApproximateNumberOfMessagesVisible",
+        &["QueueName"],
     ),
 ];
 
@@ -200,6 +206,8 @@ impl Metric {
                 "ExecutedVersion" | "function_version" => value == "Function.Version.Version",
                 "TableName" => value == "AssociationsTable",
                 "CertificateArn" => value == "CertificateArn",
+                "PipeName" => value == "EventPipe",
+                "QueueName" => value == "EventDeadLetters.QueueName",
                 _ => false,
             };
             assert!(is_one, "{name} of {self:?}");
@@ -225,7 +233,7 @@ fn substituted(text: &str) -> String {
 }
 
 /// The text after `!Sub`, with or without variables of its own, in a stack with
-/// a domain and a table of its own.
+/// a domain, events and a table of its own.
 fn sub(value: &Value) -> String {
     let Value::Array(parts) = value else {
         return substituted(value.as_str().unwrap());
@@ -234,7 +242,7 @@ fn sub(value: &Value) -> String {
     for (name, choice) in parts[1].as_object().unwrap() {
         let value = match choice[0].as_str().unwrap() {
             "HasExistingTable" => &choice[2],
-            "HasDomain" => &choice[1],
+            "HasDomain" | "HasEvents" => &choice[1],
             condition => panic!("{condition}"),
         };
         text = text.replace(&format!("${{{name}}}"), value.as_str().unwrap());

@@ -48,12 +48,18 @@ SETS = {
         "ReplicaRegion": "eu-west-1",
         "ContributorInsights": "true",
     },
+    "events": {
+        "EventBusName": "shop",
+        "TableKeyArn": f"arn:aws:kms:{ACCOUNT}:key/1",
+    },
     "topic": {
         "PageTopicArn": f"arn:aws:sns:{ACCOUNT}:page",
         "TicketTopicArn": f"arn:aws:sns:{ACCOUNT}:ticket",
         "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
         "ExistingTableName": "restored",
         "CreateTable": "false",
+        "EventBusName": "default",
+        "ExistingTableStreamArn": f"arn:aws:dynamodb:{ACCOUNT}:table/restored/stream/2026-11-24T02:50:00.000",
     },
 }
 

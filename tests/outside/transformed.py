@@ -44,6 +44,7 @@ NOT_USED = [
     "logs:*KmsKey",
     "logs:DeleteResourcePolicy",
     "logs:PutLogGroupDeletionProtection",
+    "s3:*BucketPolicy",
     "s3:REST.PUT.OBJECT",
     "s3files:*",
     # It would lift the boundary.
@@ -92,7 +93,7 @@ def as_list(value):
 
 def statements(role):
     """The statements of a role's own policies; of an !If, the one for when it holds."""
-    for policy in role["Properties"]["Policies"]:
+    for policy in role["Properties"].get("Policies", []):
         for statement in policy["PolicyDocument"]["Statement"]:
             if isinstance(statement, dict) and "Fn::If" in statement:
                 statement = statement["Fn::If"][1]
@@ -121,7 +122,8 @@ def needed_by(types):
 
 class Transformed(unittest.TestCase):
     def test_every_set_of_parameters_is_here(self):
-        self.assertEqual(TRANSFORMED.keys(), {"dev", "prod", "domain", "key", "topic", "managed-instances"})
+        sets = {"dev", "prod", "domain", "events", "key", "topic", "managed-instances"}
+        self.assertEqual(TRANSFORMED.keys(), sets)
 
     def test_without_rollback_nothing_can_stop_a_deployment(self):
         """`dev` has RollBackOnAlarms=false."""
@@ -179,7 +181,7 @@ class DeployRole(unittest.TestCase):
             for role in template["Resources"].values()
             if role["Type"] == "AWS::IAM::Role"
         ]
-        self.assertEqual(len(roles), 2 * len(self.templates))
+        self.assertEqual(len(roles), 4 * len(self.templates))
         self.assertEqual(actions(boundary), {action for role in roles for action in actions(statements(role))})
 
     def test_roles_are_made_within_the_boundary_alone(self):

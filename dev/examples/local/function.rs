@@ -1,7 +1,7 @@
 //! The function: built and started by `cargo lambda watch`, or the built executable under the Runtime API of [`dev`].
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -17,6 +17,9 @@ const FIRST_ANSWER: Duration = Duration::from_secs(60);
 
 /// Builds the function and shows the progress.
 pub(crate) async fn build() -> Result<()> {
+    if !executable()?.exists() {
+        eprintln!("Step 2 of 2: building the function, about a minute with two cores.");
+    }
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--bin", dev::FUNCTION]);
     cargo.current_dir(dev::project());
@@ -62,12 +65,16 @@ pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
     Ok(watch)
 }
 
-/// Starts the executable that was built together with this program: `target/debug/cart-associations`, beside the folder
-/// `examples` with this program.
-pub(crate) fn start_built(runtime_api: &str, variables: &Environment) -> Result<Process> {
+/// The function's executable, `target/debug/cart-associations`, beside the folder `examples` with this program.
+fn executable() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let folder = this.parent().and_then(Path::parent);
-    let executable = folder.context("no build folder")?.join(dev::FUNCTION);
+    Ok(folder.context("no build folder")?.join(dev::FUNCTION))
+}
+
+/// Starts the executable that was built together with this program.
+pub(crate) fn start_built(runtime_api: &str, variables: &Environment) -> Result<Process> {
+    let executable = executable()?;
     let mut command = std::process::Command::new(&executable);
     environment::set(&mut command, runtime_api, variables).env("AWS_LAMBDA_LOG_LEVEL", "WARN");
     let missing = format!("{} is missing; make builds it", executable.display());

@@ -4,6 +4,8 @@
 //! `cargo lambda watch` does both in its own way: its CORS allows everything, so a page could work here and fail in the
 //! cloud; it does not decode a path, and fails on a body that is not UTF-8. So it only gets events.
 //!
+//! Unlike API Gateway, it also answers `/oauth/access_token`.
+//!
 //! Source: "Configure CORS for HTTP APIs in API Gateway", AWS.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -19,10 +21,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post};
 use dev::api_gateway::{self, Route};
 use dev::template::{Cors, Template};
+use dev::tokens::Authorities;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
+
+use crate::issuer;
 
 /// The longest body that API Gateway accepts.
 const MAX_BODY: usize = 10 * 1024 * 1024;
@@ -69,16 +74,23 @@ pub(crate) struct Gateway {
     origins: Vec<String>,
     cors: Cors,
     client: Client<HttpConnector, Body>,
+    authorities: Arc<Authorities>,
 }
 
 impl Gateway {
-    /// A gateway for a function that is invoked at `invoker`, host and port, and for pages of these origins.
-    pub(crate) fn new(invoker: &str, origins: Vec<String>) -> Result<Self> {
+    /// A gateway for a function that is invoked at `invoker`, host and port, for pages of these origins, and for clients
+    /// that get their tokens from these authorities.
+    pub(crate) fn new(
+        invoker: &str,
+        origins: Vec<String>,
+        authorities: Arc<Authorities>,
+    ) -> Result<Self> {
         Ok(Self {
             invoker: invoker.parse()?,
             origins,
             cors: Cors::declared()?,
             client: Client::builder(TokioExecutor::new()).build_http(),
+            authorities,
         })
     }
 
@@ -105,6 +117,7 @@ impl Gateway {
                 "/2015-03-31/functions/{function}/invocations",
                 post(pass_on),
             )
+            .route(issuer::PATH, post(issue).options(preflight))
             // As from a function URL, so that the function's own 404 can be seen.
             .fallback(async |State(gateway), request| answer(gateway, None, request).await)
             .with_state(Arc::new(self))
@@ -156,14 +169,26 @@ impl Gateway {
             "the function failed: {}",
             String::from_utf8_lossy(&answer)
         );
-        let mut response = api_gateway::response(&serde_json::from_slice(&answer)?)?;
-        if let Some(origin) = self.allowed(&parts.headers) {
+        let response = api_gateway::response(&serde_json::from_slice(&answer)?)?;
+        self.readable(response, &parts.headers)
+    }
+
+    /// A response with CORS headers, if the request with `headers` is from a page that may call.
+    fn readable(&self, mut response: Response, headers: &HeaderMap) -> Result<Response> {
+        if let Some(origin) = self.allowed(headers) {
             let exposed = self.cors.expose_headers.join(",").try_into()?;
             let headers = response.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
         Ok(response)
+    }
+
+    /// The answer to a request for a token.
+    async fn issue(&self, request: Request) -> Result<Response> {
+        let headers = request.headers().clone();
+        let response = issuer::answer(&self.authorities.access, request).await?;
+        self.readable(response, &headers)
     }
 
     /// Sends a request to the invoker.
@@ -183,6 +208,14 @@ async fn answer(gateway: Arc<Gateway>, route: Option<Route<'_>>, request: Reques
         gateway.invoke(route, request).await
     };
     answered.unwrap_or_else(failed)
+}
+
+async fn issue(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    gateway.issue(request).await.unwrap_or_else(failed)
+}
+
+async fn preflight(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    gateway.preflight(&headers).unwrap_or_else(failed)
 }
 
 async fn pass_on(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {

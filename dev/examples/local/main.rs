@@ -14,20 +14,24 @@
 //!
 //! - `page.rs` serves the page;
 //! - `gateway.rs` is a stand-in for API Gateway;
+//! - `issuer.rs` gives tokens to Elastic Path's clients;
 //! - `function.rs` builds and starts the function;
 //! - `world.rs` has what survives a restart.
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use dev::events::Events;
 use dev::process::{Process, stop_requested};
 use dev::runtime_api::RuntimeApi;
 use dev::tokens::{self, Authorities};
 
 mod function;
 mod gateway;
+mod issuer;
 mod page;
 mod world;
 
@@ -84,16 +88,29 @@ async fn run() -> Result<()> {
         world::start_dynamodb(&folder, dynamodb_port, &authorities, Some(errors_url)).await?;
     let env_file = world::write_env_file(&folder, &environment)?;
     world::write_events(&folder, &authorities)?;
+    let endpoint = &environment["AWS_ENDPOINT_URL_DYNAMODB"];
+    let events = Events::of_table(endpoint, dev::TABLE_NAME).await?;
 
-    eprintln!("Building the function. The first time this takes a minute or two.");
     function::build().await?;
     eprintln!("Starting the function.");
     let invoke_port = function::free_port()?;
     let mut watch = function::watch(invoke_port, &env_file).await?;
     print_examples(api_port, page_port, &authorities)?;
     serve(api, page, &format!("127.0.0.1:{invoke_port}"), authorities)?;
-    let ended = watch.ended().await?;
-    bail!("cargo lambda watch ended ({ended}); the reason is above")
+    tokio::select! {
+        ended = watch.ended() => bail!("cargo lambda watch ended ({}); the reason is above", ended?),
+        failed = print(events) => failed,
+    }
+}
+
+/// Prints the events that a deployed stack would send, as they happen.
+async fn print(mut events: Events) -> Result<()> {
+    loop {
+        for event in events.next().await? {
+            println!("Event: {event}");
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
 }
 
 /// Runs a command in a world of its own, which is removed afterwards. The command finds it by environment variables.
@@ -105,6 +122,7 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
     let errors_url = errors_url(page_port);
     let environment =
         world::start_dynamodb(folder.path(), 0, &authorities, Some(errors_url)).await?;
+    world::write_events(folder.path(), &authorities)?;
     let runtime_api = RuntimeApi::start().await?;
     let mut function = function::start_built(&runtime_api.address, &environment)?;
     tokio::select! {
@@ -124,6 +142,7 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
         .env("ACCESS_TOKEN", storefront)
         .env("CUSTOMER_TOKEN", customer.customer_token(CUSTOMER)?)
         .env("CUSTOMER", CUSTOMER)
+        .env("EVENTS", folder.path().join("events"))
         .env("BACK_END_TOKEN", back_end);
     serve(api, page, &runtime_api.address, authorities)?;
     let missing = format!("{program} is not on the PATH");
@@ -138,11 +157,16 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
 /// Serves the page, and the API with a function that is invoked at `invoker`, host and port.
 fn serve(api: Listeners, page: Listeners, invoker: &str, authorities: Authorities) -> Result<()> {
     let page_port = page.port()?;
+    let authorities = Arc::new(authorities);
     // To browsers these are two origins.
-    let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{page_port}"));
+    let page_origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{page_port}"));
+    let mut origins = Vec::from(page_origins);
+    let others = std::env::var("ALLOWED_ORIGINS").unwrap_or_default();
+    let others = others.split(',').filter(|origin| !origin.is_empty());
+    origins.extend(others.map(str::to_owned));
     let api_url = format!("http://localhost:{}", api.port()?);
-    page.serve(&page::router(&api_url, authorities)?);
-    api.serve(&Gateway::new(invoker, origins.into())?.router());
+    page.serve(&page::router(&api_url, Arc::clone(&authorities))?);
+    api.serve(&Gateway::new(invoker, origins, authorities)?.router());
     Ok(())
 }
 
@@ -224,6 +248,9 @@ fn print_examples(port: u16, page_port: u16, authorities: &Authorities) -> Resul
     println!(
         "
 The API answers on http://localhost:{port} until Ctrl-C. Try it in a browser: http://localhost:{page_port}
+
+Elastic Path's clients work with it too, see docs/elastic-path.md. FOR THEM, IT GIVES DEVELOPMENT TOKENS TO ANYONE ON THIS
+MACHINE: POST http://localhost:{port}/oauth/access_token. A deployed API has no such path.
 
 Or paste these lines in another terminal. Their tokens are valid for {hours} hours.
 

@@ -1,6 +1,7 @@
-//! A page to try the API: Swagger UI with `docs/openapi.yaml`, the local API as its server, and valid tokens filled in.
+//! The pages: a demo with two devices; and Swagger UI with `docs/openapi.yaml`, the local API as its server, and valid
+//! tokens filled in.
 //!
-//! A dependency contains all files of Swagger UI, and a Content Security Policy allows no others.
+//! A dependency contains all files of Swagger UI, and a Content Security Policy allows no files from elsewhere.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,7 +25,7 @@ const ERRORS: &str = include_str!("../../../docs/errors.md");
 
 struct Page {
     api: String,
-    authorities: Authorities,
+    authorities: Arc<Authorities>,
 }
 
 /// The number of a cart. Each load of the page replaces the cart of the document's examples with a new one, so that the
@@ -32,6 +33,17 @@ struct Page {
 #[derive(Deserialize)]
 struct Cart {
     cart: u64,
+}
+
+/// Whose customer token a page asks for.
+#[derive(Deserialize)]
+struct Who {
+    #[serde(default = "sample_customer")]
+    customer: String,
+}
+
+fn sample_customer() -> String {
+    SAMPLE_CUSTOMER.to_owned()
 }
 
 impl Cart {
@@ -45,7 +57,7 @@ impl Cart {
 /// # Errors
 ///
 /// If `docs/openapi.yaml` does not have its `servers` before its `tags`.
-pub(crate) fn router(api: &str, authorities: Authorities) -> Result<Router> {
+pub(crate) fn router(api: &str, authorities: Arc<Authorities>) -> Result<Router> {
     let page = Page {
         api: api.to_owned(),
         authorities,
@@ -66,8 +78,17 @@ pub(crate) fn router(api: &str, authorities: Authorities) -> Result<Router> {
         get(async move || ([(header::CONTENT_TYPE, content_type)], text))
     };
     Ok(Router::new()
-        .route("/", get(async || Html(include_str!("page.html"))))
-        .route("/page.js", text("text/javascript", include_str!("page.js")))
+        .route("/", get(async || Html(include_str!("demo.html"))))
+        .route("/demo.css", text("text/css", include_str!("demo.css")))
+        .route("/demo.js", text("text/javascript", include_str!("demo.js")))
+        .route(
+            "/reference",
+            get(async || Html(include_str!("reference.html"))),
+        )
+        .route(
+            "/reference.js",
+            text("text/javascript", include_str!("reference.js")),
+        )
         .route("/errors.md", get(async || Html(errors())))
         .route("/openapi.yaml", get(document))
         .route("/tokens.json", get(tokens))
@@ -95,23 +116,24 @@ impl Page {
         Ok(format!("{head}\nservers:\n  - url: {api}\ntags:\n{rest}"))
     }
 
-    fn tokens(&self) -> Result<Value> {
+    fn tokens(&self, customer: &str) -> Result<Value> {
         let Authorities {
             access,
-            customer,
+            customer: customers,
             cart: carts,
-        } = &self.authorities;
+        } = &*self.authorities;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let cart = Cart {
             cart: u64::try_from(now.as_millis())?,
         };
         let cart_token = demands_cart_tokens().then(|| carts.cart_token(&cart.id()));
         Ok(json!({
+            "api": self.api,
             "cart": cart.cart,
             "cartToken": cart_token.transpose()?,
             "accessToken": access.access_token("local-storefront", "implicit")?,
-            "customerToken": customer.customer_token(SAMPLE_CUSTOMER)?,
-            "customer": SAMPLE_CUSTOMER,
+            "customerToken": customers.customer_token(customer)?,
+            "customer": customer,
             "backEndToken": access.access_token("local-back-end", "client_credentials")?,
         }))
     }
@@ -126,7 +148,8 @@ fn errors() -> String {
     let mut body = String::new();
     html::push_html(&mut body, Parser::new_ext(ERRORS, Options::ENABLE_TABLES));
     let mut page = String::from(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Errors</title>\n",
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>Errors</title>\n",
     );
     page.push_str("<link rel=\"icon\" href=\"data:,\">\n");
     for line in body.lines() {
@@ -144,8 +167,8 @@ fn errors() -> String {
 }
 
 /// New tokens for each load, so that reloading the page is enough when they have expired.
-async fn tokens(State(page): State<Arc<Page>>) -> Response {
-    or_error(page.tokens().map(Json))
+async fn tokens(State(page): State<Arc<Page>>, Query(who): Query<Who>) -> Response {
+    or_error(page.tokens(&who.customer).map(Json))
 }
 
 fn or_error(document: Result<impl IntoResponse>) -> Response {

@@ -29,19 +29,25 @@ pub(crate) fn folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Starts the embedded DynamoDB on `port`, or on a free port if that is 0, with the table. Returns the function's
-/// environment; `errors_url` is where the page explains errors, if there is a page.
+/// Starts the embedded DynamoDB on `port`, or on a free port if that is 0, with the table and its stream. Returns the
+/// function's environment; `errors_url` is where the page explains errors, if there is a page. With `DYNAMODB_ENDPOINT`,
+/// that DynamoDB is used instead.
 pub(crate) async fn start_dynamodb(
     folder: &Path,
     port: u16,
     authorities: &Authorities,
     errors_url: Option<String>,
 ) -> Result<Environment> {
-    let emulator = Emulator::with_file(port, &folder.join("dynamodb.sqlite"))?;
-    Client::new(&emulator.endpoint)
-        .create_table(TABLE_NAME)
-        .await?;
-    let mut environment = environment(authorities, &emulator.endpoint, TABLE_NAME)?;
+    let endpoint = match std::env::var("DYNAMODB_ENDPOINT") {
+        Ok(endpoint) => endpoint,
+        Err(_) => Emulator::with_file(port, &folder.join("dynamodb.sqlite"))?.endpoint,
+    };
+    let client = Client::new(&endpoint);
+    client.create_table(TABLE_NAME).await?;
+    client.enable_stream(TABLE_NAME).await?;
+    let mut environment = environment(authorities, &endpoint, TABLE_NAME)?;
+    let lifetime = std::env::var("ASSOCIATION_LIFETIME_DAYS").ok();
+    environment.extend(lifetime.map(|days| ("ASSOCIATION_LIFETIME_DAYS".to_owned(), days)));
     environment.extend(errors_url.map(|url| ("ERROR_DOCS_URL".to_owned(), url)));
     if demands_cart_tokens() {
         let variables = cart_token_variables(authorities)?;

@@ -1,49 +1,28 @@
-"""Tests the page at PAGE_URL in a browser, as a person who opens it and presses Execute.
+"""Tests the API reference at PAGE_URL in a browser, as a person who opens it and presses Execute.
 
-Chromium and its driver come from the PATH; nothing is downloaded. A screenshot is saved as target/page.png.
+A screenshot is saved as target/reference.png.
 """
 
 import contextlib
 import http.server
 import json
 import os
-import shutil
-import tempfile
+import pathlib
 import threading
 import time
 import unittest
 import urllib.error
 import urllib.request
 
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from browser import TIMEOUT, BrowserTestCase
 from documented import client
 
 PAGE = os.environ["PAGE_URL"]
 API = os.environ["API_URL"]
-SCREENSHOT = "target/page.png"
-TIMEOUT = 30  # Seconds.
-
-
-def start_browser(profile):
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for argument in (
-        "--headless=new",
-        # The sandbox does not work for root, and the browser only opens our pages.
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--window-size=1200,1600",
-        f"--user-data-dir={profile}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
-    return webdriver.Chrome(options=options, service=service)
+SCREENSHOT = "target/reference.png"
 
 
 class QuietHandler(http.server.BaseHTTPRequestHandler):
@@ -98,32 +77,10 @@ def serving(handler):
         server.shutdown()
 
 
-class Page(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        profile = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(profile.cleanup)
-        cls.browser = start_browser(profile.name)
-        cls.addClassCleanup(cls.browser.quit)
-        cls.browser.set_script_timeout(TIMEOUT)
-
+class Reference(BrowserTestCase):
     def setUp(self):
-        self.open(PAGE)
+        self.open(f"{PAGE}/reference")
         self.find(".authorize.locked")
-
-    def open(self, url):
-        # Discard the logs of earlier tests.
-        self.browser.get_log("browser")
-        self.browser.get_log("performance")
-        self.browser.get(url)
-
-    def find(self, selector):
-        """Waits until an element is shown, and returns it."""
-
-        def shown(browser):
-            return next((e for e in browser.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()), None)
-
-        return WebDriverWait(self.browser, TIMEOUT).until(shown, f"{selector} is not shown")
 
     def operation(self, name):
         """Opens an operation, and returns the selector of its box."""
@@ -144,15 +101,6 @@ class Page(unittest.TestCase):
         answer = self.find(f"{box} .live-responses-table .response")
         status = answer.find_element(By.CSS_SELECTOR, ".response-col_status").text
         return int(status.split()[0]), answer.text
-
-    def console(self):
-        """Returns the warnings and errors in the console."""
-        return [line for line in self.browser.get_log("browser") if line["level"] not in ("INFO", "DEBUG")]
-
-    def urls(self):
-        """Returns the URLs that the browser has requested since the page was opened."""
-        messages = (json.loads(line["message"])["message"] for line in self.browser.get_log("performance"))
-        return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
 
     def call(self, path, method="GET", headers=None):
         """Calls the API from a script of the page, and returns the status and the headers that the script can read."""
@@ -235,6 +183,26 @@ class Page(unittest.TestCase):
         with serving(BlankPage) as server:
             self.open(f"http://localhost:{server.server_port}/")
             self.assertIn("Failed to fetch", self.call("/v2/carts"))
+
+    def test_elastic_paths_sdk_works_on_a_page(self):
+        sdk = pathlib.Path(os.environ["NODE_CLIENTS"], "node_modules/@elasticpath/js-sdk/dist/index.js")
+        self.browser.execute_script(sdk.read_text())
+        ended = self.browser.execute_async_script(
+            """
+            const [host, cart, customer, token, done] = arguments;
+            const shop = index.gateway({ client_id: "storefront", host, protocol: "http" });
+            shop.Cart(cart).AddCustomerAssociation(customer, token)
+              .then((added) => shop.Cart().GetCartsList(token).then((carts) => done([added, carts.data[0].id])))
+              .catch((error) => done(error.errors ?? String(error)));
+            """,
+            API.removeprefix("http://"),
+            "cart-of-the-sdk",
+            os.environ["CUSTOMER"],
+            os.environ["CUSTOMER_TOKEN"],
+        )
+        self.assertEqual(ended[0], {"data": [{"type": "customer", "id": os.environ["CUSTOMER"]}]}, ended)
+        self.assertEqual(ended[1], "cart-of-the-sdk")
+        self.assertEqual(self.console(), [])
 
     def test_the_documented_client_obeys_retry_after(self):
         # The page's Content-Security-Policy allows only the API's URL.

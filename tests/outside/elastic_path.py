@@ -1,0 +1,295 @@
+"""Runs the lines in docs/elastic-path.md, exactly as printed there, with Elastic Path's clients against the API at API_URL,
+and tries the development issuer that they need.
+
+The clients are in the folder NODE_CLIENTS.
+"""
+
+import base64
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+
+API = os.environ["API_URL"]
+HOST = urllib.parse.urlsplit(API).netloc
+CUSTOMER = os.environ["CUSTOMER"]
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "elastic-path.md"
+FORM = "application/x-www-form-urlencoded"
+TIMEOUT = 60  # Seconds.
+# Shortens the waits of the SDK, in milliseconds.
+AT_ONCE = "retryDelay: 1, retryJitter: 1,"
+
+
+def documented():
+    """Returns the only JavaScript on the page."""
+    (lines,) = re.findall(r"^```js\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return lines
+
+
+class Relay(http.server.ThreadingHTTPServer):
+    """Forwards requests to the API and records them with the statuses of their answers. If `fault` is set, requests for
+    carts get it as their answer, a pair of status and error code."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), RelayHandler)
+        self.host = f"localhost:{self.server_port}"
+        self.seen = []
+        self.fault = None
+
+
+class RelayHandler(http.server.BaseHTTPRequestHandler):
+    def forward(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.server.fault and self.path.startswith("/v2/"):
+            status, code = self.server.fault
+            headers = {"retry-after": "1"}
+            answer = json.dumps({"errors": [{"status": str(status), "code": code}]}).encode()
+        else:
+            api = http.client.HTTPConnection(HOST, timeout=TIMEOUT)
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            api.request(self.command, self.path, body, headers)
+            response = api.getresponse()
+            status, headers, answer = response.status, dict(response.getheaders()), response.read()
+            api.close()
+        self.server.seen.append((self.command, self.path, status))
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "connection", "date"):
+                self.send_header(name, value)
+        if status != 204:
+            self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = forward
+
+    def log_message(self, *_):
+        pass
+
+
+class Lines:
+    """The documented lines with one client, each time for a cart of its own."""
+
+    package = None
+
+    def setUp(self):
+        self.relay = Relay()
+        self.addCleanup(self.relay.server_close)
+        threading.Thread(target=self.relay.serve_forever, daemon=True).start()
+        self.addCleanup(self.relay.shutdown)
+        self.cart = f"cart-{uuid.uuid4()}"
+        self.association = f"/v2/carts/{self.cart}/relationships/customers"
+
+    def run_lines(self, customer=CUSTOMER, customer_token=os.environ["CUSTOMER_TOKEN"], options=""):
+        """Returns what the lines ended with, `{"added": …, "carts": …}` or `{"rejected": …}`, and the requests. `options` are
+        added to those of the gateway."""
+        given = {
+            "apiHost": self.relay.host,
+            "cartId": self.cart,
+            "customerId": customer,
+            "customerToken": customer_token,
+        }
+        names = ", ".join(given)
+        lines = documented().replace("@elasticpath/js-sdk", self.package).replace("gateway({", "gateway({" + options)
+        self.assertIn(self.package, lines)
+        with tempfile.TemporaryDirectory(dir=os.environ["NODE_CLIENTS"]) as folder:
+            scenario = pathlib.Path(folder) / "scenario.mjs"
+            scenario.write_text(
+                f"const {{ {names} }} = JSON.parse(process.env.GIVEN);\n{lines}export {{ added, carts }};\n"
+            )
+            program = """
+                const ended = await import(process.env.SCENARIO).catch((rejected) => ({ rejected }));
+                console.log(`ended: ${JSON.stringify(ended)}`);
+            """
+            done = subprocess.run(
+                ["node", "--input-type=module", "--eval", program],
+                env=os.environ | {"GIVEN": json.dumps(given), "SCENARIO": str(scenario.resolve())},
+                text=True,
+                capture_output=True,
+                timeout=TIMEOUT,
+                check=True,
+            )
+        # The SDK writes to the console, too.
+        ended = next(line for line in done.stdout.splitlines() if line.startswith("ended: "))
+        seen, self.relay.seen = self.relay.seen, []
+        return json.loads(ended.removeprefix("ended: ")), seen
+
+    def test_a_new_association_is_200_and_is_listed_and_a_repeated_one_is_204(self):
+        ended, seen = self.run_lines()
+        token = ("POST", "/oauth/access_token", 200)
+        listed = ("GET", "/v2/carts", 200)
+        self.assertEqual(seen, [token, ("POST", self.association, 200), listed])
+        self.assertEqual(ended["added"]["data"], [{"type": "customer", "id": CUSTOMER}])
+        self.assertEqual(ended["carts"][0]["id"], self.cart)
+
+        ended, seen = self.run_lines()
+        self.assertEqual(seen, [token, ("POST", self.association, 204), listed])
+        self.assertEqual(ended["added"], "{}")
+        self.assertEqual([cart["id"] for cart in ended["carts"]].count(self.cart), 1)
+
+    def test_a_back_end_needs_no_customer_token(self):
+        ended, seen = self.run_lines("hermione", None, 'client_secret: "any",')
+        self.assertEqual(seen[1], ("POST", self.association, 200))
+        # The lines then list the carts of a customer, which takes a customer token.
+        self.assertEqual(ended["rejected"]["errors"][0]["code"], "customer_token_required")
+
+    def test_a_bad_customer_token_is_401_after_four_attempts(self):
+        ended, seen = self.run_lines(customer_token="x", options=AT_ONCE)
+        self.assertEqual(ended["rejected"]["errors"][0]["code"], "invalid_customer_token")
+        attempt = [("POST", "/oauth/access_token", 200), ("POST", self.association, 401)]
+        self.assertEqual(seen, attempt * 4)
+
+    def test_another_customer_is_403_at_once(self):
+        ended, seen = self.run_lines(customer="hermione")
+        self.assertEqual(ended["rejected"]["errors"][0]["code"], "other_customer")
+        self.assertEqual(seen[1:], [("POST", self.association, 403)])
+
+    def test_503_is_rejected_at_once(self):
+        self.relay.fault = (503, "store_unavailable")
+        ended, seen = self.run_lines()
+        self.assertEqual(ended["rejected"]["errors"][0]["code"], "store_unavailable")
+        self.assertEqual(seen[1:], [("POST", self.association, 503)])
+
+    def test_429_is_tried_again_three_times(self):
+        self.relay.fault = (429, "throttled")
+        _, seen = self.run_lines(options=AT_ONCE)
+        self.assertEqual(seen[1:], [("POST", self.association, 429)] * 4)
+
+
+class JsSdk(Lines, unittest.TestCase):
+    package = "@elasticpath/js-sdk"
+
+
+class MoltinSdk(Lines, unittest.TestCase):
+    package = "@moltin/sdk"
+
+
+def ask(body, content_type=FORM, method="POST", **headers):
+    """Asks for a token, and returns the status, the headers and the document of the answer."""
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    if content_type:
+        names["Content-Type"] = content_type
+    if isinstance(body, dict):
+        body = urllib.parse.urlencode(body)
+    api = http.client.HTTPConnection(HOST, timeout=TIMEOUT)
+    api.request(method, "/oauth/access_token", body, names)
+    response = api.getresponse()
+    answer = response.read()
+    api.close()
+    return response.status, response.headers, json.loads(answer) if answer else None
+
+
+class DevelopmentIssuer(unittest.TestCase):
+    def test_a_token_has_the_grant_and_the_client(self):
+        for grant in ("implicit", "client_credentials"):
+            with self.subTest(grant):
+                asked_at = int(time.time())
+                status, headers, issued = ask({"grant_type": grant, "client_id": "shop 1", "client_secret": "any"})
+                self.assertEqual(status, 200, issued)
+                self.assertEqual(headers["cache-control"], "no-store")
+                self.assertEqual(headers["content-type"], "application/json")
+                token = issued.pop("access_token")
+                self.assertAlmostEqual(issued.pop("expires"), asked_at + issued["expires_in"], delta=5)
+                self.assertEqual(issued, {"token_type": "Bearer", "expires_in": 28800, "identifier": grant})
+                claims = token.split(".")[1]
+                claims = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+                self.assertEqual((claims["grant_type"], claims["sub"]), (grant, "shop 1"))
+
+    def test_the_function_accepts_the_longest_client_id(self):
+        _, _, issued = ask({"grant_type": "client_credentials", "client_id": "~" * 256})
+        request = urllib.request.Request(
+            f"{API}/v2/carts/cart-1/relationships/customers",
+            headers={"Authorization": f"Bearer {issued['access_token']}"},
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            self.assertEqual(response.status, 200)
+
+    def test_bad_input_is_an_error_of_oauth(self):
+        good = {"grant_type": "implicit", "client_id": "shop"}
+        for name, expected, body, content_type in (
+            ("no body", "invalid_request", "", FORM),
+            ("no grant", "invalid_request", {"client_id": "shop"}, FORM),
+            ("empty grant", "invalid_request", good | {"grant_type": ""}, FORM),
+            ("other grant", "unsupported_grant_type", good | {"grant_type": "password"}, FORM),
+            ("grant in capitals", "unsupported_grant_type", good | {"grant_type": "IMPLICIT"}, FORM),
+            ("no client", "invalid_request", {"grant_type": "implicit"}, FORM),
+            ("empty client", "invalid_request", good | {"client_id": ""}, FORM),
+            ("client with a line break", "invalid_request", good | {"client_id": "a\nb"}, FORM),
+            ("client that is not ASCII", "invalid_request", good | {"client_id": "é"}, FORM),
+            ("client that is not UTF-8", "invalid_request", "grant_type=implicit&client_id=%FF", FORM),
+            ("client too long", "invalid_request", good | {"client_id": "x" * 257}, FORM),
+            ("repeated grant", "invalid_request", "grant_type=implicit&grant_type=implicit&client_id=a", FORM),
+            ("repeated client", "invalid_request", "grant_type=implicit&client_id=a&client_id=a", FORM),
+            ("body too long", "invalid_request", good | {"x": "x" * 16384}, FORM),
+            ("JSON", "invalid_request", json.dumps(good), "application/json"),
+            ("no content type", "invalid_request", good, None),
+        ):
+            with self.subTest(name):
+                status, headers, answer = ask(body, content_type)
+                self.assertEqual((status, answer["error"]), (400, expected), answer)
+                self.assertTrue(answer["error_description"])
+                self.assertEqual(headers["cache-control"], "no-store")
+
+    def test_other_methods_are_405(self):
+        for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE"):
+            with self.subTest(method):
+                status, headers, _ = ask("", method=method)
+                self.assertEqual(status, 405)
+                self.assertIn("POST", headers["allow"])
+
+    def test_it_answers_only_under_the_names_of_this_machine(self):
+        good = {"grant_type": "implicit", "client_id": "shop"}
+        for host, expected in (
+            ("localhost", 200),
+            ("LOCALHOST:9000", 200),
+            ("127.0.0.1:9000", 200),
+            ("[::1]:9000", 200),
+            ("shop.example.com", 403),
+            ("localhost.example.com:9000", 403),
+            ("192.168.0.1:9000", 403),
+            ("0.0.0.0", 403),
+            ("", 403),
+        ):
+            with self.subTest(host):
+                status, _, answer = ask(good, Host=host)
+                self.assertEqual(status, expected, answer)
+                self.assertEqual("access_token" in answer, expected == 200)
+
+    def test_no_other_address_of_this_machine_listens(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+            try:
+                # Sends nothing, only chooses an address of this machine.
+                route.connect(("192.0.2.1", 9))
+            except OSError:
+                self.skipTest("this machine has no address but loopback")
+            address = route.getsockname()[0]
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection((address, urllib.parse.urlsplit(API).port), timeout=TIMEOUT)
+
+    def test_pages_of_allowed_origins_may_ask(self):
+        good = {"grant_type": "implicit", "client_id": "shop"}
+        allowed = (os.environ["PAGE_URL"], os.environ["ALLOWED_ORIGINS"])
+        for origin in (*allowed, "http://shop.example.com", "null", ""):
+            with self.subTest(origin):
+                expected = origin if origin in allowed else None
+                _, headers, _ = ask(good, Origin=origin)
+                self.assertEqual(headers["access-control-allow-origin"], expected)
+                status, headers, _ = ask("", method="OPTIONS", Origin=origin, Access_Control_Request_Method="POST")
+                self.assertEqual(status, 204)
+                self.assertEqual(headers["access-control-allow-origin"], expected)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

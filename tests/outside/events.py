@@ -1,0 +1,392 @@
+"""The events that template.yaml makes of the function's own writes, without AWS: `make test-events`.
+
+The API at API_URL writes to the DynamoDB at DYNAMODB_ENDPOINT, whose stream is read. What AWS does with a record is done
+by AWS's own parts, which the template configures: Event Ruler tries the pipe's filters, JSONata evaluates the
+enrichment. Each case has a cart of its own. With the SAM CLI's Python, which has boto3 and jsonschema.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import threading
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+import boto3
+import jsonschema
+from boto3.dynamodb.types import TypeSerializer
+
+ROOT = pathlib.Path(__file__).parents[2]
+RESOURCES = json.loads((ROOT / "target/transformed/events.json").read_text())["Resources"]
+PIPE = RESOURCES["EventPipe"]["Properties"]
+TABLE = "cart-associations"
+ASSOCIATED, DISSOCIATED = "Cart Customer Associated", "Cart Customer Dissociated"
+SCHEMAS = {
+    schema["properties"]["detail-type"]["const"]: schema
+    for schema in (json.loads(file.read_text()) for file in (ROOT / "docs/events").glob("*.json"))
+}
+BACK_END, STOREFRONT = "local-back-end", "local-storefront"
+PATIENCE = 180
+
+
+def aws(service):
+    return boto3.client(
+        service,
+        endpoint_url=os.environ["DYNAMODB_ENDPOINT"],
+        region_name="us-east-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+
+
+DYNAMODB = aws("dynamodb")
+
+
+def call(method, cart, *customers, customer_token=None, copy=0):
+    """The status of the answer to a back end, or to a storefront with a customer's token. There are two copies of the
+    function, each with an API of its own."""
+    url = os.environ[["API_URL", "OTHER_API_URL"][copy]]
+    token = os.environ["ACCESS_TOKEN" if customer_token else ["BACK_END_TOKEN", "OTHER_TOKEN"][copy]]
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    if customer_token:
+        headers["x-moltin-customer-token"] = customer_token
+    body = json.dumps({"data": [{"type": "customer", "id": customer} for customer in customers]}).encode()
+    path = f"/v2/carts/{cart}/relationships/customers"
+    request = urllib.request.Request(url + path, body, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=15) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.status
+
+
+def expect(status, *arguments, **options):
+    answered = call(*arguments, **options)
+    assert answered == status, f"{arguments} was answered with {answered}"
+
+
+def key(cart, customer):
+    return {"id": {"S": f"{cart}#{customer}"}}
+
+
+def stored(cart, customer):
+    return DYNAMODB.get_item(TableName=TABLE, Key=key(cart, customer), ConsistentRead=True).get("Item")
+
+
+def plant(cart, customer, **attributes):
+    """Writes an association as versions without events did."""
+    item = {
+        "id": f"{cart}#{customer}",
+        "cart_id": cart,
+        "customer_id": customer,
+        "associated_at": "2026-01-01T00:00:00.000Z",
+        "associated_by": "planted",
+        "write_id": f"planted-{cart}",
+    }
+    item = {name: TypeSerializer().serialize(value) for name, value in (item | attributes).items()}
+    DYNAMODB.put_item(TableName=TABLE, Item=item)
+
+
+def ends_at(cart, customer, seconds):
+    DYNAMODB.update_item(
+        TableName=TABLE,
+        Key=key(cart, customer),
+        UpdateExpression="SET expires_at = :end",
+        ExpressionAttributeValues={":end": {"N": str(seconds)}},
+    )
+
+
+def set_ttl(enabled):
+    DYNAMODB.update_time_to_live(
+        TableName=TABLE, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": enabled}
+    )
+
+
+def records():
+    """All records of the stream, each as a pipe gets it."""
+    streams = aws("dynamodbstreams")
+    arn = DYNAMODB.describe_table(TableName=TABLE)["Table"]["LatestStreamArn"]
+    description = streams.describe_stream(StreamArn=arn)["StreamDescription"]
+    for shard in description["Shards"]:
+        position = streams.get_shard_iterator(
+            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        while position:
+            page = streams.get_records(ShardIterator=position)
+            if not page["Records"]:
+                break
+            for record in page["Records"]:
+                change = record["dynamodb"]
+                change["ApproximateCreationDateTime"] = change["ApproximateCreationDateTime"].timestamp()
+                yield record
+            position = page.get("NextShardIterator")
+
+
+def filtered(all_records):
+    """The records that the pipe's filters let through; one must match."""
+    patterns = [filter["Pattern"] for filter in PIPE["SourceParameters"]["FilterCriteria"]["Filters"]]
+    lines = run(
+        ["java", "-cp", os.environ["EVENT_RULER"] + "/*", str(ROOT / "tests/outside/EventRuler.java"), *patterns],
+        "\n".join(json.dumps(record) for record in all_records),
+    ).splitlines()
+    return [record for record, matches in zip(all_records, lines, strict=True) if "1" in matches]
+
+
+def enriched(batches):
+    """What the state machine, a single step, makes of batches."""
+    [state] = RESOURCES["EventDetails"]["Properties"]["Definition"]["States"].values()
+    assert (state["Type"], state["End"]) == ("Pass", True)
+    expression = state["Output"].removeprefix("{%").removesuffix("%}")
+    program = """
+        const jsonata = require('jsonata');
+        const { expression, batches } = JSON.parse(require('fs').readFileSync(0));
+        const shape = (input) => jsonata(expression).evaluate(undefined, { states: { input } });
+        Promise.all(batches.map(shape)).then((shaped) => console.log(JSON.stringify(shaped)));
+    """
+    return json.loads(run(["node", "-e", program], json.dumps({"expression": expression, "batches": batches})))
+
+
+def run(command, text):
+    return subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def at_path(event, path):
+    """The value at a path such as $.a.b."""
+    for name in path.removeprefix("$.").split("."):
+        event = event[name]
+    return event
+
+
+def events(all_records):
+    """What the bus gets."""
+    passed = filtered(all_records)
+    size = PIPE["SourceParameters"]["DynamoDBStreamParameters"]["BatchSize"]
+    target = PIPE["TargetParameters"]
+    batches = [passed[start : start + size] for start in range(0, len(passed), size)]
+    for batch, shaped in zip(batches, enriched(batches), strict=True):
+        assert len(batch) == len(shaped)
+        for event in shaped:
+            yield {
+                "source": target["EventBridgeEventBusParameters"]["Source"],
+                "detail-type": at_path(event, target["EventBridgeEventBusParameters"]["DetailType"]),
+                "detail": at_path(event, target["InputTemplate"].strip("<>")),
+            }
+
+
+class Events(unittest.TestCase):
+    """The requests of all cases are sent first, so that the stream is read once."""
+
+    @classmethod
+    def setUpClass(cls):
+        set_ttl(False)
+        cls.now = now = int(time.time())
+        ron = os.environ["CUSTOMER"]
+
+        expect(200, "POST", "created", "ron")
+        expect(200, "POST", "repeated", "ron")
+        expect(204, "POST", "repeated", "ron")
+
+        expect(200, "POST", "several", "a", "b", "c")
+        expect(200, "POST", "several", "a", "d")
+        expect(204, "DELETE", "several", "b", "nobody")
+
+        expect(200, "POST", "removed", ron)
+        expect(204, "DELETE", "removed", ron, customer_token=os.environ["CUSTOMER_TOKEN"])
+        expect(204, "DELETE", "nothing", "ron")
+        expect(204, "DELETE", "nothing", "ron")
+        expect(200, "POST", "again", "ron")
+        expect(204, "DELETE", "again", "ron")
+        expect(200, "POST", "again", "ron")
+
+        plant("renewed", "ron", expires_at=now + 3600)
+        expect(204, "POST", "renewed", "ron")
+        assert "renewed_at" in stored("renewed", "ron")
+        ends_at("renewed", "ron", now + 3600)
+        expect(204, "POST", "renewed", "ron")
+        assert int(stored("renewed", "ron")["expires_at"]["N"]) > now + 86400
+        expect(204, "DELETE", "renewed", "ron")
+        expect(200, "POST", "renewed", "ron")
+
+        plant("expired", "ron", expires_at=now - 60)
+        expect(200, "POST", "expired", "ron")
+        plant("expired-and-removed", "ron", expires_at=now - 60)
+        expect(204, "DELETE", "expired-and-removed", "ron")
+        plant("expired-while-renewed", "ron", expires_at=now + 3600)
+        expect(204, "POST", "expired-while-renewed", "ron")
+        ends_at("expired-while-renewed", "ron", now - 60)
+        expect(200, "POST", "expired-while-renewed", "ron")
+
+        plant("old", "ron")
+        expect(204, "POST", "old", "ron")
+        expect(204, "DELETE", "old", "ron")
+        plant("odd", "ron", associated_by='a "client" with \\ and <$.detail> in ü')
+
+        expect(200, "POST", "by-hand", "ron")
+        DYNAMODB.delete_item(TableName=TABLE, Key=key("by-hand", "ron"))
+        expect(204, "DELETE", "by-hand-nothing", "ron")
+        DYNAMODB.delete_item(TableName=TABLE, Key=key("by-hand-nothing", "ron"))
+
+        expect(200, "POST", "cleared", "a", "b", "c")
+        expect(204, "DELETE", "cleared", "b")
+        expect(204, "PATCH", "cleared")
+        expect(204, "PATCH", "cleared")
+
+        cls.created = cls.race()
+
+        # DynamoDB Local deletes no expired tombstone: it fails on an item that is not in each index. So that deletion is
+        # by hand, above.
+        plant("ttl", "ron", expires_at=now - 60)
+        set_ttl(True)
+        until = time.monotonic() + PATIENCE
+        while stored("ttl", "ron"):
+            assert time.monotonic() < until, "DynamoDB Local deletes nothing"
+            time.sleep(0.5)
+
+        cls.records = list(records())
+        cls.events = list(events(cls.records))
+
+    @staticmethod
+    def race():
+        """Callers of both copies associate and remove the same two customers. Returns how many POSTs were answered with
+        200."""
+        created = []
+
+        def caller(copy):
+            for _ in range(10):
+                created.append(call("POST", "race", "a", "b", copy=copy) == 200)
+                call("DELETE", "race", "a", "b", copy=copy)
+
+        callers = [threading.Thread(target=caller, args=[copy]) for copy in [0, 1]]
+        for one in callers:
+            one.start()
+        for one in callers:
+            one.join()
+        return sum(created)
+
+    def of(self, cart):
+        """The events of a cart: type, customer, and reason or client."""
+        found = [event for event in self.events if event["detail"]["cart_id"] == cart]
+        self.assertTrue(all(event["source"] == "cart-associations" for event in found))
+        return [(event["detail-type"], event["detail"]) for event in found]
+
+    def short(self, cart):
+        return [(kind.split()[-1], detail["customer_id"], detail.get("reason")) for kind, detail in self.of(cart)]
+
+    def test_an_event_is_as_its_schema_says(self):
+        self.assertGreater(len(self.events), 30)
+        for event in self.events:
+            jsonschema.validate(event, SCHEMAS[event["detail-type"]], jsonschema.Draft202012Validator)
+            # The schemas are for consumers, so they allow more.
+            self.assertLessEqual(
+                event["detail"].keys(), SCHEMAS[event["detail-type"]]["properties"]["detail"]["properties"].keys()
+            )
+
+    def test_the_examples_of_the_schemas_are_valid(self):
+        self.assertEqual(SCHEMAS.keys(), {ASSOCIATED, DISSOCIATED})
+        for schema in SCHEMAS.values():
+            jsonschema.Draft202012Validator.check_schema(schema)
+            for example in schema["examples"]:
+                jsonschema.validate(example, schema)
+
+    def test_a_repeated_post_changes_nothing(self):
+        self.assertEqual(self.short("created"), [("Associated", "ron", None)])
+        self.assertEqual(self.short("repeated"), [("Associated", "ron", None)])
+
+    def test_each_customer_of_a_request_has_an_event(self):
+        self.assertEqual(
+            sorted(self.short("several")[:4]), [("Associated", customer, None) for customer in ["a", "b", "c", "d"]]
+        )
+        self.assertEqual(self.short("several")[4:], [("Dissociated", "b", "removed")])
+        ids = {detail["customer_id"]: detail["write_id"] for _, detail in self.of("several")}
+        self.assertEqual(ids["a"], ids["c"])
+        self.assertNotEqual(ids["a"], ids["d"])
+
+    def test_a_removal_names_its_client_and_the_association_that_ended(self):
+        [(associated, made), (dissociated, ended)] = self.of("removed")
+        self.assertEqual((associated, dissociated), (ASSOCIATED, DISSOCIATED))
+        self.assertEqual((made["client"], ended["client"]), (BACK_END, STOREFRONT))
+        self.assertEqual(made["write_id"], ended["write_id"])
+        self.assertEqual(ended["reason"], "removed")
+        self.assertLess(made["at"], ended["at"])
+
+    def test_a_removal_of_nothing_is_no_event(self):
+        self.assertEqual(self.short("nothing"), [])
+        self.assertEqual(self.short("by-hand-nothing"), [])
+
+    def test_a_cart_that_is_tied_again_has_three_events(self):
+        self.assertEqual(
+            self.short("again"),
+            [("Associated", "ron", None), ("Dissociated", "ron", "removed"), ("Associated", "ron", None)],
+        )
+        first, _, second = [detail["write_id"] for _, detail in self.of("again")]
+        self.assertNotEqual(first, second)
+
+    def test_renewals_are_no_events(self):
+        self.assertEqual(
+            self.short("renewed"),
+            [("Associated", "ron", None), ("Dissociated", "ron", "removed"), ("Associated", "ron", None)],
+        )
+
+    def test_an_association_over_an_expired_one_is_new(self):
+        for cart in ["expired", "expired-while-renewed"]:
+            self.assertEqual(self.short(cart), [("Associated", "ron", None), ("Associated", "ron", None)])
+
+    def test_what_a_removal_finds_expired_has_expired(self):
+        self.assertEqual(self.short("expired-and-removed")[1:], [("Dissociated", "ron", "expired")])
+        _, detail = self.of("expired-and-removed")[1]
+        self.assertNotIn("client", detail)
+        self.assertEqual(detail["at"], time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(self.now - 60)))
+
+    def test_dynamodb_deletes_what_has_expired(self):
+        self.assertEqual(self.short("ttl"), [("Associated", "ron", None), ("Dissociated", "ron", "expired")])
+        # That record does not say who deleted the item, as that of a replica. AWS says so in the others.
+        [record] = [
+            record
+            for record in self.records
+            if record["dynamodb"]["Keys"]["id"] == key("ttl", "ron")["id"] and "NewImage" not in record["dynamodb"]
+        ]
+        self.assertNotIn("userIdentity", record)
+        identity = {"principalId": "dynamodb.amazonaws.com", "type": "Service"}
+        self.assertEqual(list(events([record | {"userIdentity": identity}])), list(events([record])))
+
+    def test_associations_of_earlier_versions_have_events_too(self):
+        self.assertEqual(self.short("old"), [("Associated", "ron", None), ("Dissociated", "ron", "removed")])
+
+    def test_the_name_of_a_client_stays_as_it_is(self):
+        [(_, detail)] = self.of("odd")
+        self.assertEqual(detail["client"], 'a "client" with \\ and <$.detail> in ü')
+
+    def test_a_deletion_by_hand_is_a_removal_without_a_client(self):
+        self.assertEqual(self.short("by-hand"), [("Associated", "ron", None), ("Dissociated", "ron", "removed")])
+        self.assertNotIn("client", self.of("by-hand")[1][1])
+
+    def test_clearing_a_cart_removes_each_customer_once(self):
+        self.assertEqual(
+            sorted(self.short("cleared")[3:]), [("Dissociated", customer, "removed") for customer in ["a", "b", "c"]]
+        )
+
+    def test_the_events_of_a_race_alternate(self):
+        self.assertGreater(self.created, 1)
+        for customer in ["a", "b"]:
+            kinds = [kind for kind, detail in self.of("race") if detail["customer_id"] == customer]
+            self.assertEqual(kinds, [ASSOCIATED, DISSOCIATED] * self.created)
+
+    def test_times_order_the_events_of_an_association_and_ids_tell_them_apart(self):
+        last, seen = {}, set()
+        for event in self.events:
+            detail = event["detail"]
+            association = detail["cart_id"], detail["customer_id"]
+            self.assertLess(last.get(association, ""), detail["at"])
+            last[association] = detail["at"]
+            # Planted ones share theirs.
+            identity = event["detail-type"], detail["write_id"], *association
+            self.assertNotIn(identity, seen)
+            seen.add(identity)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,310 @@
+"""Runs docs/import.py against the API at API_URL, through a proxy that counts and disturbs its requests."""
+
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import urllib.parse
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "docs" / "import.py"
+API = urllib.parse.urlsplit(os.environ["API_URL"])
+WINDOW = 1000  # Lines, as in the script.
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def handle(self):
+        with self.server.changed:
+            self.server.connections += 1
+        try:
+            super().handle()
+        except ConnectionError:
+            pass  # The script may have been killed.
+        finally:
+            with self.server.changed:
+                self.server.connections -= 1
+                self.server.changed.notify()
+
+    def forward(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.command == "POST":
+            fault = self.server.record(self.path, json.loads(body))
+            if isinstance(fault, int):
+                return self.reply(fault, b"[]", {"Retry-After": "2"} if fault == 503 else {})
+        connection = http.client.HTTPConnection(API.hostname, API.port, timeout=15)
+        with contextlib.closing(connection):
+            headers = {name: self.headers[name] for name in ["authorization", "content-type"]}
+            connection.request(self.command, self.path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        if self.command == "POST" and fault == "lost":
+            self.close_connection = True
+            return
+        self.reply(answer.status, text, {})
+
+    do_GET = do_POST = forward
+
+    def reply(self, status, text, headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_):
+        pass
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    """The API. It records each POST and answers some otherwise: `faults` has statuses by the number of the POST, or
+    "lost" for one that takes effect without an answer. POST number `held` waits for `release`."""
+
+    request_queue_size = 64
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.changed = threading.Condition()
+        self.connections = 0
+        self.posts, self.faults, self.held = [], {}, None
+        self.reached, self.release = threading.Event(), threading.Event()
+
+    def record(self, path, document):
+        with self.changed:
+            number = len(self.posts)
+            self.posts.append((path.split("/")[3], [member["id"] for member in document["data"]]))
+            fault = self.faults.get(number, self.faults.get("all"))
+        if number == self.held:
+            self.reached.set()
+            self.release.wait(60)
+        return fault
+
+    def wait_for_the_end_of_all_connections(self):
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.connections == 0, timeout=60)
+
+
+def as_back_end(path):
+    """The document of a list."""
+    connection = http.client.HTTPConnection(API.hostname, API.port, timeout=15)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"Authorization": f"Bearer {os.environ['BACK_END_TOKEN']}"})
+        return json.load(connection.getresponse())
+
+
+def stored(customers):
+    """The pairs of these customers that the API lists."""
+    pairs = set()
+    for customer in customers:
+        path = f"/v2/customers/{customer}/relationships/carts?page%5Blimit%5D=100"
+        while path:
+            page = as_back_end(path)
+            pairs |= {(cart["id"], customer) for cart in page["data"]}
+            path = page["links"].get("next")
+    return pairs
+
+
+class Import(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.file = pathlib.Path(folder.name) / "pairs.csv"
+        self.tokens = pathlib.Path(folder.name) / "tokens"
+        self.proxy = Proxy()
+        threading.Thread(target=self.proxy.serve_forever, daemon=True).start()
+        self.addCleanup(self.proxy.server_close)
+        self.addCleanup(self.proxy.shutdown)
+        self.addCleanup(self.proxy.release.set)
+
+    def write(self, *lines):
+        self.file.write_bytes(b"".join(line if isinstance(line, bytes) else line.encode() + b"\n" for line in lines))
+
+    def start(self, *arguments, **environment):
+        """Starts the script. Its command for a token leaves a line in `tokens` each time."""
+        command = f"echo >> '{self.tokens}'; printenv BACK_END_TOKEN"
+        started = subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(self.file), *arguments],
+            env=os.environ | {"API_URL": self.proxy.url, "GET_TOKEN": command} | environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(started.kill)
+        return started
+
+    def ends(self, status, sentence, *arguments, **environment):
+        """Asserts how the script ends, and returns what it printed."""
+        return self.ended(self.start(*arguments, **environment), status, sentence)
+
+    def ended(self, started, status, sentence):
+        _, printed = started.communicate(timeout=100)
+        self.assertEqual(started.returncode, status, printed)
+        self.assertIn(sentence, printed)
+        return printed
+
+    def progress_file(self):
+        return self.file.with_name(self.file.name + ".progress")
+
+    def refused(self):
+        lines = self.file.with_name(self.file.name + ".refused").read_text().splitlines()
+        return [(line["line"], line["code"], line["text"]) for line in map(json.loads, lines)]
+
+
+class Whole(Import):
+    """Ten thousand pairs, with wrong lines before, in and after the window in which the import is killed."""
+
+    WRONG = {
+        17: ("cart-0001,", "unreadable_line"),
+        18: ("cart-0001,bad customer", "invalid_id"),
+        1500: ("only-a-cart", "unreadable_line"),
+        5400: ("bad cart,customer-01", "invalid_id"),
+        5401: (b"\xff,customer-01\n", "unreadable_line"),
+        9000: ("cart-0899,bad/customer", "invalid_id"),
+    }
+
+    def test_an_import_that_is_killed_goes_on_where_it_was_and_misses_nothing(self):
+        pairs = [(f"cart-{i // 10:04}", f"customer-{i % 50:02}") for i in range(10_000)]
+        lines = [",".join(pair) for pair in pairs]
+        for number, (line, _) in self.WRONG.items():
+            lines.insert(number - 2, line)
+        # The same pair again, and lines without a pair.
+        lines += ["", lines[0], '"cart-0000","customer-01"', ""]
+        self.write("cart_id,customer_id", *lines)
+
+        windows = [lines[i : i + WINDOW] for i in range(0, len(lines), WINDOW)]
+        self.proxy.held = sum(map(self.requests, windows[:5])) + 50
+        killed = self.start("--rate", "100000")
+        self.assertTrue(self.proxy.reached.wait(60))
+        killed.send_signal(signal.SIGKILL)
+        killed.communicate()
+        self.proxy.release.set()
+        self.proxy.wait_for_the_end_of_all_connections()
+        self.assertEqual(json.loads(self.progress_file().read_text())["lines"], 1 + 5 * WINDOW)
+
+        before = len(self.proxy.posts)
+        printed = self.ends(3, "Done: 10,002 pairs are associated, 6 lines were refused.", "--rate", "100000")
+        self.assertIn(f"Continuing after line 5,001 of {self.file}.", printed)
+        self.assertEqual(len(self.proxy.posts) - before, sum(map(self.requests, windows[5:])))
+        self.assertEqual(
+            self.refused(),
+            [
+                (number, code, line if isinstance(line, str) else "�,customer-01")
+                for number, (line, code) in self.WRONG.items()
+            ],
+        )
+        self.assertEqual(stored(f"customer-{i:02}" for i in range(50)), set(pairs))
+
+        after = len(self.proxy.posts)
+        self.ends(3, "Done: 10,002 pairs are associated, 6 lines were refused.")
+        self.assertEqual(len(self.proxy.posts), after)
+
+    @staticmethod
+    def requests(window):
+        """How many requests a window takes: one for each cart, and one more if a customer of the cart is refused."""
+        texts = [line for line in window if isinstance(line, str) and "," in line and not line.endswith(",")]
+        carts = {line.replace('"', "").split(",")[0] for line in texts}
+        return len(carts) + sum("bad" in line.split(",")[1] for line in texts)
+
+
+class Requests(Import):
+    def test_at_most_a_hundred_customers_are_in_a_request(self):
+        self.write("customer_id,note,cart_id", *(f"many-{i},x,many-1" for i in range(250)))
+        self.ends(0, "Done: 250 pairs are associated, 0 lines")
+        self.assertEqual(sorted(len(members) for _, members in self.proxy.posts), [50, 100, 100])
+
+    def test_json_lines(self):
+        self.file = self.file.with_suffix(".jsonl")
+        wrong = ['{"cart_id": "json-1", "customer_id": 7}', '{"cart_id": "json-1"', "[]", '{"cart_id": "\\ud800"}']
+        wrong += ['{"cart_id": "json-1", "customer_id": "\\ud800"}', "[" * 100_000]
+        self.write('{"cart_id": "json-1", "customer_id": "json"}', *wrong)
+        self.ends(3, "Done: 1 pairs are associated, 6 lines")
+        self.assertEqual(stored(["json"]), {("json-1", "json")})
+        self.assertEqual(self.refused(), [(i + 2, "unreadable_line", line) for i, line in enumerate(wrong)])
+
+    def test_pairs_are_sent_no_faster_than_the_rate(self):
+        self.write("cart_id,customer_id", *(f"rate-{i},rate" for i in range(60)))
+        start = time.monotonic()
+        self.ends(0, "Done: 60 pairs", "--rate", "30")
+        self.assertGreaterEqual(time.monotonic() - start, 59 / 30)
+
+
+class Trouble(Import):
+    def setUp(self):
+        super().setUp()
+        self.write("cart_id,customer_id", *(f"trouble-{i},trouble" for i in range(5)))
+
+    def test_answers_that_ask_for_patience_are_waited_out(self):
+        self.proxy.faults = {0: 503, 2: 429, 4: 500, 6: "lost", 8: 401}
+        start = time.monotonic()
+        self.ends(0, "Done: 5 pairs are associated, 0 lines", "--connections", "1")
+        # Two seconds after the 503, one after each of three others.
+        self.assertGreaterEqual(time.monotonic() - start, 5)
+        self.assertEqual(len(self.proxy.posts), 10)
+        self.assertEqual(len(self.tokens.read_text()), 2)
+        self.assertEqual(stored(["trouble"]), {(f"trouble-{i}", "trouble") for i in range(5)})
+
+    def test_an_api_that_stays_unavailable_stops_the_import(self):
+        self.proxy.faults = {"all": 503}
+        printed = self.ends(1, "failed 2 times: the last answer was 503", "--attempts", "2")
+        self.assertTrue(printed.endswith("Run the same command again to continue.\n"), printed)
+        self.proxy.faults = {}
+        self.ends(0, "Done: 5 pairs")
+
+    def test_an_import_stopped_from_the_keyboard_can_go_on(self):
+        self.proxy.held = 0
+        started = self.start("--connections", "1")
+        self.assertTrue(self.proxy.reached.wait(60))
+        started.send_signal(signal.SIGINT)
+        self.proxy.release.set()
+        self.ended(started, 1, "Stopped.\nRun the same command again to continue.\n")
+        self.assertLess(len(self.proxy.posts), 5)
+        self.ends(0, "Done: 5 pairs")
+
+    def test_a_token_that_is_refused_again_stops_the_import(self):
+        self.proxy.faults = {"all": 401}
+        self.ends(1, "error: the API refuses a new token too")
+        self.assertFalse(self.progress_file().exists())
+
+    def test_a_403_stops_the_import(self):
+        self.proxy.faults = {"all": 403}
+        self.ends(1, "error: the token may not act for every customer: 403")
+        self.assertFalse(self.progress_file().exists())
+
+    def test_nothing_is_sent_with_a_wrong_address_or_token(self):
+        for sentence, environment in [
+            ("customer_token_required. Check API_URL", {"GET_TOKEN": "printenv ACCESS_TOKEN"}),
+            ("the API refuses a new token too", {"GET_TOKEN": "echo x"}),
+            ("the command in GET_TOKEN failed", {"GET_TOKEN": "false"}),
+            ("the command in GET_TOKEN failed", {"GET_TOKEN": ""}),
+            ("route_not_found. Check API_URL", {"API_URL": f"{self.proxy.url}/v9"}),
+            ("API_URL must be the base URL", {"API_URL": ""}),
+        ]:
+            with self.subTest(sentence):
+                self.ends(1, sentence, **environment)
+        self.assertEqual(self.proxy.posts, [])
+
+    def test_a_file_without_the_columns_is_refused(self):
+        self.write("cart,customer", "trouble-1,trouble")
+        self.ends(1, "must name the columns cart_id and customer_id")
+
+    def test_the_progress_of_another_file_is_not_taken_for_that_of_this_one(self):
+        self.ends(0, "Done: 5 pairs")
+        self.write("cart_id,customer_id", "trouble-9,trouble")
+        self.ends(1, "is from another import")
+        self.assertEqual(len(self.proxy.posts), 5)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
