@@ -280,7 +280,7 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
         let plan = shared.plans.lock().unwrap().take(&body);
         let Some(plan) = plan else {
             let (status, answer) = shared.forward(&target, body).await;
-            send(&mut stream, status, &answer).await?;
+            send(&mut stream, KEEP_ALIVE, status, &answer).await?;
             continue;
         };
         let transaction = target.ends_with("TransactWriteItems");
@@ -330,39 +330,47 @@ impl Fault {
         let (status, answer) =
             committed.unwrap_or((200, Bytes::from_static(b"{\"ConsumedCapacity\":{}}")));
         match self {
-            Self::Refused(code) => send(&mut stream, 400, &refusal(code)).await,
-            Self::Conflict if transaction => send(&mut stream, 400, &transaction_conflict()).await,
+            Self::Refused(code) => send(&mut stream, CLOSE, 400, &refusal(code)).await,
+            Self::Conflict if transaction => {
+                send(&mut stream, CLOSE, 400, &transaction_conflict()).await
+            }
             Self::Conflict => {
-                send(&mut stream, 400, &refusal("TransactionConflictException")).await
+                send(
+                    &mut stream,
+                    CLOSE,
+                    400,
+                    &refusal("TransactionConflictException"),
+                )
+                .await
             }
             Self::Failed(status) => {
-                send(&mut stream, status, &refusal("InternalServerError")).await
+                send(&mut stream, CLOSE, status, &refusal("InternalServerError")).await
             }
             Self::Reset => stream.set_zero_linger().ok(),
             Self::Close => Some(()),
             Self::Truncated => {
-                send_head(&mut stream, status, answer.len() + 10).await?;
+                send_head(&mut stream, CLOSE, status, answer.len() + 10).await?;
                 stream.write_all(&answer).await.ok()
             }
             Self::Hang => until_closed(stream).await,
             Self::HangInBody => {
-                send_head(&mut stream, status, answer.len() + 10).await?;
+                send_head(&mut stream, CLOSE, status, answer.len() + 10).await?;
                 stream.write_all(&answer).await.ok()?;
                 until_closed(stream).await
             }
             Self::Drip => {
-                send_head(&mut stream, status, answer.len()).await?;
+                send_head(&mut stream, CLOSE, status, answer.len()).await?;
                 for byte in &answer {
                     stream.write_all(&[*byte]).await.ok()?;
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 None
             }
-            Self::Garbage(body) => send(&mut stream, 200, body.as_bytes()).await,
-            Self::Html => send(&mut stream, 502, b"<html>Bad Gateway</html>").await,
+            Self::Garbage(body) => send(&mut stream, CLOSE, 200, body.as_bytes()).await,
+            Self::Html => send(&mut stream, CLOSE, 502, b"<html>Bad Gateway</html>").await,
             Self::Late => {
                 tokio::time::sleep(Duration::from_millis(1500)).await;
-                send(&mut stream, status, &answer).await
+                send(&mut stream, CLOSE, status, &answer).await
             }
         }
     }
@@ -414,15 +422,25 @@ async fn read_call(stream: &mut TcpStream) -> Option<(BTreeMap<String, String>, 
     Some((headers, body))
 }
 
-async fn send(stream: &mut TcpStream, status: u16, body: &[u8]) -> Option<()> {
-    send_head(stream, status, body.len()).await?;
+/// What the head of an answer says about its connection. Without it, a call could be sent while the connection is being
+/// closed, and would be lost rightly.
+const KEEP_ALIVE: &str = "keep-alive";
+const CLOSE: &str = "close";
+
+async fn send(stream: &mut TcpStream, connection: &str, status: u16, body: &[u8]) -> Option<()> {
+    send_head(stream, connection, status, body.len()).await?;
     stream.write_all(body).await.ok()
 }
 
-async fn send_head(stream: &mut TcpStream, status: u16, length: usize) -> Option<()> {
+async fn send_head(
+    stream: &mut TcpStream,
+    connection: &str,
+    status: u16,
+    length: usize,
+) -> Option<()> {
     let head = format!(
         "HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\n\
-         content-length: {length}\r\n\r\n"
+         content-length: {length}\r\nconnection: {connection}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.ok()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dev::proxy::{Fault, Plan, Proxy};
 use futures_util::future::join_all;
-use futures_util::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
 
 use crate::support::answer::Answer;
 use crate::support::function::Function;
@@ -257,8 +257,11 @@ fn proves_no_write(plan: Plan) -> bool {
     matches!(plan.fault, Fault::Refused(_) | Fault::Conflict)
 }
 
-/// Runs a scenario with every fault, before and after the write. Several run at a
-/// time, because they mostly wait: some twelve to twenty requests.
+/// How many requests all scenarios together may have in flight. They mostly wait, but
+/// with many more than these, calls would end by their time limits.
+static IN_FLIGHT: Semaphore = Semaphore::const_new(40);
+
+/// Runs a scenario with every fault, before and after the write.
 async fn for_each_fault<F: Future<Output = ()>>(at_once: usize, scenario: impl Fn(Plan) -> F) {
     let plans = FAULTS.into_iter().flat_map(|fault| {
         [false, true].map(|after_commit| Plan {
@@ -266,10 +269,12 @@ async fn for_each_fault<F: Future<Output = ()>>(at_once: usize, scenario: impl F
             after_commit,
         })
     });
-    stream::iter(plans.map(scenario))
-        .buffer_unordered(if at_once == 1 { 12 } else { 2 })
-        .collect()
-        .await
+    let requests = u32::try_from(at_once).unwrap();
+    let scenarios = plans.map(async |plan| {
+        let _permits = IN_FLIGHT.acquire_many(requests).await.unwrap();
+        scenario(plan).await;
+    });
+    join_all(scenarios).await;
 }
 
 /// Asserts that each request succeeds if this fault happens to its first calls.
