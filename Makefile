@@ -16,7 +16,7 @@ help:
 	@echo 'make dynamodb  start the database alone and write .local/env, for a cargo lambda watch of your own'
 	@echo 'make test      check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one'
 	@echo 'make test-dynamodb-local  run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)'
-	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4'
+	@echo 'make load      put copies of the built function under load and faults (wrk); LOAD_SECONDS=30 LOAD_COPIES=4 LOAD_AT_ONCE=1'
 	@echo 'make bench     measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look'
 	@echo 'make bench-instructions  count the instructions of a start and of a request, and check their limit (valgrind)'
 	@echo 'make check-template  check template.yaml, and what SAM makes of it for six sets of parameters, with'
@@ -64,6 +64,7 @@ token: .need-cargo
 test: .need-cargo
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo clippy --locked $(BENCH) -- --deny warnings
 	cargo test --locked --workspace
 
 test-dynamodb-local: .need-cargo
@@ -74,7 +75,7 @@ load: .need-cargo
 	cargo build --locked --release --bin cart-associations
 	@cargo run --locked --package dev --example load
 
-BENCH := --package dev --features tls --example bench
+BENCH := --package dev --features bench --example bench
 
 bench bench-quick: .need-cargo
 	cargo build --locked --release --bin cart-associations
@@ -96,9 +97,9 @@ check-template: $(SAM_CLI)/bin/sam $(CHECKOV)/bin/checkov
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 '$(SAM_CLI)/bin/sam' validate --lint
 	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
 	'$(SAM_CLI)/bin/cfn-lint' --append-rules cfn_lint_serverless.rules \
-	    --template template.yaml docs/deploy/role.yaml docs/deploy/probe.yaml target/transformed/*.json
+	    --template template.yaml docs/deploy/*.yaml target/transformed/*.json
 	'$(CHECKOV)/bin/checkov' --framework cloudformation --compact --quiet --skip-download \
-	    --file template.yaml docs/deploy/role.yaml docs/deploy/probe.yaml target/transformed/*.json
+	    --file template.yaml docs/deploy/*.yaml target/transformed/*.json
 
 $(SAM_CLI)/bin/sam:
 	python3 -m venv '$(SAM_CLI)'

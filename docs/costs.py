@@ -2,6 +2,7 @@
 """The arithmetic of costs.md: `python3 docs/costs.py` writes its tables anew, with `--check` it only says whether they
 are up to date. Every assumption is here, once."""
 
+import math
 import pathlib
 import runpy
 import sys
@@ -100,6 +101,15 @@ PER_MILLION_EXPRESS, PER_EXPRESS_GB_SECOND = 1.00, 0.00001667
 PER_MILLION_STREAM_READS = 0.20
 PER_MILLION_TRACES = 5.00
 PER_GB_SECOND_PROVISIONED = 0.0000033334  # arm64
+# Managed Instances: what is paid in place of Lambda's duration.
+INSTANCE = "m7g.large"
+INSTANCE_VCPUS = 2
+PER_INSTANCE_HOUR = 0.0816
+MANAGEMENT_FEE = 0.15  # of the instance's price
+LEAST_INSTANCES = 3  # one in each of three zones
+INSTANCE_LOAD = 0.5  # of its processors: Lambda starts further ones above that
+PROCESSOR_MS = 0.25  # a request's time on a processor: performance.md
+PER_ENDPOINT_HOUR = 0.01  # CloudWatch Logs, in each zone
 GATEWAY = [(300e6, 1.00e-6), (float("inf"), 0.90e-6)]
 LOGS = [(10 * 1024, 0.50), (20 * 1024, 0.25), (20 * 1024, 0.10), (float("inf"), 0.05)]
 TRANSFER = [(100, 0), (10 * 1024, 0.09), (40 * 1024, 0.085), (float("inf"), 0.07)]
@@ -155,6 +165,21 @@ def options(rate):
     }
 
 
+def instances(rate):
+    return max(LEAST_INSTANCES, math.ceil(rate * PROCESSOR_MS / 1000 / (INSTANCE_VCPUS * INSTANCE_LOAD)))
+
+
+def on_instances(rate):
+    """What Managed Instances cost in place of Lambda's duration."""
+    instance = PER_INSTANCE_HOUR * (1 + MANAGEMENT_FEE)
+    return SECONDS_A_MONTH / 3600 * (instances(rate) * instance + LEAST_INSTANCES * PER_ENDPOINT_HOUR)
+
+
+def cheaper_from():
+    """The requests a second from which Managed Instances are cheaper, to the hundred."""
+    return next(rate for rate in range(100, 1_000_000, 100) if on_instances(rate) < bill(rate)["Lambda, duration"])
+
+
 def events(requests):
     """Each change is filtered, made an event in an execution of its own, at worst, and sent."""
     changes = (MIX["POST, new"] + MIX["DELETE"]) * requests
@@ -201,6 +226,23 @@ def tables():
     for name in options(1):
         lines.append(f"| {name} | " + " | ".join(f"{options(rate)[name]:,.2f}" for rate in rates) + " |")
     yield "options", lines
+
+    rates = [100, 1000, 10_000, 50_000]
+    lines = ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |"]
+    lines.append("| --- |" + " ---: |" * len(rates))
+    for name, cost in [
+        ("Lambda, duration", lambda rate: bill(rate)["Lambda, duration"]),
+        ("Managed Instances", on_instances),
+    ]:
+        lines.append(f"| {name} | " + " | ".join(f"{cost(rate):,.2f}" for rate in rates) + " |")
+    lines.append("| instances | " + " | ".join(str(instances(rate)) for rate in rates) + " |")
+    lines += [
+        "",
+        f"Cheaper from {cheaper_from():,} requests a second. Assumed: {INSTANCE} on demand, at least {LEAST_INSTANCES}, a"
+        f" fee of {MANAGEMENT_FEE:.0%}, {PROCESSOR_MS} ms on a processor per request, processors {INSTANCE_LOAD:.0%}"
+        f" busy, an endpoint for CloudWatch Logs in each of {LEAST_INSTANCES} zones. A commitment to instances lowers it.",
+    ]
+    yield "instances", lines
 
     lines = ["| request | write units | read units |", "| --- | ---: | ---: |"]
     lines += [f"| {name} | {writes:g} | {reads:g} |" for name, (writes, reads) in UNITS.items()]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use uuid::Uuid;
 
 use crate::auth::{Forbidden, Grant};
@@ -139,7 +140,9 @@ impl Associations {
     }
 
     /// Lists the customers of a cart, ordered by id. A customer must be one of them:
-    /// that is read consistently, so it holds as soon as a POST was answered.
+    /// that is read consistently, so it holds as soon as a POST was answered. Both are
+    /// read at the same time. A stranger does not wait for the list, and gets no error
+    /// of it.
     pub async fn list_customers(
         &self,
         grant: &Grant,
@@ -151,19 +154,23 @@ impl Associations {
         let now = self.clock.now();
         let after: Option<CustomerId> =
             position(list, page, now, |position| position.parse().ok())?;
-        if let Some(customer) = grant.only_customer()?
-            && !self
-                .store
-                .is_associated(cart, customer, now, budget)
-                .await?
-        {
-            return Err(Forbidden::NotOnCart.into());
-        }
-        let after = after.as_ref();
+        let customer = grant.only_customer()?;
+        let permitted = async {
+            if let Some(customer) = customer
+                && !self
+                    .store
+                    .is_associated(cart, customer, now, budget)
+                    .await?
+            {
+                return Err(AssociationError::from(Forbidden::NotOnCart));
+            }
+            Ok(())
+        };
         let members = self
             .store
-            .customers_of(cart, after, page.limit + 1, now, budget)
-            .await?;
+            .customers_of(cart, after.as_ref(), page.limit + 1, now, budget);
+        let ((), members) = tokio::try_join!(permitted, members.map(Ok))?;
+        let members = members?;
         Ok(member_page(list, members, page, now, |last| {
             last.id.clone()
         }))

@@ -33,6 +33,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
+/// The most calls that use a [`Client`] at the same time, and the most idle
+/// connections that one keeps. HTTP/1.1 needs a connection for each call.
+///
+/// At 3 ms a call this is 40,000 calls a second, far more than one process can
+/// make, so only a slow store meets it. All of them can be opened within the time
+/// limit for one, and leave most of the 1,024 files that Lambda allows.
+pub(crate) const MAX_CONNECTIONS: usize = 128;
+
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The root certificates that are trusted.
@@ -112,6 +120,7 @@ impl Client {
     fn with_connector(connector: Connector) -> Self {
         let pool = HyperClient::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(MAX_CONNECTIONS)
             .build(connector.clone());
         Self { connector, pool }
     }

@@ -1,6 +1,9 @@
 //! The function's executable: telemetry, configuration, AWS client, application.
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::{io, thread};
 
 use aws_config::BehaviorVersion;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
@@ -12,20 +15,44 @@ use cart_associations::config::{Config, ConfigError};
 use cart_associations::http::Client;
 use cart_associations::store::{self, Store};
 use cart_associations::{auth, init_error, telemetry};
-use lambda_runtime::{Runtime, service_fn};
+use lambda_runtime::service_fn;
+use tokio::runtime::{Builder, Runtime};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let lookup = |name: &str| std::env::var(name).ok();
+    match runtime(lookup) {
+        Ok(runtime) => runtime.block_on(run(lookup)),
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Creates a runtime: on all cores if Lambda sends several invocations at once
+/// ("Lambda Managed Instances runtimes", AWS), else on this thread alone, where an
+/// invocation costs less.
+fn runtime(lookup: impl Fn(&str) -> Option<String>) -> io::Result<Runtime> {
+    let at_once = lookup("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut runtime = match at_once {
+        Some(2_u32..) if cores > 1 => Builder::new_multi_thread(),
+        Some(_) | None => Builder::new_current_thread(),
+    };
+    // These threads look up names, which takes a millisecond.
+    runtime.max_blocking_threads(4).enable_all().build()
+}
+
+async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     let clock = Clock::system();
-    telemetry::init(lookup, clock.clone());
+    telemetry::init(&lookup, clock.clone());
     if lookup("AWS_LAMBDA_RUNTIME_API").is_none() {
         tracing::error!(
             "this program runs under the Lambda Runtime API; `make run` starts it under one"
         );
         return ExitCode::FAILURE;
     }
-    let config = match Config::from_lookup(lookup) {
+    let config = match Config::from_lookup(&lookup) {
         Ok(config) => config,
         Err(error) => return refuse_to_start(&error).await,
     };
@@ -45,11 +72,14 @@ async fn main() -> ExitCode {
     let sdk = sdk.load().await;
     let keys = http.with_connect_limit(auth::KEYS_CONNECT_TIMEOUT);
     let store = Store::new(&sdk, config.table_name.clone());
-    let app = App::new(config, store, &keys, clock);
+    let app = Arc::new(App::new(config, store, &keys, clock));
     app.warm_up().await;
 
-    let handle = service_fn(|event| app.handle(event));
-    match Runtime::new(handle).run().await {
+    let handle = service_fn(move |event| {
+        let app = Arc::clone(&app);
+        async move { app.handle(event).await }
+    });
+    match lambda_runtime::Runtime::new(handle).run_concurrent().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(cause = error.to_string(), "the runtime stopped");

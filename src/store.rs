@@ -192,7 +192,7 @@ impl Store {
             .spend(get.send())
             .await
             .map_err(StoreError::of_read)?;
-        let got = got.map_err(|error| budget.failed(&error).of_read())?;
+        let got = got.map_err(|error| Budget::failed_read(&error))?;
         Ok(got.item.is_some_and(|item| is_live(&item, now)))
     }
 

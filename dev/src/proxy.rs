@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Barrier, watch};
 
 use crate::dynamodb::Client;
 
@@ -66,6 +66,11 @@ impl Recorded {
     pub fn body(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap()
     }
+
+    /// Returns whether it is for this cart, or of this index.
+    pub fn is_for(&self, name: &str) -> bool {
+        is_for(&self.bytes, name)
+    }
 }
 
 /// A running proxy.
@@ -78,6 +83,7 @@ pub struct Proxy {
 struct Shared {
     engine: Client,
     plans: Mutex<Plans>,
+    gathering: Mutex<Option<Arc<Barrier>>>,
     /// Which of the next calls are held, by a text in their bodies, and how many.
     holds: Mutex<Vec<(&'static str, usize)>>,
     /// The operations and bodies of the calls that are held.
@@ -95,8 +101,20 @@ struct Shared {
 
 #[derive(Default)]
 struct Plans {
-    next: VecDeque<Plan>,
+    next: VecDeque<(Option<String>, Plan)>,
     always: Option<Plan>,
+}
+
+impl Plans {
+    /// Takes the plan for a call with this body.
+    fn take(&mut self, body: &[u8]) -> Option<Plan> {
+        let next = self.next.iter().position(|(name, _)| {
+            let name = name.as_deref();
+            name.is_none_or(|name| is_for(body, name))
+        });
+        let next = next.and_then(|next| self.next.remove(next));
+        next.map(|(_, plan)| plan).or(self.always)
+    }
 }
 
 impl Proxy {
@@ -107,6 +125,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             engine: Client::new(engine),
             plans: Mutex::default(),
+            gathering: Mutex::default(),
             holds: Mutex::default(),
             held: Mutex::default(),
             calls: AtomicUsize::new(0),
@@ -123,7 +142,19 @@ impl Proxy {
     /// Applies a plan to the next so many calls.
     pub fn next(&self, plan: Plan, times: usize) {
         let mut plans = self.shared.plans.lock().unwrap();
-        plans.next.extend(std::iter::repeat_n(plan, times));
+        plans.next.extend(std::iter::repeat_n((None, plan), times));
+    }
+
+    /// Applies a plan to the next so many calls for a cart, or of an index.
+    pub fn next_for(&self, name: &str, plan: Plan, times: usize) {
+        let mut plans = self.shared.plans.lock().unwrap();
+        let planned = (Some(name.to_owned()), plan);
+        plans.next.extend(std::iter::repeat_n(planned, times));
+    }
+
+    /// Handles calls from now on only by so many at once: each waits until the others have come.
+    pub fn gather(&self, calls: usize) {
+        *self.shared.gathering.lock().unwrap() = Some(Arc::new(Barrier::new(calls)));
     }
 
     /// Applies a plan to all calls from now on.
@@ -167,6 +198,7 @@ impl Proxy {
             tokio::task::yield_now().await;
         }
         *self.shared.plans.lock().unwrap() = Plans::default();
+        *self.shared.gathering.lock().unwrap() = None;
         self.shared.draining.store(false, Ordering::SeqCst);
     }
 
@@ -241,13 +273,14 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
             shared.held.lock().unwrap().push((target, body));
             return None;
         }
-        let plan = {
-            let mut plans = shared.plans.lock().unwrap();
-            plans.next.pop_front().or(plans.always)
-        };
+        let gathering = shared.gathering.lock().unwrap().clone();
+        if let Some(gathering) = gathering {
+            gathering.wait().await;
+        }
+        let plan = shared.plans.lock().unwrap().take(&body);
         let Some(plan) = plan else {
             let (status, answer) = shared.forward(&target, body).await;
-            send(&mut stream, status, &answer).await?;
+            send(&mut stream, KEEP_ALIVE, status, &answer).await?;
             continue;
         };
         let transaction = target.ends_with("TransactWriteItems");
@@ -297,42 +330,58 @@ impl Fault {
         let (status, answer) =
             committed.unwrap_or((200, Bytes::from_static(b"{\"ConsumedCapacity\":{}}")));
         match self {
-            Self::Refused(code) => send(&mut stream, 400, &refusal(code)).await,
-            Self::Conflict if transaction => send(&mut stream, 400, &transaction_conflict()).await,
+            Self::Refused(code) => send(&mut stream, CLOSE, 400, &refusal(code)).await,
+            Self::Conflict if transaction => {
+                send(&mut stream, CLOSE, 400, &transaction_conflict()).await
+            }
             Self::Conflict => {
-                send(&mut stream, 400, &refusal("TransactionConflictException")).await
+                send(
+                    &mut stream,
+                    CLOSE,
+                    400,
+                    &refusal("TransactionConflictException"),
+                )
+                .await
             }
             Self::Failed(status) => {
-                send(&mut stream, status, &refusal("InternalServerError")).await
+                send(&mut stream, CLOSE, status, &refusal("InternalServerError")).await
             }
             Self::Reset => stream.set_zero_linger().ok(),
             Self::Close => Some(()),
             Self::Truncated => {
-                send_head(&mut stream, status, answer.len() + 10).await?;
+                send_head(&mut stream, CLOSE, status, answer.len() + 10).await?;
                 stream.write_all(&answer).await.ok()
             }
             Self::Hang => until_closed(stream).await,
             Self::HangInBody => {
-                send_head(&mut stream, status, answer.len() + 10).await?;
+                send_head(&mut stream, CLOSE, status, answer.len() + 10).await?;
                 stream.write_all(&answer).await.ok()?;
                 until_closed(stream).await
             }
             Self::Drip => {
-                send_head(&mut stream, status, answer.len()).await?;
+                send_head(&mut stream, CLOSE, status, answer.len()).await?;
                 for byte in &answer {
                     stream.write_all(&[*byte]).await.ok()?;
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 None
             }
-            Self::Garbage(body) => send(&mut stream, 200, body.as_bytes()).await,
-            Self::Html => send(&mut stream, 502, b"<html>Bad Gateway</html>").await,
+            Self::Garbage(body) => send(&mut stream, CLOSE, 200, body.as_bytes()).await,
+            Self::Html => send(&mut stream, CLOSE, 502, b"<html>Bad Gateway</html>").await,
             Self::Late => {
                 tokio::time::sleep(Duration::from_millis(1500)).await;
-                send(&mut stream, status, &answer).await
+                send(&mut stream, CLOSE, status, &answer).await
             }
         }
     }
+}
+
+/// Returns whether the body of a call names this cart, or the key of an item of it.
+fn is_for(body: &[u8], cart: &str) -> bool {
+    let body = String::from_utf8_lossy(body);
+    ["\"", "#"]
+        .iter()
+        .any(|end| body.contains(&format!("\"{cart}{end}")))
 }
 
 fn refusal(code: &str) -> Vec<u8> {
@@ -373,15 +422,25 @@ async fn read_call(stream: &mut TcpStream) -> Option<(BTreeMap<String, String>, 
     Some((headers, body))
 }
 
-async fn send(stream: &mut TcpStream, status: u16, body: &[u8]) -> Option<()> {
-    send_head(stream, status, body.len()).await?;
+/// What the head of an answer says about its connection. Without it, a call could be sent while the connection is being
+/// closed, and would be lost rightly.
+const KEEP_ALIVE: &str = "keep-alive";
+const CLOSE: &str = "close";
+
+async fn send(stream: &mut TcpStream, connection: &str, status: u16, body: &[u8]) -> Option<()> {
+    send_head(stream, connection, status, body.len()).await?;
     stream.write_all(body).await.ok()
 }
 
-async fn send_head(stream: &mut TcpStream, status: u16, length: usize) -> Option<()> {
+async fn send_head(
+    stream: &mut TcpStream,
+    connection: &str,
+    status: u16,
+    length: usize,
+) -> Option<()> {
     let head = format!(
         "HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\n\
-         content-length: {length}\r\n\r\n"
+         content-length: {length}\r\nconnection: {connection}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.ok()
 }

@@ -160,11 +160,11 @@ impl RemoteKeySet {
             KeyLookup::OtherAlgorithm => return Ok(None),
             KeyLookup::Unknown => {}
         }
-        if self.may_fetch_for_unknown_kid() {
-            self.wait_for_fetch(fetches).await;
-        } else {
-            // Another request may be fetching this very key.
-            drop(self.fetching.lock().await);
+        // The decision needs the turn: without it, another request could set the time
+        // of its fetch and not have begun it, and this one would not wait for it.
+        let turn = Arc::clone(&self.fetching).lock_owned().await;
+        if self.state().fetches == fetches && self.may_fetch_for_unknown_kid() {
+            self.wait_for_refresh(turn, fetches).await;
         }
         let cached = self.state().cached.clone();
         Ok(cached.and_then(|cached| cached.keys.find(kid, alg).key()))
@@ -212,10 +212,14 @@ impl RemoteKeySet {
         }
     }
 
-    /// Waits for a refresh. It goes on if the waiting request is dropped, so that a
-    /// failure is logged and followed by a pause.
     async fn wait_for_fetch(self: &Arc<Self>, fetches: u64) {
         let turn = Arc::clone(&self.fetching).lock_owned().await;
+        self.wait_for_refresh(turn, fetches).await;
+    }
+
+    /// Waits for a refresh. It goes on if the waiting request is dropped, so that a
+    /// failure is logged and followed by a pause.
+    async fn wait_for_refresh(self: &Arc<Self>, turn: OwnedMutexGuard<()>, fetches: u64) {
         // A panic there would leave the keys as they are.
         let _ = tokio::spawn(Arc::clone(self).refresh(turn, fetches)).await;
     }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::config::interceptors::{
 };
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::StoreError;
@@ -43,6 +44,10 @@ const TRANSIENT: [&str; 18] = [
     "TransactionInProgressException",
 ];
 
+/// A permit for each call that may run at the same time in this process. A call
+/// above that waits, before it sends anything.
+static CALLS: Semaphore = Semaphore::const_new(http::MAX_CONNECTIONS);
+
 /// The time that one request may spend on all its calls to DynamoDB, and counters
 /// of what they used.
 #[derive(Debug)]
@@ -51,8 +56,19 @@ pub struct Budget {
     /// Set by the first call.
     end: OnceLock<Instant>,
     spent_micros: AtomicU64,
+    running: Mutex<Running>,
     attempts: Arc<Attempts>,
 }
+
+/// The calls that run now, and since when there has been one.
+#[derive(Debug)]
+struct Running {
+    calls: u32,
+    since: Instant,
+}
+
+/// A call that runs until this is dropped.
+struct RunningCall<'b>(&'b Budget);
 
 tokio::task_local! {
     /// The attempts of the request whose call is running.
@@ -77,6 +93,10 @@ impl Budget {
             latest_end,
             end: OnceLock::new(),
             spent_micros: AtomicU64::new(0),
+            running: Mutex::new(Running {
+                calls: 0,
+                since: latest_end,
+            }),
             attempts: Arc::default(),
         }
     }
@@ -86,7 +106,7 @@ impl Budget {
         self.attempts.count.load(Ordering::Relaxed)
     }
 
-    /// Returns the total duration of all calls.
+    /// Returns how long at least one call was running.
     pub fn time_spent(&self) -> Duration {
         Duration::from_micros(self.spent_micros.load(Ordering::Relaxed))
     }
@@ -119,11 +139,19 @@ impl Budget {
             if began >= end {
                 return Err(self.given_up("no time is left for the store".to_owned()));
             }
-            let result = tokio::time::timeout_at(end, call).await;
-            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.spent_micros.fetch_add(took, Ordering::Relaxed);
+            let _running = RunningCall::begin(self, began);
+            let permitted = async {
+                let _permit = CALLS.acquire().await.expect("it is never closed");
+                call.await
+            };
+            let result = tokio::time::timeout_at(end, permitted).await;
             result.map_err(|_| self.given_up("the store did not answer in time".to_owned()))
         }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        // No panic can leave it inconsistent.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the error of a request that stops trying: unknown if an attempt may
@@ -144,18 +172,58 @@ impl Budget {
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
-        let cause = http::cause(error);
-        let transient = match error {
-            SdkError::ServiceError(context) if context.raw().status().is_client_error() => {
-                let code = context.err().code();
-                code.is_some_and(|code| TRANSIENT.contains(&code))
-            }
-            SdkError::ConstructionFailure(_) => false,
-            _ => true,
-        };
-        match self.given_up(cause) {
-            StoreError::Unavailable(cause) if !transient => StoreError::Fault(cause),
+        match self.given_up(http::cause(error)) {
+            StoreError::Unavailable(cause) if !is_transient(error) => StoreError::Fault(cause),
             error => error,
+        }
+    }
+
+    /// Returns the error of a read that failed. Its attempts do not matter, since they
+    /// change nothing.
+    pub(super) fn failed_read<E>(error: &SdkError<E, HttpResponse>) -> StoreError
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        let cause = http::cause(error);
+        if is_transient(error) {
+            StoreError::Unavailable(cause)
+        } else {
+            StoreError::Fault(cause)
+        }
+    }
+}
+
+/// Returns whether a retry may succeed.
+fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error {
+        SdkError::ServiceError(context) if context.raw().status().is_client_error() => {
+            let code = context.err().code();
+            code.is_some_and(|code| TRANSIENT.contains(&code))
+        }
+        SdkError::ConstructionFailure(_) => false,
+        _ => true,
+    }
+}
+
+impl<'b> RunningCall<'b> {
+    fn begin(budget: &'b Budget, now: Instant) -> Self {
+        let mut running = budget.running();
+        if running.calls == 0 {
+            running.since = now;
+        }
+        running.calls += 1;
+        Self(budget)
+    }
+}
+
+impl Drop for RunningCall<'_> {
+    fn drop(&mut self) {
+        let Self(budget) = self;
+        let mut running = budget.running();
+        running.calls -= 1;
+        if running.calls == 0 {
+            let took = u64::try_from(running.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+            budget.spent_micros.fetch_add(took, Ordering::Relaxed);
         }
     }
 }
@@ -206,5 +274,42 @@ impl Intercept for RecordAttempts {
             }
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_above_the_limit_waits_and_is_not_sent() {
+        let soon = || Budget::until(Instant::now() + Duration::from_millis(10));
+        let budget = Budget::until(Instant::now() + Duration::from_secs(60));
+        let mut running = Vec::new();
+        for _ in 0..http::MAX_CONNECTIONS {
+            let mut call = Box::pin(budget.spend(pending::<()>()));
+            assert!((&mut call).now_or_never().is_none());
+            running.push(call);
+        }
+        let late = soon().spend(ready(())).await;
+        assert!(matches!(late, Err(StoreError::Unavailable(_))), "{late:?}");
+
+        running.pop();
+        assert!(soon().spend(ready(())).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_time_of_calls_at_once_counts_once() {
+        let budget = Budget::until(Instant::now() + Duration::from_secs(60));
+        let began = Instant::now();
+        let sleep = || tokio::time::sleep(Duration::from_millis(20));
+        let (one, other) = tokio::join!(budget.spend(sleep()), budget.spend(sleep()));
+        assert!(one.is_ok() && other.is_ok());
+        assert!(budget.time_spent() <= began.elapsed());
+        assert!(budget.time_spent() >= Duration::from_millis(20));
     }
 }

@@ -181,7 +181,7 @@ impl Pages {
             .spend(query.send())
             .await
             .map_err(StoreError::of_read)?;
-        let answer = answer.map_err(|error| budget.failed(&error).of_read())?;
+        let answer = answer.map_err(|error| Budget::failed_read(&error))?;
         self.from = answer.last_evaluated_key.filter(|key| !key.is_empty());
         self.ended = self.from.is_none();
         Ok(Some(answer.items.unwrap_or_default()))

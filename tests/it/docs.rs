@@ -41,9 +41,10 @@ fn the_page_on_configuration_lists_each_variable() {
         read.borrow_mut().insert(name.to_owned());
         None
     });
-    // The logger reads this one, before the configuration is read.
+    // The logger and the runtime read these, before the configuration is read.
     let mut read = read.into_inner();
     read.insert("AWS_LAMBDA_LOG_LEVEL".to_owned());
+    read.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned());
 
     let listed = rows(CONFIGURATION, "Variables")
         .into_iter()

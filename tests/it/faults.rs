@@ -1,14 +1,26 @@
 //! Answers are correct despite faults between the function and the table: each
-//! fault, before and after the write, on one call, on two calls and on all calls.
+//! fault, before and after the write, on one call, on two calls and on all calls,
+//! of requests one by one and of all requests at once to one process.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dev::proxy::{Fault, Plan, Proxy};
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 
 use crate::support::answer::Answer;
-use crate::support::{RON, World, engine};
+use crate::support::function::Function;
+use crate::support::{RON, World, engine, tests_for};
+
+tests_for! {
+    [one_by_one: 1, all_at_once: 10]
+    [
+        a_request_succeeds_if_a_fault_happens_once,
+        a_request_succeeds_if_a_fault_happens_twice,
+        a_lasting_fault_is_503_and_later_requests_succeed
+    ]
+}
 
 const FAULTS: [Fault; 19] = [
     Fault::Refused("ProvisionedThroughputExceededException"),
@@ -121,24 +133,34 @@ impl Request {
 /// calls.
 const MOST_CALLS: usize = 8 * 2;
 
-/// A table behind a proxy that injects faults, and two worlds on it: in one,
+/// A table behind a proxy that injects faults, and two functions on it: in one,
 /// associations never expire; in the other, they expire and a POST renews them.
 struct FaultyTable {
     proxy: Proxy,
     lasting: World,
     renewing: World,
+    /// The functions' processes, if they serve requests at once.
+    processes: Option<[Function; 2]>,
 }
 
 impl FaultyTable {
-    async fn new() -> Self {
+    async fn new(at_once: usize) -> Self {
         let proxy = Proxy::start(engine()).await;
         let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", &*proxy.endpoint);
         let lasting = World::with(&[endpoint]).await;
         let renewing = World::on(&[("ASSOCIATION_LIFETIME_DAYS", "30")], &lasting).await;
+        let processes = match at_once {
+            1 => None,
+            _ => Some([
+                Function::start_for(lasting.env(), at_once).await,
+                Function::start_for(renewing.env(), at_once).await,
+            ]),
+        };
         Self {
             proxy,
             lasting,
             renewing,
+            processes,
         }
     }
 
@@ -150,18 +172,33 @@ impl FaultyTable {
         }
     }
 
-    /// Creates the associations before the request. Returns the number of calls so
-    /// far.
-    async fn prepare(&self, request: Request) -> usize {
-        for customer in request.before {
-            let call = self.world(request).associate(request.cart, &[customer]);
-            call.send().await.created(&[customer]);
+    /// Creates the associations before the requests.
+    async fn prepare(&self, requests: &[Request]) {
+        for request in requests {
+            for customer in request.before {
+                let call = self.world(*request).associate(request.cart, &[customer]);
+                call.send().await.created(&[customer]);
+            }
         }
-        self.proxy.calls()
+        self.proxy.take_recorded();
+    }
+
+    /// Sends requests at once. Returns each with its answer and the number of calls
+    /// for its cart.
+    async fn send_all(&self, requests: &[Request]) -> Vec<(Request, Answer, usize)> {
+        let answers = join_all(requests.iter().map(|request| self.send(*request))).await;
+        let recorded = self.proxy.take_recorded();
+        let calls = |cart| recorded.iter().filter(|call| call.is_for(cart)).count();
+        let requests = requests.iter().zip(answers);
+        requests
+            .map(|(request, answer)| (*request, answer, calls(request.cart)))
+            .collect()
     }
 
     async fn send(&self, request: Request) -> Answer {
-        send(self.world(request), request).await
+        let process = self.processes.as_ref();
+        let process = process.map(|processes| &processes[usize::from(request.renews)]);
+        send(self.world(request), process, request).await
     }
 
     /// The stored customers of the request's cart.
@@ -176,7 +213,7 @@ impl FaultyTable {
 
 /// Sends the request with a deadline. Asserts that the answer comes in time and
 /// shows no internals.
-async fn send(world: &World, request: Request) -> Answer {
+async fn send(world: &World, process: Option<&Function>, request: Request) -> Answer {
     let deadline = SystemTime::now() + Duration::from_secs(5);
     let millis = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
     let call = match request.method {
@@ -191,7 +228,8 @@ async fn send(world: &World, request: Request) -> Answer {
             .associate(request.cart, request.customers)
             .method(method),
     };
-    let answer = call.deadline(u64::try_from(millis).unwrap()).send().await;
+    let call = call.deadline(u64::try_from(millis).unwrap()).to(process);
+    let answer = call.send().await;
     assert!(SystemTime::now() < deadline, "the answer came too late");
     let text = format!("{answer:?}");
     for internal in [
@@ -219,97 +257,105 @@ fn proves_no_write(plan: Plan) -> bool {
     matches!(plan.fault, Fault::Refused(_) | Fault::Conflict)
 }
 
-/// Runs a scenario with every fault, before and after the write. Several run at a
-/// time, because they mostly wait.
-async fn for_each_fault<F: Future<Output = ()>>(scenario: impl Fn(Plan) -> F) {
+/// How many requests all scenarios together may have in flight. They mostly wait, but
+/// with many more than these, calls would end by their time limits.
+static IN_FLIGHT: Semaphore = Semaphore::const_new(40);
+
+/// Runs a scenario with every fault, before and after the write.
+async fn for_each_fault<F: Future<Output = ()>>(at_once: usize, scenario: impl Fn(Plan) -> F) {
     let plans = FAULTS.into_iter().flat_map(|fault| {
         [false, true].map(|after_commit| Plan {
             fault,
             after_commit,
         })
     });
-    stream::iter(plans.map(scenario))
-        .buffer_unordered(12)
-        .collect()
-        .await
+    let requests = u32::try_from(at_once).unwrap();
+    let scenarios = plans.map(async |plan| {
+        let _permits = IN_FLIGHT.acquire_many(requests).await.unwrap();
+        scenario(plan).await;
+    });
+    join_all(scenarios).await;
 }
 
 /// Asserts that each request succeeds if this fault happens to its first calls.
-async fn survives(plan: Plan, times: usize) {
-    let table = FaultyTable::new().await;
-    for request in REQUESTS {
-        let before = table.prepare(request).await;
-        table.proxy.next(plan, times);
-        let answer = table.send(request).await;
-        let calls = table.proxy.calls() - before;
-        let context = format!("{plan:?} x {times}, {}: {answer:?}", request.cart);
-        request.assert_served(&answer, &context);
-        assert_eq!(
-            table.stored(request).await,
-            set(request.after()),
-            "{context}"
-        );
-        assert!(
-            (times..=MOST_CALLS).contains(&calls),
-            "{calls} calls, {context}"
-        );
-        table.proxy.heal().await;
-        let next = table.send(request).await;
-        assert_eq!(
-            next.status,
-            if request.method == "GET" { 200 } else { 204 },
-            "{context}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_request_succeeds_if_a_fault_happens_once() {
-    for_each_fault(|plan| survives(plan, 1)).await;
-}
-
-#[tokio::test]
-async fn a_request_succeeds_if_a_fault_happens_twice() {
-    for_each_fault(|plan| survives(plan, 2)).await;
-}
-
-#[tokio::test]
-async fn a_lasting_fault_is_503_and_later_requests_succeed() {
-    for_each_fault(|plan| async move {
-        let table = FaultyTable::new().await;
-        for request in REQUESTS {
-            let before = table.prepare(request).await;
-            table.proxy.always(plan);
-            let answer = table.send(request).await;
-            let calls = table.proxy.calls() - before;
-            table.proxy.heal().await;
-
-            let context = format!("{plan:?}, {}: {answer:?}", request.cart);
-            assert_eq!(answer.status, 503, "{context}");
-            assert!(calls <= MOST_CALLS, "{calls} calls, {context}");
-            let certain = proves_no_write(plan) || request.method == "GET";
-            let code = if certain {
-                "store_unavailable"
-            } else {
-                "outcome_unknown"
-            };
-            answer.refused(503, code);
-            let stored = table.stored(request).await;
-            if !plan.after_commit {
-                assert_eq!(stored, set(request.before), "{context}");
-            }
-            // The next answer is correct whether or not the write took effect.
-            let next = table.send(request).await;
-            if request.method == "POST" && stored == set(request.customers) {
-                next.unchanged();
-            } else {
-                request.assert_served(&next, &context);
-            }
+async fn survives(at_once: usize, plan: Plan, times: usize) {
+    let table = FaultyTable::new(at_once).await;
+    for requests in REQUESTS.chunks(at_once) {
+        table.prepare(requests).await;
+        for request in requests {
+            table.proxy.next_for(request.cart, plan, times);
+        }
+        let answers = table.send_all(requests).await;
+        for (request, answer, calls) in &answers {
+            let context = format!("{plan:?} x {times}, {}: {answer:?}", request.cart);
+            request.assert_served(answer, &context);
             assert_eq!(
-                table.stored(request).await,
+                table.stored(*request).await,
                 set(request.after()),
                 "{context}"
             );
+            assert!(
+                (times..=MOST_CALLS).contains(calls),
+                "{calls} calls, {context}"
+            );
+        }
+        table.proxy.heal().await;
+        for (request, next, _) in table.send_all(requests).await {
+            assert_eq!(
+                next.status,
+                if request.method == "GET" { 200 } else { 204 },
+                "{plan:?} x {times}, {}",
+                request.cart
+            );
+        }
+    }
+}
+
+async fn a_request_succeeds_if_a_fault_happens_once(at_once: usize) {
+    for_each_fault(at_once, |plan| survives(at_once, plan, 1)).await;
+}
+
+async fn a_request_succeeds_if_a_fault_happens_twice(at_once: usize) {
+    for_each_fault(at_once, |plan| survives(at_once, plan, 2)).await;
+}
+
+async fn a_lasting_fault_is_503_and_later_requests_succeed(at_once: usize) {
+    for_each_fault(at_once, |plan| async move {
+        let table = FaultyTable::new(at_once).await;
+        for requests in REQUESTS.chunks(at_once) {
+            table.prepare(requests).await;
+            table.proxy.always(plan);
+            let answers = table.send_all(requests).await;
+            table.proxy.heal().await;
+
+            for (request, answer, calls) in answers {
+                let context = format!("{plan:?}, {}: {answer:?}", request.cart);
+                assert_eq!(answer.status, 503, "{context}");
+                assert!(calls <= MOST_CALLS, "{calls} calls, {context}");
+                let certain = proves_no_write(plan) || request.method == "GET";
+                let code = if certain {
+                    "store_unavailable"
+                } else {
+                    "outcome_unknown"
+                };
+                answer.refused(503, code);
+                let stored = table.stored(request).await;
+                if !plan.after_commit {
+                    assert_eq!(stored, set(request.before), "{context}");
+                }
+                // The next answer is correct whether or not the write took effect.
+                let next = table.send(request).await;
+                if request.method == "POST" && stored == set(request.customers) {
+                    next.unchanged();
+                } else {
+                    request.assert_served(&next, &context);
+                }
+                assert_eq!(
+                    table.stored(request).await,
+                    set(request.after()),
+                    "{context}"
+                );
+            }
         }
     })
     .await;
@@ -320,14 +366,14 @@ async fn an_unreachable_store_is_503_and_nothing_is_written() {
     let world = World::new().await;
     let env = [("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")];
     let unreachable = World::on(&env, &world).await;
-    let answer = send(&unreachable, ONE).await;
+    let answer = send(&unreachable, None, ONE).await;
     answer.refused(503, "store_unavailable");
     assert!(world.stored().await.is_empty());
 }
 
 #[tokio::test]
 async fn many_faults_do_not_use_up_later_retries() {
-    let table = FaultyTable::new().await;
+    let table = FaultyTable::new(1).await;
     let proxy = &table.proxy;
     proxy.always(Plan {
         fault: Fault::Refused("ThrottlingException"),
@@ -350,7 +396,7 @@ async fn many_faults_do_not_use_up_later_retries() {
 
 #[tokio::test]
 async fn a_request_succeeds_if_idle_connections_were_closed() {
-    let table = FaultyTable::new().await;
+    let table = FaultyTable::new(1).await;
     let proxy = &table.proxy;
     table.send(ONE).await.created(ONE.customers);
     for _ in 0..5 {
@@ -364,7 +410,7 @@ async fn a_request_succeeds_if_idle_connections_were_closed() {
 
 #[tokio::test]
 async fn a_request_without_enough_time_for_the_store_is_503_at_once() {
-    let table = FaultyTable::new().await;
+    let table = FaultyTable::new(1).await;
     let proxy = &table.proxy;
     let calls = proxy.calls();
     let now = SystemTime::now()

@@ -1,8 +1,10 @@
-//! Several processes of the built function write to one table at the same time. The
+//! Several writers write to one table at the same time: through as many processes of
+//! the built function, and through one process that serves all of them at once. The
 //! tests record each answer and compare it with the table afterwards: each writer
 //! has its own client id, and an item contains the client id of its writer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dev::proxy::{Fault, Plan, Proxy};
 use dev::random::Random;
@@ -10,9 +12,20 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::function::Function;
-use crate::support::{World, authorities, engine, linkage};
+use crate::support::{World, authorities, engine, linkage, tests_for};
 
-const WRITERS: usize = 6;
+const WRITERS: usize = 8;
+
+tests_for! {
+    [one_writer_per_process: 1, all_writers_in_one_process: 8]
+    [
+        exactly_one_of_many_concurrent_writers_creates_an_association,
+        concurrent_writers_of_overlapping_sets_store_the_union_and_get_correct_answers,
+        answers_are_correct_even_if_answers_of_the_store_are_lost,
+        concurrent_posts_and_deletes_have_the_effect_of_some_order,
+        late_calls_of_a_race_change_nothing
+    ]
+}
 
 /// A writer's request, and the status of its answer.
 #[derive(Debug)]
@@ -22,9 +35,13 @@ struct Write {
     status: u64,
 }
 
-async fn writers(world: &World) -> Vec<Function> {
-    let starts = (0..WRITERS).map(|_| Function::start(world.env()));
-    join_all(starts).await
+/// The process of each writer.
+async fn writers(world: &World, at_once: usize) -> Vec<Arc<Function>> {
+    let starts = (0..WRITERS / at_once).map(|_| Function::start_for(world.env(), at_once));
+    let processes = join_all(starts).await.into_iter().map(Arc::new);
+    processes
+        .flat_map(|process| std::iter::repeat_n(process, at_once))
+        .collect()
 }
 
 /// The event with which a writer associates the cart with customers or dissociates
@@ -47,7 +64,7 @@ fn event(method: &str, writer: &str, cart: &str, customers: &BTreeSet<String>) -
 }
 
 /// Lets all writers associate their sets of customers at the same time.
-async fn race(writers: &[Function], cart: &str, sets: Vec<BTreeSet<String>>) -> Vec<Write> {
+async fn race(writers: &[Arc<Function>], cart: &str, sets: Vec<BTreeSet<String>>) -> Vec<Write> {
     let requests = writers.iter().zip(sets).enumerate();
     join_all(requests.map(|(number, (function, customers))| async move {
         let writer = format!("writer-{number}");
@@ -92,10 +109,9 @@ fn check(history: &[Write], associated_by: &BTreeMap<String, String>) {
     }
 }
 
-#[tokio::test]
-async fn exactly_one_of_many_concurrent_writers_creates_an_association() {
+async fn exactly_one_of_many_concurrent_writers_creates_an_association(at_once: usize) {
     let world = World::new().await;
-    let writers = writers(&world).await;
+    let writers = writers(&world, at_once).await;
     for round in 0..20 {
         let cart = format!("cart-{round}");
         let sets = vec![BTreeSet::from(["ron".to_owned()]); WRITERS];
@@ -106,10 +122,11 @@ async fn exactly_one_of_many_concurrent_writers_creates_an_association() {
     }
 }
 
-#[tokio::test]
-async fn concurrent_writers_of_overlapping_sets_store_the_union_and_get_correct_answers() {
+async fn concurrent_writers_of_overlapping_sets_store_the_union_and_get_correct_answers(
+    at_once: usize,
+) {
     let world = World::new().await;
-    let writers = writers(&world).await;
+    let writers = writers(&world, at_once).await;
     for seed in 0..20 {
         let cart = format!("cart-{seed}");
         let mut random = Random::new(seed);
@@ -119,11 +136,10 @@ async fn concurrent_writers_of_overlapping_sets_store_the_union_and_get_correct_
     }
 }
 
-#[tokio::test]
-async fn answers_are_correct_even_if_answers_of_the_store_are_lost() {
+async fn answers_are_correct_even_if_answers_of_the_store_are_lost(at_once: usize) {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
-    let writers = writers(&world).await;
+    let writers = writers(&world, at_once).await;
     for seed in 0..20 {
         let cart = format!("cart-{seed}");
         let mut random = Random::new(seed);
@@ -146,10 +162,9 @@ async fn answers_are_correct_even_if_answers_of_the_store_are_lost() {
 /// Half of the writers add the same pair of customers, half remove it. In every
 /// order, both customers are stored or neither is, because each request is one
 /// transaction. A last POST stores both.
-#[tokio::test]
-async fn concurrent_posts_and_deletes_have_the_effect_of_some_order() {
+async fn concurrent_posts_and_deletes_have_the_effect_of_some_order(at_once: usize) {
     let world = World::new().await;
-    let writers = writers(&world).await;
+    let writers = writers(&world, at_once).await;
     let pair = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
     for round in 0..20 {
         let cart = format!("cart-{round}");
@@ -190,13 +205,12 @@ async fn concurrent_posts_and_deletes_have_the_effect_of_some_order() {
     }
 }
 
-/// Some calls of a race of writers arrive late: after a DELETE that was answered,
-/// and once more after a POST that was answered. They change nothing then.
-#[tokio::test]
-async fn what_arrives_late_changes_nothing() {
+/// Writers race, and some of their calls are held. They arrive after a later DELETE,
+/// and again after a later POST, and change neither.
+async fn late_calls_of_a_race_change_nothing(at_once: usize) {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
-    let writers = writers(&world).await;
+    let writers = writers(&world, at_once).await;
     for round in 0..10 {
         let cart = format!("cart-{round}");
         let mut random = Random::new(round);

@@ -6,6 +6,7 @@ pub(crate) mod call;
 pub(crate) mod description;
 pub(crate) mod function;
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -28,6 +29,25 @@ use serde_json::{Value, json};
 
 use self::call::Call;
 
+/// Makes tests of functions that take how many requests one process serves at once:
+/// all of them for each of these numbers, in a module of this name.
+macro_rules! tests_for {
+    ([$($mode:ident: $at_once:literal),+] $tests:tt) => {
+        $(tests_for! { $mode $at_once; $tests })+
+    };
+    ($mode:ident $at_once:literal; [$($test:ident),+]) => {
+        mod $mode {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($at_once).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use tests_for;
+
 /// The customer of most tests.
 pub(crate) const RON: &str = "ron";
 
@@ -39,6 +59,11 @@ static ENDPOINT: LazyLock<String> = LazyLock::new(|| {
 
 /// Shared by all tests, because generating keys is slow.
 static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| Authorities::generate().unwrap());
+
+tokio::task_local! {
+    /// How often a task can read its world's clock before that panics, if it can panic.
+    pub(crate) static CLOCK: Cell<u32>;
+}
 
 /// An application with a table and a clock that no other test uses.
 pub(crate) struct World {
@@ -225,6 +250,10 @@ pub(crate) fn credentials() -> Credentials {
 /// A clock that is `ahead` of `now`, or of the system clock if there is no `now`.
 fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
     Clock::from_fn(move || {
+        let _ = CLOCK.try_with(|left| match left.get() {
+            0 => panic!("the clock of this task panics"),
+            readings => left.set(readings - 1),
+        });
         let ahead = Duration::from_millis(ahead.load(Ordering::Relaxed));
         let now = now.unwrap_or_else(|| SystemTime::now().into());
         now.plus(ahead)

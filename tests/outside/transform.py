@@ -1,6 +1,6 @@
 """Writes what CloudFormation makes of template.yaml: `transform.py FOLDER`, with the SAM CLI's Python.
 
-One file for each set of parameters below. The parameters' values are the defaults of the transformed template, so that
+One file for each set of parameters below, and one of the variant for Managed Instances. The parameters' values are the defaults of the transformed template, so that
 linters judge the resources that these parameters make.
 """
 
@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pathlib
+import subprocess
 import sys
 
 from samcli.yamlhelper import yaml_parse
@@ -63,8 +64,21 @@ SETS = {
 }
 
 
-def transformed(parameters):
-    template = yaml_parse(pathlib.Path("template.yaml").read_text())
+# Those of the template with docs/deploy/managed-instances.patch.
+MANAGED_INSTANCES = {
+    "CapacityProviderArn": "arn:aws:lambda:us-east-1:111122223333:capacity-provider:carts",
+}
+
+
+def patched(template):
+    """Writes the template with the patch, which must still fit, to this file."""
+    patch = "docs/deploy/managed-instances.patch"
+    subprocess.run(["patch", "--quiet", "--fuzz=0", f"--output={template}", "template.yaml", patch], check=True)
+    return template
+
+
+def transformed(parameters, template=pathlib.Path("template.yaml")):
+    template = yaml_parse(template.read_text())
     # Where `sam deploy` puts the built function.
     template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://artifacts/function"
     unknown = parameters.keys() - template["Parameters"].keys()
@@ -85,6 +99,8 @@ def main():
     for name, parameters in SETS.items():
         text = json.dumps(transformed(REQUIRED | parameters), indent=1)
         (folder / f"{name}.json").write_text(text)
+    variant = transformed(REQUIRED | MANAGED_INSTANCES, patched(folder / "managed-instances.yaml"))
+    (folder / "managed-instances.json").write_text(json.dumps(variant, indent=1))
 
 
 main()

@@ -121,8 +121,9 @@ def needed_by(types):
 
 
 class Transformed(unittest.TestCase):
-    def test_there_are_six_sets_of_parameters(self):
-        self.assertEqual(TRANSFORMED.keys(), {"dev", "prod", "domain", "events", "key", "topic"})
+    def test_every_set_of_parameters_is_here(self):
+        sets = {"dev", "prod", "domain", "events", "key", "topic", "managed-instances"}
+        self.assertEqual(TRANSFORMED.keys(), sets)
 
     def test_without_rollback_nothing_can_stop_a_deployment(self):
         """`dev` has RollBackOnAlarms=false."""

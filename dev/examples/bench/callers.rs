@@ -1,5 +1,7 @@
 //! Events of a storefront's requests, with an access token and a customer token that are signed with RS256.
 
+use std::path::Path;
+
 use anyhow::Result;
 use dev::TABLE_NAME;
 use dev::environment::{Environment, environment};
@@ -82,8 +84,13 @@ impl Callers {
 
     /// The environment of all programs. The yardsticks ignore most of it.
     pub(crate) fn environment(&self, emulator: &Emulator, endpoint: &str) -> Result<Environment> {
+        self.environment_with(&emulator.roots(), endpoint)
+    }
+
+    /// The environment of programs that trust this PEM bundle.
+    pub(crate) fn environment_with(&self, roots: &Path, endpoint: &str) -> Result<Environment> {
         let mut environment = environment(&self.authorities, endpoint, TABLE_NAME)?;
-        let roots = emulator.roots().to_string_lossy().into_owned();
+        let roots = roots.to_string_lossy().into_owned();
         environment.insert("SSL_CERT_FILE".to_owned(), roots);
         Ok(environment)
     }

@@ -1,7 +1,8 @@
 //! The benchmark: what the function costs beside two yardsticks, a `lambda_http` function that does nothing and the same
 //! job done the usual way (`dev/yardsticks/`).
 //!
-//! `make bench` builds all three and starts it. It prints its table as it goes and writes it to `dev/figures.md`.
+//! `make bench` builds all three and starts it. It prints its tables as it goes and writes them to `dev/figures.md`,
+//! with charts in `docs/`.
 //! `make bench-instructions` counts the instructions of a start and of a request. Times are compared as ratios to a
 //! yardstick that took turns with the function, because machines differ and are noisy.
 //!
@@ -14,14 +15,17 @@
 //! - `emulator.rs` has the embedded DynamoDB and its certificate;
 //! - `program.rs` has the processes;
 //! - `callers.rs` makes events, with tokens that the function has seen or not;
-//! - `times.rs` measures, `instructions.rs` counts, `report.rs` makes the table.
+//! - `times.rs` measures one request at a time, `at_once.rs` many; `instructions.rs` counts;
+//! - `report.rs` makes the tables, `charts.rs` the charts.
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+mod at_once;
 mod callers;
+mod charts;
 mod emulator;
 mod instructions;
 mod program;
@@ -47,8 +51,9 @@ async fn run() -> Result<()> {
     match arguments.as_slice() {
         [] => times::measure(Scale::FULL).await,
         ["quick"] => times::measure(Scale::QUICK).await,
+        ["at-once"] => at_once::look().await,
         ["instructions"] => instructions::check().await,
         ["profile", requests] => instructions::profile(requests.parse()?).await,
-        _ => bail!("usage: bench [quick | instructions | profile REQUESTS]"),
+        _ => bail!("usage: bench [quick | at-once | instructions | profile REQUESTS]"),
     }
 }

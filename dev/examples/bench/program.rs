@@ -195,25 +195,31 @@ impl Drop for Running {
     }
 }
 
-async fn ready(api: &RuntimeApi, times: usize) -> Result<Instant> {
+pub(crate) async fn ready(api: &RuntimeApi, times: usize) -> Result<Instant> {
     let ready = timeout(TIMEOUT, api.requested(times)).await;
     ready.context("the program did not get ready in time")?
 }
 
-fn is_success(answer: &Value) -> bool {
+pub(crate) fn is_success(answer: &Value) -> bool {
     answer["statusCode"]
         .as_u64()
         .is_some_and(|status| status < 300)
 }
 
-/// Limits this program, all its threads, and all programs that it starts to one core, so that work is measured and not how
-/// fast the machine wakes another core.
-pub(crate) fn share_one_core() -> Result<()> {
+/// The cores on which this program may run.
+pub(crate) fn cores() -> Result<Vec<usize>> {
     let allowed = sched_getaffinity(None)?;
-    let first = (0..CpuSet::MAX_CPU).find(|core| allowed.is_set(*core));
-    let mut one = CpuSet::new();
-    one.set(first.context("there is no core")?);
-    Ok(sched_setaffinity(None, &one)?)
+    let cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    Ok(cores.collect())
+}
+
+/// Limits this thread, and all threads and programs that it starts from now on, to these cores.
+pub(crate) fn use_cores(cores: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(*core);
+    }
+    Ok(sched_setaffinity(None, &set)?)
 }
 
 impl Elapsed {

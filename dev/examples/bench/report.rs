@@ -26,6 +26,8 @@ pub(crate) enum Unit {
     Mebibytes,
     /// From bytes.
     Megabytes,
+    /// From a number per second.
+    PerSecond,
 }
 
 /// A row that is not complete.
@@ -44,9 +46,19 @@ impl Report {
             table: String::new(),
             all_met: true,
         };
-        report.line("| figure | does nothing | plain | function | function / plain | goal |");
-        report.line("| --- | --- | --- | --- | --- | --- |");
+        report.heading();
         report
+    }
+
+    /// Begins a table of its own.
+    pub(crate) fn section(&mut self, title: &str) {
+        self.line(&format!("\n## {title}\n"));
+        self.heading();
+    }
+
+    fn heading(&mut self) {
+        self.line("| figure | does nothing | plain | function | function / plain | goal |");
+        self.line("| --- | --- | --- | --- | --- | --- |");
     }
 
     /// Begins a row with the figures of the three programs. NaN is printed as a dash.
@@ -88,7 +100,7 @@ impl Report {
         let mut text = String::from("# Figures\n\nWritten by `make bench`: do not edit. ");
         writeln!(
             text,
-            "[docs/performance.md](../docs/performance.md) explains them.\n\n{now}; {machine}, one core for all; {}; {}.\n",
+            "[docs/performance.md](../docs/performance.md) explains them.\n\n{now}; {machine}, one core for all in the first table; {}; {}.\n",
             rustc.trim(),
             versions.join(", "),
         )?;
@@ -130,6 +142,20 @@ impl Row<'_> {
         self.goal(goal, met)
     }
 
+    /// Compares the function's figure with another of its own: at most this multiple of it.
+    pub(crate) fn of(self, most: f64, name: &str, other: f64) -> Self {
+        let ratio = self.figures[2] / other;
+        let goal = format!("≤ {most} × {name} ({ratio:.2})");
+        self.goal(goal, ratio <= most)
+    }
+
+    /// Like [`of`](Self::of): at least this multiple.
+    pub(crate) fn at_least_of(self, least: f64, name: &str, other: f64) -> Self {
+        let ratio = self.figures[2] / other;
+        let goal = format!("≥ {least} × {name} ({ratio:.1})");
+        self.goal(goal, ratio >= least)
+    }
+
     fn goal(mut self, goal: String, met: bool) -> Self {
         self.goals.push(if met {
             goal
@@ -144,8 +170,13 @@ impl Row<'_> {
     pub(crate) fn done(self) {
         let [nothing, plain, function] = self.figures.map(|figure| self.unit.text(figure));
         let ratio = self.figures[2] / self.figures[1];
+        let ratio = if ratio.is_nan() {
+            "–".to_owned()
+        } else {
+            format!("{ratio:.3}")
+        };
         let line = format!(
-            "| {} | {nothing} | {plain} | {function} | {ratio:.3} | {} |",
+            "| {} | {nothing} | {plain} | {function} | {ratio} | {} |",
             self.name,
             self.goals.join(", ")
         );
@@ -164,6 +195,7 @@ impl Unit {
             Self::Micros => format!("{:.0} µs", figure * 1e6),
             Self::Mebibytes => format!("{:.1} MiB", figure / 1024.0),
             Self::Megabytes => format!("{:.2} MB", figure / 1e6),
+            Self::PerSecond => format!("{figure:.0}/s"),
         }
     }
 }

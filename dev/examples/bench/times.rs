@@ -7,7 +7,9 @@ use anyhow::{Result, ensure};
 use dev::environment::Environment;
 use dev::process::Usage;
 
+use crate::at_once;
 use crate::callers::{Callers, Kind};
+use crate::charts::{self, Start};
 use crate::emulator::Emulator;
 use crate::program::{self, Elapsed, Program, Running};
 use crate::report::{Report, Unit};
@@ -21,7 +23,9 @@ pub(crate) struct Scale {
     turns: usize,
     /// Requests before memory is measured.
     memory: usize,
-    /// Whether the table is written to its file.
+    /// Many requests at once.
+    pub(crate) at_once: at_once::Scale,
+    /// Whether the table and the charts are written to their files.
     written: bool,
 }
 
@@ -30,6 +34,7 @@ impl Scale {
         starts: 50,
         turns: 100,
         memory: 10_000,
+        at_once: at_once::Scale::FULL,
         written: true,
     };
     /// For a quick look.
@@ -37,6 +42,7 @@ impl Scale {
         starts: 15,
         turns: 20,
         memory: 1000,
+        at_once: at_once::Scale::QUICK,
         written: false,
     };
 }
@@ -49,17 +55,21 @@ const WARM_UP: usize = 200;
 
 /// Prints the table, and writes it to its file if `scale` says so.
 pub(crate) async fn measure(scale: Scale) -> Result<()> {
-    program::share_one_core()?;
+    let cores = program::cores()?;
+    // All programs and this one, so that work is measured and not how fast the machine wakes another core.
+    program::use_cores(&cores[..1])?;
     Program::copy_all()?;
     let emulator = Emulator::start().await?;
     let callers = Callers::new()?;
     let mut report = Report::begin();
-    starts(scale, &emulator, &callers, &mut report).await?;
+    let starts = starts(scale, &emulator, &callers, &mut report).await?;
     warm(scale, &emulator, &callers, &mut report).await?;
     memory(scale, &emulator, &callers, &mut report).await?;
     sizes(&mut report)?;
+    let curves = at_once::measure(scale.at_once, &cores, &callers, &mut report).await?;
     if scale.written {
         report.write()?;
+        charts::write(&starts, &curves)?;
     }
     Ok(())
 }
@@ -96,7 +106,7 @@ async fn starts(
     emulator: &Emulator,
     callers: &Callers,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Vec<Start>> {
     let http = callers.environment(emulator, &emulator.plain_endpoint)?;
     let tls = callers.environment(emulator, &emulator.tls_endpoint)?;
     let mut usual_roots = http.clone();
@@ -178,7 +188,18 @@ async fn starts(
         )
         .of_plain(0.17)
         .done();
-    Ok(())
+    let bar = |name, medians: &Medians| Start {
+        name,
+        start: medians.start,
+        first_answer: medians.first,
+    };
+    Ok(vec![
+        bar("function, TLS", &tls[2]),
+        bar("plain, TLS", &tls[1]),
+        bar("function, http", &http[2]),
+        bar("plain, http", &http[1]),
+        bar("does nothing, http", &http[0]),
+    ])
 }
 
 struct Medians {
@@ -420,7 +441,7 @@ fn without_emulator(times: &[Elapsed]) -> f64 {
 }
 
 /// The median in seconds, or NaN if there are no times.
-fn median(mut times: Vec<Duration>) -> f64 {
+pub(crate) fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     let middle = times.get(times.len() / 2);
     middle.map_or(f64::NAN, Duration::as_secs_f64)

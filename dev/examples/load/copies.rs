@@ -1,4 +1,5 @@
-//! Copies of the built function, each a process. Lambda too runs one for each request that it handles at the same time.
+//! Copies of the built function, each a process. Lambda too runs one for each request that it handles at the same time, or
+//! on Managed Instances one for many.
 
 use std::collections::BTreeMap;
 use std::fmt;

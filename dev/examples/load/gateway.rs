@@ -30,7 +30,7 @@ const EXPECTED: &str = "x-load-expected";
 /// Of so many requests that may succeed, one gets a fault. It may hit another request that is in flight.
 const FAULT_EVERY: usize = 100;
 
-/// Of so many faults, one is slow. It blocks its copy for a second, the function's time limit for a call.
+/// Of so many faults, one is slow. Its request waits for a second, the function's time limit for a call.
 const SLOW_EVERY: usize = 25;
 
 /// The other faults, in turn.

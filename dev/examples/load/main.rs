@@ -1,6 +1,6 @@
 //! The load test: copies of the built function under mixed traffic and faults.
 //!
-//! `make load` starts it. It fails if an answer is wrong, the table disagrees with the answers, a copy ends, or a copy
+//! `make load` starts it; with `LOAD_COPIES=1 LOAD_AT_ONCE=32`, one copy handles that many requests at once. It fails if an answer is wrong, the table disagrees with the answers, a copy ends, or a copy
 //! grows.
 //!
 //! # Layout
@@ -37,8 +37,8 @@ use world::World;
 /// the code has run.
 const WARM_UP: Duration = Duration::from_secs(5);
 
-/// Two, so that a copy that has answered has the next request waiting.
-const CONNECTIONS_PER_COPY: u64 = 2;
+/// Two for each request that is handled at once, so that when it is answered the next one is waiting.
+const CONNECTIONS_PER_REQUEST: u64 = 2;
 
 const TRAFFIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/load/traffic.lua");
 
@@ -60,12 +60,15 @@ async fn main() -> ExitCode {
 async fn load() -> Result<()> {
     let duration = Duration::from_secs(setting("LOAD_SECONDS", 30)?);
     let count = setting("LOAD_COPIES", 4)?;
-    let connections = count * CONNECTIONS_PER_COPY;
+    let at_once = setting("LOAD_AT_ONCE", 1)?;
+    let connections = count * at_once * CONNECTIONS_PER_REQUEST;
     let world = Arc::new(World::start().await?);
     let gateway = Gateway::start(Arc::clone(&world)).await?;
-    let mut copies = Copies::start(count, &world.environment()?, gateway.runtime_api())?;
+    let mut environment = world.environment()?;
+    environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), at_once.to_string());
+    let mut copies = Copies::start(count, &environment, gateway.runtime_api())?;
     println!(
-        "{count} copies, {connections} connections, {} s after {} s of warm-up",
+        "{count} copies that handle {at_once} at once, {connections} connections, {} s after {} s of warm-up",
         duration.as_secs(),
         WARM_UP.as_secs()
     );

@@ -45,9 +45,23 @@ impl Function {
         }
     }
 
+    /// Starts the function for so many requests at once.
+    pub(crate) async fn start_for(env: &Environment, at_once: usize) -> Self {
+        let mut env = env.clone();
+        env.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), at_once.to_string());
+        Self::start(&env).await
+    }
+
     /// Waits until the function has started, so that it asks for an event.
     pub(crate) async fn ready(&self) {
         self.api.requested(1).await.unwrap();
+    }
+
+    /// The number of the process's threads.
+    pub(crate) fn threads(&self) -> usize {
+        let id = self.process.id().expect("the function runs");
+        let threads = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
+        threads.count()
     }
 
     /// Invokes the function without a deadline.
@@ -57,12 +71,17 @@ impl Function {
 
     /// Invokes the function with a deadline, in milliseconds since the epoch.
     pub(crate) async fn invoke_until(&self, event: &Value, deadline_millis: u64) -> Answer {
+        let response = self.respond(event, deadline_millis).await;
+        let answer = Answer::read(&response);
+        description::check(&event.to_string(), &answer);
+        answer
+    }
+
+    /// Invokes the function and returns its response unchecked.
+    pub(crate) async fn respond(&self, event: &Value, deadline_millis: u64) -> Value {
         let event = event.to_string();
         let completed = self.api.invoke(&event, deadline_millis).await.unwrap();
-        let response = completed.result.expect("the invocation succeeds");
-        let answer = Answer::read(&response);
-        description::check(&event, &answer);
-        answer
+        completed.result.expect("the invocation succeeds")
     }
 
     /// Waits for the next line that the function logs. Returns it as text and as

@@ -5,7 +5,7 @@ use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::Utc;
-use lambda_http::{Body, Error, Request, RequestExt, Response, run, service_fn, tracing};
+use lambda_http::{Body, Error, Request, RequestExt, Response, run_concurrent, service_fn, tracing};
 use serde_json::Value;
 
 #[tokio::main]
@@ -14,7 +14,11 @@ async fn main() -> Result<(), Error> {
     let config = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let client = Client::new(&config);
     let table = std::env::var("TABLE_NAME")?;
-    run(service_fn(|request| associate(&client, &table, request))).await
+    run_concurrent(service_fn(move |request| {
+        let (client, table) = (client.clone(), table.clone());
+        async move { associate(&client, &table, request).await }
+    }))
+    .await
 }
 
 async fn associate(

@@ -1,0 +1,213 @@
+//! Many requests at once in one process, as on Lambda Managed Instances.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dev::proxy::{Fault, Plan, Proxy};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::events::sample;
+use crate::support::function::Function;
+use crate::support::{CLOCK, RON, World, engine, linkage};
+
+/// The event of a back end's request that associates a cart with a customer.
+fn associate(cart: &str) -> Value {
+    let mut event = sample("associate-client-credentials");
+    event["pathParameters"]["cartId"] = json!(cart);
+    event["rawPath"] = json!(format!("/v2/carts/{cart}/relationships/customers"));
+    event["body"] = json!(linkage(&[RON]).to_string());
+    event
+}
+
+fn carts(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("cart-{number}")).collect()
+}
+
+/// A table behind a proxy, and a process that serves so many requests at once.
+async fn behind_proxy(at_once: usize) -> (Proxy, World, Function) {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let function = Function::start_for(world.env(), at_once).await;
+    function.ready().await;
+    (proxy, world, function)
+}
+
+/// The store answers no call before all of them have come.
+#[tokio::test]
+async fn requests_wait_for_the_store_at_the_same_time() {
+    const AT_ONCE: usize = 32;
+    let (proxy, world, function) = behind_proxy(AT_ONCE).await;
+    proxy.gather(AT_ONCE);
+    let carts = carts(AT_ONCE);
+    let answers = carts.iter().map(async |cart| {
+        let answer = function.invoke(&associate(cart)).await;
+        answer.created(&[RON]);
+    });
+    join_all(answers).await;
+    proxy.heal().await;
+    assert_eq!(world.stored().await.len(), AT_ONCE);
+}
+
+/// Connections are opened when they are needed, and used again.
+#[tokio::test]
+async fn connections_are_used_again() {
+    const AT_ONCE: usize = 8;
+    const ROUNDS: usize = 20;
+    let (proxy, _world, function) = behind_proxy(AT_ONCE).await;
+    let before = proxy.connections();
+    proxy.gather(AT_ONCE);
+    let carts = carts(AT_ONCE);
+    for _ in 0..ROUNDS {
+        let answers = carts.iter().map(async |cart| {
+            function.invoke(&associate(cart)).await;
+        });
+        join_all(answers).await;
+    }
+    // A call that begins before another has returned its connection opens one.
+    let opened = proxy.connections() - before;
+    assert!((AT_ONCE - 1..2 * AT_ONCE).contains(&opened), "{opened}");
+}
+
+#[tokio::test]
+async fn more_threads_than_one_run_only_if_requests_come_at_once() {
+    let world = World::new().await;
+    let has_cores = std::thread::available_parallelism().unwrap().get() > 1;
+    for (at_once, is_single) in [
+        ("1", true),
+        ("0", true),
+        ("", true),
+        ("two", true),
+        ("2", !has_cores),
+    ] {
+        let mut env = world.env().clone();
+        let name = "AWS_LAMBDA_MAX_CONCURRENCY".to_owned();
+        env.insert(name, at_once.to_owned());
+        let function = Function::start(&env).await;
+        function.ready().await;
+        assert_eq!(function.threads() == 1, is_single, "{at_once}");
+    }
+}
+
+/// Good and bad requests at once, some of which meet faults of the store. Each line
+/// of the log is about one request.
+#[tokio::test]
+async fn the_log_lines_of_requests_at_once_are_not_mixed() {
+    const AT_ONCE: usize = 16;
+    let (proxy, _world, mut function) = behind_proxy(AT_ONCE).await;
+    let mut events = Vec::new();
+    for (number, cart) in carts(AT_ONCE).iter().enumerate() {
+        let mut event = associate(cart);
+        let (outcome, attempts) = match number % 4 {
+            0 => ("created", 1),
+            1 => {
+                let plan = Plan {
+                    fault: Fault::Failed(500),
+                    after_commit: false,
+                };
+                proxy.next_for(cart, plan, 2);
+                ("created", 3)
+            }
+            2 => {
+                event["body"] = json!("{");
+                ("invalid_json", 0)
+            }
+            _ => {
+                event["headers"]["authorization"] = json!("Bearer x.y.z");
+                ("invalid_access_token", 0)
+            }
+        };
+        events.push((event, outcome, attempts));
+    }
+    let answers = events.iter().map(|(event, ..)| function.invoke(event));
+    let answers = join_all(answers).await;
+    let mut expected = BTreeMap::new();
+    let mut logged = BTreeMap::new();
+    let mut cold_starts = 0;
+    for (answer, (_, outcome, attempts)) in answers.iter().zip(&events) {
+        // Only an error has the request's id.
+        let id = if answer.status == 200 {
+            Value::Null
+        } else {
+            assert_eq!(answer.codes(), [*outcome]);
+            answer.errors("id")[0].clone()
+        };
+        let entry = (id.to_string(), *outcome, *attempts);
+        *expected.entry(entry).or_insert(0) += 1;
+    }
+    let mut ids = Vec::new();
+    for _ in &answers {
+        let (_, line) = function.line().await;
+        let outcome = line["outcome"].as_str().unwrap();
+        let outcome = events.iter().find(|(_, known, _)| *known == outcome);
+        let (_, outcome, _) = *outcome.unwrap_or_else(|| panic!("{line}"));
+        let id = line["function_request_id"].clone();
+        ids.push(id.to_string());
+        let id = if outcome == "created" {
+            Value::Null
+        } else {
+            id
+        };
+        let attempts = line["store_attempts"].as_u64().unwrap();
+        *logged
+            .entry((id.to_string(), outcome, attempts))
+            .or_insert(0) += 1;
+        cold_starts += u32::from(line["cold_start"] == true);
+        assert_eq!(line["start"] == "cold", line["cold_start"] == true);
+    }
+    assert_eq!(logged, expected);
+    assert_eq!(cold_starts, 1);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), AT_ONCE, "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_hangs_holds_up_no_other() {
+    const AT_ONCE: usize = 8;
+    let (proxy, _world, function) = behind_proxy(AT_ONCE).await;
+    let hang = Plan {
+        fault: Fault::Hang,
+        after_commit: false,
+    };
+    proxy.next_for("hangs", hang, 8);
+    let function = Arc::new(function);
+    let hanging = Arc::clone(&function);
+    let hanging = tokio::spawn(async move { hanging.invoke(&associate("hangs")).await });
+    let carts = carts(AT_ONCE - 1);
+    for _ in 0..3 {
+        let answers = carts.iter().map(async |cart| {
+            let answer = function.invoke(&associate(cart)).await;
+            assert!([200, 204].contains(&answer.status), "{answer:?}");
+        });
+        join_all(answers).await;
+    }
+    assert!(!hanging.is_finished());
+    hanging.await.unwrap().refused(503, "outcome_unknown");
+}
+
+/// The clock of every second request panics while the request is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_panic_ends_one_request() {
+    let world = Arc::new(World::new().await);
+    let carts = carts(40);
+    let requests = carts.iter().cloned().enumerate().map(|(number, cart)| {
+        let world = Arc::clone(&world);
+        // The first reading is of the time that is left, the second checks the tokens.
+        let readings = if number % 2 == 0 { u32::MAX } else { 1 };
+        tokio::spawn(CLOCK.scope(Cell::new(readings), async move {
+            world.associate(&cart, &[RON]).send().await
+        }))
+    });
+    let requests: Vec<_> = requests.collect();
+    for (number, request) in requests.into_iter().enumerate() {
+        let answer = request.await.unwrap();
+        if number % 2 == 0 {
+            answer.created(&[RON]);
+        } else {
+            answer.refused(500, "internal_error");
+        }
+    }
+    assert_eq!(world.stored().await.len(), carts.len() / 2);
+}

@@ -1,0 +1,149 @@
+//! How often a request waits for the store: once, but for two kinds of requests.
+
+use dev::proxy::{Fault, Plan, Proxy};
+
+use crate::support::call::Call;
+use crate::support::{RON, World, engine};
+
+const CUSTOMERS_OF_CART_1: &str = "/v2/carts/cart-1/relationships/customers";
+
+async fn behind_proxy() -> (Proxy, World) {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    world.associate("cart-1", &[RON]).send().await;
+    world.associate("cart-1", &["a", "b"]).send().await;
+    proxy.take_recorded();
+    (proxy, world)
+}
+
+/// The store answers no call of a request before all of them have come. So a request
+/// that makes so many calls, and gets an answer, has waited once.
+#[tokio::test]
+async fn every_request_but_two_kinds_waits_once() {
+    let (proxy, world) = behind_proxy().await;
+    let list = |path| world.get(path);
+    let requests: [(&str, Call<'_>, u64, usize); 13] = [
+        ("POST, new", world.associate("cart-2", &[RON]), 200, 1),
+        ("POST, repeated", world.associate("cart-1", &[RON]), 204, 1),
+        (
+            "POST of several, new",
+            world.associate("cart-3", &["a", "b"]),
+            200,
+            1,
+        ),
+        (
+            "POST of several, repeated",
+            world.associate("cart-1", &["a", "b"]),
+            204,
+            1,
+        ),
+        (
+            "GET of a cart's customers",
+            list(CUSTOMERS_OF_CART_1).back_end(),
+            200,
+            1,
+        ),
+        (
+            "GET of a cart's customers, by one of them",
+            list(CUSTOMERS_OF_CART_1).customer(RON),
+            200,
+            2,
+        ),
+        (
+            "GET of a cart's customers, by a stranger",
+            list(CUSTOMERS_OF_CART_1).customer("stranger"),
+            403,
+            2,
+        ),
+        (
+            "GET of one's own carts",
+            list("/v2/carts").customer(RON),
+            200,
+            1,
+        ),
+        (
+            "GET of a customer's carts",
+            list("/v2/customers/ron/relationships/carts").back_end(),
+            200,
+            1,
+        ),
+        ("DELETE", world.dissociate("cart-1", &[RON]), 204, 1),
+        (
+            "DELETE, repeated",
+            world.dissociate("cart-1", &[RON]),
+            204,
+            1,
+        ),
+        (
+            "DELETE of several",
+            world.dissociate("cart-1", &["a", "b"]),
+            204,
+            1,
+        ),
+        (
+            "DELETE of several, repeated",
+            world.dissociate("cart-1", &["a", "b"]),
+            204,
+            1,
+        ),
+    ];
+    for (kind, request, status, calls) in requests {
+        proxy.gather(calls);
+        assert_eq!(request.send().await.status, status, "{kind}");
+        assert_eq!(proxy.take_recorded().len(), calls, "{kind}");
+    }
+
+    proxy.gather(1);
+    let lifetime = [("ASSOCIATION_LIFETIME_DAYS", "30")];
+    let renewing = World::on(&lifetime, &world).await;
+    renewing.associate("cart-5", &[RON]).send().await;
+    proxy.take_recorded();
+    let repeated = renewing.associate("cart-5", &[RON]).send().await;
+    repeated.unchanged();
+    assert_eq!(proxy.take_recorded().len(), 1);
+
+    // The two that wait twice: some of several exist already, and a cart that was
+    // removed within the hour. The store says so, and the second call expects that.
+    world.associate("cart-4", &["a"]).send().await;
+    proxy.take_recorded();
+    for again in [
+        world.associate("cart-4", &["a", "b"]),
+        world.associate("cart-1", &[RON]),
+    ] {
+        assert_eq!(again.send().await.status, 200);
+        assert_eq!(proxy.take_recorded().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_learns_nothing_of_a_list_that_fails() {
+    let (proxy, world) = behind_proxy().await;
+    let list = |customer| world.get(CUSTOMERS_OF_CART_1).customer(customer).send();
+    for (fault, status) in [
+        (Fault::Refused("AccessDeniedException"), 500),
+        (Fault::Failed(500), 503),
+        (Fault::Hang, 503),
+    ] {
+        let plan = Plan {
+            fault,
+            after_commit: false,
+        };
+        proxy.next_for("by_cart", plan, 16);
+        list("stranger").await.refused(403, "not_on_cart");
+        assert_eq!(list(RON).await.status, status, "{fault:?}");
+        proxy.heal().await;
+    }
+}
+
+/// The other way round, the answer does not wait for the list either.
+#[tokio::test]
+async fn nobody_is_shown_a_list_before_it_is_known_that_they_are_on_the_cart() {
+    let (proxy, world) = behind_proxy().await;
+    let plan = Plan {
+        fault: Fault::Failed(500),
+        after_commit: false,
+    };
+    proxy.next_for("cart-1#ron", plan, 8);
+    let answer = world.get(CUSTOMERS_OF_CART_1).customer(RON).send().await;
+    answer.refused(503, "store_unavailable");
+}
