@@ -23,7 +23,7 @@ tests_for! {
         concurrent_writers_of_overlapping_sets_store_the_union_and_get_correct_answers,
         answers_are_correct_even_if_answers_of_the_store_are_lost,
         concurrent_posts_and_deletes_have_the_effect_of_some_order,
-        late_calls_of_a_race_change_nothing
+        what_arrives_late_changes_nothing
     ]
 }
 
@@ -205,9 +205,9 @@ async fn concurrent_posts_and_deletes_have_the_effect_of_some_order(at_once: usi
     }
 }
 
-/// Writers race, and some of their calls are held. They arrive after a later DELETE,
-/// and again after a later POST, and change neither.
-async fn late_calls_of_a_race_change_nothing(at_once: usize) {
+/// Some calls of a race of writers arrive late: after a DELETE that was answered,
+/// and once more after a POST that was answered. They change nothing then.
+async fn what_arrives_late_changes_nothing(at_once: usize) {
     let proxy = Proxy::start(engine()).await;
     let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
     let writers = writers(&world, at_once).await;
