@@ -12,10 +12,10 @@ use tracing::Level;
 
 use crate::association::Associations;
 use crate::auth::{AuthError, Authenticator};
+use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::error::Error;
-use crate::http::Client;
 use crate::request::{Operation, Request, ResponseOptions};
 use crate::response::{self, ErrorDocuments, Outcome, Response};
 use crate::store::{Budget, Store, StoreError};

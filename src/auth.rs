@@ -21,8 +21,8 @@ use self::remote::{NoKeys, RemoteKeySet};
 use self::token::{Claims, UnverifiedToken};
 pub use self::token::{Expected, MAX_LIFETIME, MAX_TOKEN_BYTES, TokenFault};
 use self::verified::{TokenDigest, VerifiedTokens};
+use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
-use crate::http::Client;
 use crate::ids::{CartId, CustomerId};
 use crate::request::{Credential, Credentials};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lambda_http::http::Uri;
 
 use crate::auth::{Expected, KeySet, KeySource, TokenPolicy};
-use crate::http::TrustedRoots;
+use crate::client::TrustedRoots;
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 

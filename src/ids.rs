@@ -56,6 +56,56 @@ id! {
     CustomerId
 }
 
+/// The kinds of parties that a cart can be associated with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PartyKind {
+    /// A person who buys.
+    Customer,
+    /// A company, household or team that several people buy for.
+    Account,
+}
+
+impl PartyKind {
+    /// The JSON:API type of its members.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Account => "account",
+        }
+    }
+}
+
+/// A customer or an account that a cart can be associated with. A customer and an
+/// account of the same id are two parties.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Party {
+    kind: PartyKind,
+    id: String,
+}
+
+impl Party {
+    /// Creates a party.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidId`]
+    pub fn new(kind: PartyKind, id: &str) -> Result<Self, InvalidId> {
+        check(id)?;
+        let id = id.to_owned();
+        Ok(Self { kind, id })
+    }
+
+    /// Whether it is a customer or an account.
+    pub fn kind(&self) -> PartyKind {
+        self.kind
+    }
+
+    /// Its identifier, which is unique among the parties of its kind.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

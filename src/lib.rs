@@ -31,7 +31,7 @@ pub mod error;
 
 pub mod fault;
 
-pub mod http;
+pub mod client;
 
 pub mod config;
 

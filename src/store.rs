@@ -31,8 +31,8 @@ pub use self::clear::ClearOutcome;
 pub use self::lists::Member;
 use self::rules::{Change, ItemWrite, Next, Reply, Write, is_live, text};
 pub use self::rules::{WriteOutcome, Writer};
+use crate::client;
 use crate::clock::Timestamp;
-use crate::http;
 use crate::ids::{CartId, CustomerId};
 
 /// The time limit for opening a TCP and TLS connection.
@@ -141,7 +141,7 @@ impl Store {
             .config_override(Builder::new().retry_config(RetryConfig::disabled()));
         match tokio::time::timeout(WARM_UP_LIMIT, get.send()).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(StoreError::Unavailable(http::cause(&error))),
+            Ok(Err(error)) => Err(StoreError::Unavailable(client::cause(&error))),
             Err(late) => Err(StoreError::Unavailable(late.to_string())),
         }
     }

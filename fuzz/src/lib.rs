@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use cart_associations::auth::{Authenticator, Expected, KeySet, KeySource, TokenPolicy};
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::http::Client;
+use cart_associations::client::Client;
 use serde_json::value::RawValue;
 
 /// 2026-11-23T00:00:00Z, in seconds since the epoch. The tokens in `seeds/` are valid

@@ -16,8 +16,8 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::keys::{Algorithm, Key, KeyLookup, KeySet, SkippedKey};
+use crate::client::{self, BoxError, Client};
 use crate::clock::{Clock, Timestamp};
-use crate::http::{self, BoxError, Client};
 use crate::telemetry;
 
 /// The age up to which keys are used without a refresh.
@@ -115,9 +115,9 @@ enum FetchError {
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoResponse(error) => write!(f, "no response: {}", http::cause(&**error)),
+            Self::NoResponse(error) => write!(f, "no response: {}", client::cause(&**error)),
             Self::Status(status) => write!(f, "status {}", status.as_u16()),
-            Self::Body(error) => write!(f, "no body: {}", http::cause(&**error)),
+            Self::Body(error) => write!(f, "no body: {}", client::cause(&**error)),
         }
     }
 }

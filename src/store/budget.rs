@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::StoreError;
-use crate::http;
+use crate::client;
 
 /// The longest time that a request waits for DynamoDB.
 const MAX_BUDGET: Duration = Duration::from_secs(3);
@@ -46,7 +46,7 @@ const TRANSIENT: [&str; 18] = [
 
 /// A permit for each call that may run at the same time in this process. A call
 /// above that waits, before it sends anything.
-static CALLS: Semaphore = Semaphore::const_new(http::MAX_CONNECTIONS);
+static CALLS: Semaphore = Semaphore::const_new(client::MAX_CONNECTIONS);
 
 /// The time that one request may spend on all its calls to DynamoDB, and counters
 /// of what they used.
@@ -172,7 +172,7 @@ impl Budget {
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
-        match self.given_up(http::cause(error)) {
+        match self.given_up(client::cause(error)) {
             StoreError::Unavailable(cause) if !is_transient(error) => StoreError::Fault(cause),
             error => error,
         }
@@ -184,7 +184,7 @@ impl Budget {
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
-        let cause = http::cause(error);
+        let cause = client::cause(error);
         if is_transient(error) {
             StoreError::Unavailable(cause)
         } else {
@@ -267,7 +267,7 @@ impl Intercept for RecordAttempts {
                     .is_some_and(|response| response.status().is_client_error());
             let not_connected = error
                 .as_connector_error()
-                .is_some_and(|error| http::is_connect_error(error));
+                .is_some_and(|error| client::is_connect_error(error));
             tracing::debug!(refused, not_connected, "an attempt failed");
             if was_sent && !refused && !not_connected {
                 attempts.lost.store(true, Ordering::Relaxed);
@@ -290,7 +290,7 @@ mod tests {
         let soon = Budget::until(Instant::now() + Duration::from_millis(10));
         let budget = Budget::until(Instant::now() + Duration::from_secs(60));
         let mut running = Vec::new();
-        for _ in 0..http::MAX_CONNECTIONS {
+        for _ in 0..client::MAX_CONNECTIONS {
             let mut call = Box::pin(budget.spend(pending::<()>()));
             assert!((&mut call).now_or_never().is_none());
             running.push(call);

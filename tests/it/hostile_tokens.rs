@@ -13,9 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cart_associations::auth::{
     AuthError, Authenticator, Expected, Forbidden, Grant, KeySet, KeySource, TokenKind, TokenPolicy,
 };
+use cart_associations::client::{Client, TrustedRoots};
 use cart_associations::clock::{CLOCK_SKEW, Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::http::{Client, TrustedRoots};
 use cart_associations::ids::CustomerId;
 use cart_associations::request::{Credential, Credentials, Request};
 use dev::key_server::KeyServer;

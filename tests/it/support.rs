@@ -18,9 +18,9 @@ use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use cart_associations::app::App;
 use cart_associations::auth::KEYS_CONNECT_TIMEOUT;
+use cart_associations::client;
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::http;
 use cart_associations::store::{CONNECT_TIMEOUT, Store};
 use dev::dynamodb::{self, Emulator};
 use dev::environment::{Environment, REGION};
@@ -117,7 +117,7 @@ impl World {
 
     async fn of(env: Environment, now: Option<Timestamp>) -> Self {
         let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
-        let http = |connect_timeout| http::Client::new(&config.trusted_roots, connect_timeout);
+        let http = |connect_timeout| client::Client::new(&config.trusted_roots, connect_timeout);
         let keys = http(KEYS_CONNECT_TIMEOUT);
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .credentials_provider(credentials())
