@@ -363,7 +363,7 @@ async fn all_configuration_faults_are_reported_together() {
 fn faults(variables: &[(&str, &str)]) -> Vec<String> {
     let env = environment(variables);
     let config = Config::from_lookup(|name| env.get(name).cloned());
-    config.err().map_or_else(Vec::new, |error| error.faults)
+    config.err().map_or_else(Vec::new, |error| error.problems)
 }
 
 #[test]
