@@ -23,8 +23,138 @@ pub use self::token::{Expected, MAX_LIFETIME, MAX_TOKEN_BYTES, TokenFault};
 use self::verified::{TokenDigest, VerifiedTokens};
 use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
-use crate::ids::{CartId, CustomerId};
-use crate::request::{Credential, Credentials};
+use crate::ids::{CartId, CustomerId, Party, PartyKind};
+use lambda_http::http::HeaderMap;
+use std::borrow::Cow;
+
+pub struct Credentials<'a> {
+    pub access_token: Credential<'a>,
+    pub customer_token: Credential<'a>,
+    pub cart_token: Credential<'a>,
+    pub cart_id: Option<&'a str>,
+}
+pub enum Credential<'a> {
+    Absent,
+    Malformed,
+    Token(Cow<'a, str>),
+}
+pub use Grant as Caller;
+pub struct CartProof(bool);
+impl CartProof {
+    pub fn permits(&self) -> Result<(), Forbidden> {
+        if self.0 {
+            Ok(())
+        } else {
+            Err(Forbidden::CartTokenRequired)
+        }
+    }
+}
+fn cred<'a>(headers: &'a HeaderMap, name: &str, bearer: bool) -> Credential<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Credential::Absent,
+        (Some(_), Some(_)) => Credential::Malformed,
+        (Some(value), None) => {
+            let value = std::str::from_utf8(value.as_bytes())
+                .unwrap_or_default()
+                .trim();
+            let token = if bearer {
+                value
+                    .split_once(' ')
+                    .filter(|(s, _)| s.trim_end_matches(':').eq_ignore_ascii_case("bearer"))
+                    .map(|(_, t)| t.trim_start())
+            } else {
+                Some(value)
+            };
+            match token {
+                Some(t) if !t.is_empty() => Credential::Token(t.into()),
+                _ if bearer => Credential::Absent,
+                _ => Credential::Malformed,
+            }
+        }
+    }
+}
+impl Authenticator {
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Grant, AuthError> {
+        self.authenticate_old(
+            &Credentials {
+                access_token: cred(headers, "authorization", true),
+                customer_token: cred(headers, "x-moltin-customer-token", false),
+                cart_token: Credential::Absent,
+                cart_id: None,
+            },
+            now,
+            deadline,
+        )
+        .await
+    }
+    pub async fn prove_cart(
+        &self,
+        caller: &Grant,
+        headers: &HeaderMap,
+        cart: &str,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<CartProof, AuthError> {
+        if !matches!(caller.scope, Scope::Customer { .. }) {
+            return Ok(CartProof(true));
+        }
+        let credentials = Credentials {
+            access_token: Credential::Absent,
+            customer_token: Credential::Absent,
+            cart_token: cred(headers, "x-cart-token", false),
+            cart_id: Some(cart),
+        };
+        Ok(match self.held_carts(&credentials, now, deadline).await? {
+            HeldCarts::None => CartProof(false),
+            _ => CartProof(true),
+        })
+    }
+}
+impl Grant {
+    pub fn party(&self) -> Result<&Party, Forbidden> {
+        match &self.scope {
+            Scope::Customer { party, .. } => Ok(party),
+            _ => Err(Forbidden::CustomerTokenRequired),
+        }
+    }
+    pub fn only_party(&self, _: PartyKind) -> Result<Option<&Party>, Forbidden> {
+        match &self.scope {
+            Scope::EveryCustomer => Ok(None),
+            Scope::Customer { party, .. } => Ok(Some(party)),
+            Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
+        }
+    }
+    pub fn permit(&self, parties: &[Party]) -> Result<(), Forbidden> {
+        match &self.scope {
+            Scope::EveryCustomer => Ok(()),
+            Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
+            Scope::Customer { party, .. } if parties.iter().all(|p| p == party) => Ok(()),
+            Scope::Customer { .. } => Err(Forbidden::OtherCustomer),
+        }
+    }
+    pub fn permit_carts_of(&self, party: &Party) -> Result<(), Forbidden> {
+        if self
+            .only_party(party.kind())?
+            .is_some_and(|own| own != party)
+        {
+            return Err(Forbidden::OtherCustomersCarts);
+        }
+        Ok(())
+    }
+    pub fn permit_clearing(&self) -> Result<(), Forbidden> {
+        if matches!(self.scope, Scope::EveryCustomer) {
+            Ok(())
+        } else {
+            Err(Forbidden::BackEndRequired)
+        }
+    }
+}
 
 /// How one kind of token is verified.
 #[derive(Debug, Clone)]
@@ -140,7 +270,7 @@ enum Scope {
     /// client_credentials without a customer token.
     EveryCustomer,
     /// A customer token, whatever the grant.
-    Customer { id: CustomerId, carts: HeldCarts },
+    Customer { party: Party, carts: HeldCarts },
     /// Another grant, without a customer token.
     Nobody,
 }
@@ -199,7 +329,7 @@ impl Authenticator {
     /// # Errors
     ///
     /// [`AuthError`]
-    pub async fn authenticate(
+    pub async fn authenticate_old(
         &self,
         credentials: &Credentials<'_>,
         now: Timestamp,
@@ -217,9 +347,7 @@ impl Authenticator {
 
         let scope = match customer {
             Some(claims) => Scope::Customer {
-                id: claims
-                    .subject
-                    .parse()
+                party: Party::new(PartyKind::Customer, &claims.subject)
                     .map_err(|_| self.customer_tokens.refused(TokenFault::Subject))?,
                 carts: self.held_carts(credentials, now, deadline).await?,
             },
@@ -395,80 +523,9 @@ impl Grant {
     /// The grant's name in logs and metrics.
     pub fn name(&self) -> &'static str {
         match self.scope {
-            Scope::EveryCustomer => "client_credentials",
+            Scope::EveryCustomer => "back_end",
             Scope::Customer { .. } => "customer",
-            Scope::Nobody => "none",
-        }
-    }
-
-    /// Returns the customer whose token was sent.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden::CustomerTokenRequired`], if none was sent.
-    pub fn customer(&self) -> Result<&CustomerId, Forbidden> {
-        match &self.scope {
-            Scope::Customer { id, .. } => Ok(id),
-            Scope::EveryCustomer | Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
-        }
-    }
-
-    /// Returns the only customer that the caller may act for; `None` if they may
-    /// act for every customer.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden::CustomerTokenRequired`], if they may act for nobody.
-    pub fn only_customer(&self) -> Result<Option<&CustomerId>, Forbidden> {
-        match &self.scope {
-            Scope::EveryCustomer => Ok(None),
-            Scope::Customer { id, .. } => Ok(Some(id)),
-            Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
-        }
-    }
-
-    /// Checks that the caller may act for all of these customers.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden`], if there is one that they may not act for.
-    pub fn permit(&self, customers: &[CustomerId]) -> Result<(), Forbidden> {
-        match &self.scope {
-            Scope::EveryCustomer => Ok(()),
-            Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
-            Scope::Customer { id, .. } if customers.iter().all(|customer| customer == id) => Ok(()),
-            Scope::Customer { .. } => Err(Forbidden::OtherCustomer),
-        }
-    }
-
-    /// Checks that the caller may act for all of these customers, and that they hold
-    /// the cart.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden`], as of [`permit`](Self::permit), or if the caller acts for one
-    /// customer and did not prove that they hold the cart.
-    pub fn permit_association(
-        &self,
-        cart: &CartId,
-        customers: &[CustomerId],
-    ) -> Result<(), Forbidden> {
-        self.permit(customers)?;
-        match &self.scope {
-            Scope::Customer { carts, .. } if !carts.include(cart) => {
-                Err(Forbidden::CartTokenRequired)
-            }
-            Scope::EveryCustomer | Scope::Customer { .. } | Scope::Nobody => Ok(()),
-        }
-    }
-}
-
-impl HeldCarts {
-    fn include(&self, cart: &CartId) -> bool {
-        match self {
-            Self::Any => true,
-            Self::One(held) => held == cart.as_str(),
-            Self::None => false,
+            Scope::Nobody => "nobody",
         }
     }
 }
