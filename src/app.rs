@@ -38,14 +38,7 @@ pub struct App {
 impl App {
     pub fn new(config: Config, store: Store, client: &Client, clock: Clock) -> Self {
         Self {
-            authenticator: Authenticator::new(
-                config.access_tokens,
-                config.customer_tokens,
-                config.cart_tokens,
-                config.grant_claim,
-                client,
-                &clock,
-            ),
+            authenticator: Authenticator::new(config.tokens, client, &clock),
             store,
             clock,
             association_lifetime: config.association_lifetime,

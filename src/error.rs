@@ -10,6 +10,7 @@ use serde::Serialize;
 use tracing::Level;
 
 use crate::auth::{AuthError, Forbidden, TokenKind};
+use crate::ids::PartyKind;
 use crate::json;
 use crate::store::StoreError;
 use crate::telemetry::RequestLine;
@@ -183,6 +184,7 @@ impl Error {
                 (header::RETRY_AFTER, RETRY_AFTER.to_owned())
             }
             Self::Request(_)
+            | Self::Auth(AuthError::SeveralParties)
             | Self::Forbidden(_)
             | Self::Store(StoreError::Fault(_))
             | Self::Panic(_) => return None,
@@ -199,35 +201,54 @@ impl Error {
             Self::MethodNotAllowed { .. } => ErrorCode::MethodNotAllowed.into(),
             Self::Auth(error) => match error {
                 AuthError::NoAccessToken => {
-                    RequestError::of_header(ErrorCode::AccessTokenRequired, "Authorization")
+                    let header = TokenKind::Access.header();
+                    RequestError::of_header(ErrorCode::AccessTokenRequired, header)
                 }
                 AuthError::InvalidToken { kind, .. } => {
-                    let (code, header) = match kind {
-                        TokenKind::Access => (ErrorCode::InvalidAccessToken, "Authorization"),
-                        TokenKind::Customer => {
-                            (ErrorCode::InvalidCustomerToken, "x-moltin-customer-token")
-                        }
-                        TokenKind::Cart => (ErrorCode::InvalidCartToken, "x-cart-token"),
+                    let code = match kind {
+                        TokenKind::Access => ErrorCode::InvalidAccessToken,
+                        TokenKind::Party(PartyKind::Customer) => ErrorCode::InvalidCustomerToken,
+                        TokenKind::Party(PartyKind::Account) => ErrorCode::InvalidAccountToken,
+                        TokenKind::Cart => ErrorCode::InvalidCartToken,
                     };
-                    RequestError::of_header(code, header)
+                    RequestError::of_header(code, kind.header())
+                }
+                AuthError::SeveralParties => {
+                    let header = TokenKind::Party(PartyKind::Account).header();
+                    RequestError::of_header(ErrorCode::SeveralParties, header)
                 }
                 AuthError::NoKeys { .. } => ErrorCode::KeysUnavailable.into(),
             },
             Self::Forbidden(forbidden) => match forbidden {
-                Forbidden::CustomerTokenRequired => RequestError::of_header(
-                    ErrorCode::CustomerTokenRequired,
-                    "x-moltin-customer-token",
-                ),
-                Forbidden::CartTokenRequired => {
-                    RequestError::of_header(ErrorCode::CartTokenRequired, "x-cart-token")
+                Forbidden::TokenRequired { kind, .. } => {
+                    let code = match kind {
+                        PartyKind::Customer => ErrorCode::CustomerTokenRequired,
+                        PartyKind::Account => ErrorCode::AccountTokenRequired,
+                    };
+                    RequestError::of_header(code, TokenKind::Party(*kind).header())
                 }
-                Forbidden::OtherCustomer => RequestError::at(ErrorCode::OtherCustomer, "/data"),
-                Forbidden::OtherCustomersCarts => {
-                    RequestError::of_parameter(ErrorCode::OtherCustomer, "customerId")
+                Forbidden::OwnCartsOfBackEnd => {
+                    let header = TokenKind::Party(PartyKind::Customer).header();
+                    RequestError::of_header(ErrorCode::OwnCartsOfBackEnd, header)
+                }
+                Forbidden::NoRight { .. } => {
+                    RequestError::of_header(ErrorCode::NoRight, TokenKind::Access.header())
+                }
+                Forbidden::CartTokenRequired => {
+                    let header = TokenKind::Cart.header();
+                    RequestError::of_header(ErrorCode::CartTokenRequired, header)
+                }
+                Forbidden::OtherParty(kind) => RequestError::at(other_party(*kind), "/data"),
+                Forbidden::OtherPartysCarts(kind) => {
+                    let parameter = match kind {
+                        PartyKind::Customer => "customerId",
+                        PartyKind::Account => "accountId",
+                    };
+                    RequestError::of_parameter(other_party(*kind), parameter)
                 }
                 Forbidden::NotOnCart => RequestError::of_parameter(ErrorCode::NotOnCart, "cartId"),
                 Forbidden::BackEndRequired => {
-                    RequestError::of_header(ErrorCode::BackEndRequired, "Authorization")
+                    RequestError::of_header(ErrorCode::BackEndRequired, TokenKind::Access.header())
                 }
             },
             Self::Store(StoreError::Unavailable(_)) => ErrorCode::StoreUnavailable.into(),
@@ -244,11 +265,15 @@ impl Error {
         match self {
             Self::Request(_)
             | Self::MethodNotAllowed { .. }
-            | Self::Forbidden(_)
-            | Self::Auth(AuthError::NoAccessToken) => Level::INFO,
-            Self::Auth(AuthError::InvalidToken { fault, .. }) => {
+            | Self::Auth(AuthError::NoAccessToken | AuthError::SeveralParties) => Level::INFO,
+            Self::Forbidden(forbidden) => {
+                line.claim = forbidden.claim().map(str::to_owned);
+                Level::INFO
+            }
+            Self::Auth(AuthError::InvalidToken { refusal, .. }) => {
                 line.token_refused = true;
-                line.cause = Some(fault.name().to_owned());
+                line.cause = Some(refusal.name().to_owned());
+                line.claim = refusal.claim().map(str::to_owned);
                 Level::INFO
             }
             Self::Auth(AuthError::NoKeys { kind, .. }) => {
@@ -267,9 +292,17 @@ impl Error {
     }
 }
 
+fn other_party(kind: PartyKind) -> ErrorCode {
+    match kind {
+        PartyKind::Customer => ErrorCode::OtherCustomer,
+        PartyKind::Account => ErrorCode::OtherAccount,
+    }
+}
+
 macro_rules! error_codes {
     ($($name:ident $status:literal $code:literal: $title:literal, $detail:literal;)+) => {
-        /// The stable codes of errors, which responses, logs and metrics share.
+        /// The stable codes of errors, which responses, logs and metrics share. Two rows
+        /// may have one code, with different details.
         /// `docs/errors.md` explains each.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
@@ -349,24 +382,36 @@ error_codes! {
         "The only parameters for paging are `page[limit]`, `page[after]` and `page[offset]=0`.";
     UnsupportedParameter 400 "unsupported_parameter": "Unsupported parameter",
         "This request does not support the parameter. JSON:API reserves names made only of the letters a to z.";
+    SeveralParties 400 "several_parties": "Several parties",
+        "A request acts for one customer or one account. Send a customer token or an account token, not both.";
     AccessTokenRequired 401 "access_token_required": "Access token required",
         "The request needs the header `Authorization: Bearer` with an access token.";
     InvalidAccessToken 401 "invalid_access_token": "Invalid access token",
         "The access token is malformed, expired or not for this API.";
     InvalidCustomerToken 401 "invalid_customer_token": "Invalid customer token",
         "The customer token is malformed, expired or not for this API.";
+    InvalidAccountToken 401 "invalid_account_token": "Invalid account token",
+        "The account token is malformed, expired or not for this API.";
     InvalidCartToken 401 "invalid_cart_token": "Invalid cart token",
         "The cart token is malformed, expired or not for this cart.";
     CustomerTokenRequired 403 "customer_token_required": "Customer token required",
-        "An access token of this grant needs a customer token beside it.";
+        "The access token is not one of a back end, so this needs a customer token beside it.";
+    OwnCartsOfBackEnd 403 "customer_token_required": "Customer token required",
+        "A back end has no carts of its own. It lists those of a customer by GET /v2/customers/{customerId}/relationships/carts, and those of an account by GET /v2/accounts/{accountId}/relationships/carts.";
+    AccountTokenRequired 403 "account_token_required": "Account token required",
+        "The access token is not one of a back end, so this needs an account token beside it.";
     CartTokenRequired 403 "cart_token_required": "Cart token required",
-        "A customer needs a cart token to be associated with the cart.";
+        "A customer or account needs a cart token to be associated with the cart.";
     OtherCustomer 403 "other_customer": "Other customer",
-        "The customer token permits acting for its own customer only.";
+        "The tokens do not permit acting for this customer.";
+    OtherAccount 403 "other_account": "Other account",
+        "The tokens do not permit acting for this account.";
     NotOnCart 403 "not_on_cart": "Not on this cart",
-        "A customer may list the customers of their own carts only.";
+        "Only those who are associated with a cart, and back ends, may list who else is.";
     BackEndRequired 403 "back_end_required": "Back end required",
-        "Clearing a cart needs an access token of the client_credentials grant, and no customer token.";
+        "This needs an access token of a back end, and no customer or account token.";
+    NoRight 403 "back_end_required": "Back end required",
+        "The access token is not one of a back end, and it names no customer.";
     FullReplacementUnsupported 403 "full_replacement_unsupported": "Full replacement unsupported",
         "`data` must be an empty array. A relationship can be cleared, but not replaced.";
     RouteNotFound 404 "route_not_found": "Not found",

@@ -81,8 +81,8 @@ async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     }
     let sdk = sdk.load().await;
     if !has_credentials && lacks_credentials(&sdk).await {
-        let faults = vec!["AWS credentials are required".to_owned()];
-        return refuse_to_start(&ConfigError { faults }).await;
+        let problems = vec!["AWS credentials are required".to_owned()];
+        return refuse_to_start(&ConfigError { problems }).await;
     }
     let keys = http.with_connect_limit(auth::KEYS_CONNECT_TIMEOUT);
     let store = Store::new(&sdk, config.table_name.clone());
@@ -141,7 +141,7 @@ impl Drop for Worker {
 
 /// Logs why the function does not start, and reports it to Lambda.
 async fn refuse_to_start(error: &ConfigError) -> ExitCode {
-    tracing::error!(cause = error.to_string(), "the configuration has faults");
+    tracing::error!(cause = error.to_string(), "the configuration has problems");
     if let Err(error) = init_error::report(error).await {
         tracing::warn!(cause = error.to_string(), "the init error was not reported");
     }

@@ -25,9 +25,15 @@ pub(crate) struct RequestLine {
     pub(crate) caller: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<String>,
+    /// The claim that is missing or wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<String>,
     /// The key set that is not available.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key_set: Option<&'static str>,
+    /// DynamoDB's id of the call that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store_request_id: Option<String>,
     #[serde(skip)]
     pub(crate) outcome: &'static str,
     #[serde(skip)]
@@ -48,7 +54,9 @@ impl RequestLine {
             status: 0,
             caller: "nobody",
             cause: None,
+            claim: None,
             key_set: None,
+            store_request_id: None,
             outcome: "",
             token_refused: false,
             began: Instant::now(),
