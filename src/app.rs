@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::request::{Operation, Request, ResponseOptions};
 use crate::response::{self, ErrorDocuments, Outcome, Response};
-use crate::store::{Budget, Store, StoreError};
+use crate::store::{Session, Store, StoreError};
 use crate::telemetry::{self, Cause, RequestLine};
 
 /// The time for an invocation without a known deadline.
@@ -37,11 +37,12 @@ pub struct App {
 }
 
 /// What is known of a request so far, for its response and its log line.
-struct Progress {
+struct Progress<'a> {
     route: &'static str,
     grant: &'static str,
     options: ResponseOptions,
-    budget: Budget,
+    store: Session<'a>,
+    store_time: Duration,
 }
 
 impl App {
@@ -83,7 +84,8 @@ impl App {
             route: "none",
             grant: "none",
             options: ResponseOptions::default(),
-            budget: Budget::until(deadline),
+            store: self.associations.session(deadline),
+            store_time: Duration::ZERO,
         };
         let answer = AssertUnwindSafe(self.answer(event, &mut progress, deadline)).catch_unwind();
         let result = answer
@@ -105,7 +107,7 @@ impl App {
     async fn answer(
         &self,
         event: &str,
-        progress: &mut Progress,
+        progress: &mut Progress<'_>,
         deadline: Instant,
     ) -> Result<Outcome, Error> {
         let request = Request::parse(event)?;
@@ -117,46 +119,49 @@ impl App {
             .authenticate(&request.credentials(), self.clock.now(), deadline)
             .await?;
         progress.grant = grant.name();
-        let (associations, budget) = (&self.associations, &progress.budget);
+        let (associations, store) = (&self.associations, &progress.store);
+        let began = Instant::now();
         let listed = |member_type, members, page| Outcome::Listed {
             member_type,
             members,
             page,
             path: request.path().into_owned(),
         };
-        Ok(match request.operation()? {
+        let outcome = match request.operation()? {
             Operation::Associate(body) => {
-                let put = associations.associate(&grant, &body, budget).await?;
+                let put = associations.associate(&grant, &body, store).await?;
                 Outcome::Associated(put, body.customers)
             }
             Operation::Dissociate(body) => {
-                associations.dissociate(&grant, &body, budget).await?;
+                associations.dissociate(&grant, &body, store).await?;
                 Outcome::Dissociated(body.customers)
             }
             Operation::ClearCart { cart } => {
-                Outcome::Cleared(associations.clear_cart(&grant, &cart, budget).await?)
+                Outcome::Cleared(associations.clear_cart(&grant, &cart, store).await?)
             }
             Operation::ClearCustomer { customer } => {
-                let cleared = associations.clear_customer(&grant, &customer, budget);
+                let cleared = associations.clear_customer(&grant, &customer, store);
                 Outcome::Cleared(cleared.await?)
             }
             Operation::ListCustomers { cart, page } => {
                 let customers = associations
-                    .list_customers(&grant, &cart, &page, budget)
+                    .list_customers(&grant, &cart, &page, store)
                     .await?;
                 listed("customer", customers, page)
             }
             Operation::ListOwnCarts { page } => {
-                let carts = associations.list_own_carts(&grant, &page, budget).await?;
+                let carts = associations.list_own_carts(&grant, &page, store).await?;
                 listed("cart", carts, page)
             }
             Operation::ListCarts { customer, page } => {
                 let carts = associations
-                    .list_carts(&grant, &customer, &page, budget)
+                    .list_carts(&grant, &customer, &page, store)
                     .await?;
                 listed("cart", carts, page)
             }
-        })
+        };
+        progress.store_time = began.elapsed();
+        Ok(outcome)
     }
 
     /// Returns the time left. A deadline in the past means that none is known:
@@ -168,7 +173,7 @@ impl App {
 }
 
 /// Logs the one line of a request.
-fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration: Duration) {
+fn log(progress: &Progress<'_>, response: &Response, error: Option<&Error>, duration: Duration) {
     let (level, cause) = match error {
         None
         | Some(Error::Request(_) | Error::Forbidden(_) | Error::Auth(AuthError::NoAccessToken)) => {
@@ -180,12 +185,13 @@ fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration
         Some(Error::Auth(AuthError::NoKeys { kind, .. })) => {
             (Level::WARN, Some(Cause::KeySet(kind.name())))
         }
-        Some(Error::Store(StoreError::Unavailable(cause) | StoreError::OutcomeUnknown(cause))) => {
-            (Level::WARN, Some(Cause::Cause(cause)))
+        Some(Error::Store(
+            StoreError::Unavailable(failure) | StoreError::OutcomeUnknown(failure),
+        )) => (Level::WARN, Some(Cause::Cause(&failure.description))),
+        Some(Error::Store(StoreError::Internal(failure))) => {
+            (Level::ERROR, Some(Cause::Cause(&failure.description)))
         }
-        Some(Error::Store(StoreError::Fault(cause)) | Error::Panic(cause)) => {
-            (Level::ERROR, Some(Cause::Cause(cause)))
-        }
+        Some(Error::Panic(cause)) => (Level::ERROR, Some(Cause::Cause(cause))),
     };
     telemetry::request(
         level,
@@ -197,8 +203,8 @@ fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration
             grant: progress.grant,
             cause,
             duration,
-            store_time: progress.budget.time_spent(),
-            store_attempts: progress.budget.attempts_made(),
+            store_time: progress.store_time,
+            store_attempts: progress.store.attempts(),
         },
     );
 }

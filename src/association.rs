@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::auth::{Forbidden, Grant};
 use crate::clock::{Clock, Timestamp};
 use crate::cursor::{self, InvalidCursor, ListId};
-use crate::ids::{CartId, CustomerId};
+use crate::ids::{CartId, CustomerId, Party, PartyKind};
 use crate::request::{CartCustomers, Page};
-use crate::store::{Budget, ClearOutcome, Member, Store, StoreError, WriteOutcome, Writer};
+use crate::store::{
+    ClearOutcome, Member, Position, Session, Store, StoreError, WriteOutcome, Writer,
+};
 
 /// The associations of all carts with all customers.
 #[derive(Debug)]
@@ -69,6 +72,11 @@ impl Associations {
         }
     }
 
+    /// Begins a request's use of the store.
+    pub fn session(&self, deadline: Instant) -> Session<'_> {
+        self.store.session(deadline)
+    }
+
     /// Connects to the store. Logs a failure at DEBUG: requests log their own
     /// failures.
     pub async fn warm_up(&self) {
@@ -82,13 +90,12 @@ impl Associations {
         &self,
         grant: &Grant,
         CartCustomers { cart, customers }: &CartCustomers,
-        budget: &Budget,
+        store: &Session<'_>,
     ) -> Result<WriteOutcome, AssociationError> {
         grant.permit_association(cart, customers)?;
         let writer = self.writer(grant);
-        let put = self
-            .store
-            .put(cart, customers, writer, self.lifetime, budget);
+        let customers = parties(customers);
+        let put = store.associate(cart, &customers, writer, self.lifetime);
         Ok(put.await?)
     }
 
@@ -98,11 +105,12 @@ impl Associations {
         &self,
         grant: &Grant,
         CartCustomers { cart, customers }: &CartCustomers,
-        budget: &Budget,
+        store: &Session<'_>,
     ) -> Result<(), AssociationError> {
         grant.permit(customers)?;
         let writer = self.writer(grant);
-        Ok(self.store.remove(cart, customers, writer, budget).await?)
+        let customers = parties(customers);
+        Ok(store.dissociate(cart, &customers, writer).await?)
     }
 
     /// Removes all customers from a cart. Only a back end may.
@@ -110,13 +118,14 @@ impl Associations {
         &self,
         grant: &Grant,
         cart: &CartId,
-        budget: &Budget,
+        store: &Session<'_>,
     ) -> Result<ClearOutcome, AssociationError> {
         let Ok(None) = grant.only_customer() else {
             return Err(Forbidden::BackEndRequired.into());
         };
         let writer = self.writer(grant);
-        Ok(self.store.clear_cart(cart, &writer, budget).await?)
+        let cleared = store.clear_cart(cart, PartyKind::Customer, &writer);
+        Ok(cleared.await?)
     }
 
     /// Removes a customer that the caller may act for from all carts.
@@ -124,17 +133,18 @@ impl Associations {
         &self,
         grant: &Grant,
         customer: &CustomerId,
-        budget: &Budget,
+        store: &Session<'_>,
     ) -> Result<ClearOutcome, AssociationError> {
         permit_carts_of(customer, grant)?;
         let writer = self.writer(grant);
-        Ok(self.store.clear_customer(customer, &writer, budget).await?)
+        Ok(store.clear_party(&party(customer), &writer).await?)
     }
 
     fn writer(&self, grant: &Grant) -> Writer {
         Writer {
             id: Uuid::new_v4(),
             client: grant.client().to_owned(),
+            acted_by: None,
             now: self.clock.now(),
         }
     }
@@ -148,7 +158,7 @@ impl Associations {
         grant: &Grant,
         cart: &CartId,
         page: &Page,
-        budget: &Budget,
+        store: &Session<'_>,
     ) -> Result<MemberPage, AssociationError> {
         let list = ListId::CustomersOf(cart);
         let now = self.clock.now();
@@ -157,22 +167,18 @@ impl Associations {
         let customer = grant.only_customer()?;
         let permitted = async {
             if let Some(customer) = customer
-                && !self
-                    .store
-                    .is_associated(cart, customer, now, budget)
-                    .await?
+                && !store.is_associated(cart, &party(customer), now).await?
             {
                 return Err(AssociationError::from(Forbidden::NotOnCart));
             }
             Ok(())
         };
-        let members = self
-            .store
-            .customers_of(cart, after.as_ref(), page.limit + 1, now, budget);
+        let after = after.as_ref().map(CustomerId::as_str);
+        let members = store.parties_of(cart, PartyKind::Customer, after, page.limit + 1, now);
         let ((), members) = tokio::try_join!(permitted, members.map(Ok))?;
         let members = members?;
-        Ok(member_page(list, members, page, now, |last| {
-            last.id.clone()
+        Ok(member_page(list, members, page, now, |page| {
+            page.last().map(|last| last.id.clone())
         }))
     }
 
@@ -181,12 +187,12 @@ impl Associations {
         &self,
         grant: &Grant,
         page: &Page,
-        budget: &Budget,
+        store: &Session<'_>,
     ) -> Result<MemberPage, AssociationError> {
         let customer = grant.customer()?;
         let list = ListId::OwnCartsOf(customer);
         let after = cart_position(list, page, self.clock.now())?;
-        self.carts(list, customer, after, page, budget).await
+        self.carts(list, customer, after, page, store).await
     }
 
     /// Lists the carts of a customer that the caller may act for.
@@ -195,12 +201,12 @@ impl Associations {
         grant: &Grant,
         customer: &CustomerId,
         page: &Page,
-        budget: &Budget,
+        store: &Session<'_>,
     ) -> Result<MemberPage, AssociationError> {
         let list = ListId::CartsOf(customer);
         let after = cart_position(list, page, self.clock.now())?;
         permit_carts_of(customer, grant)?;
-        self.carts(list, customer, after, page, budget).await
+        self.carts(list, customer, after, page, store).await
     }
 
     /// Lists the newest association first, those of one moment by the cart's id.
@@ -208,19 +214,32 @@ impl Associations {
         &self,
         list: ListId<'_>,
         customer: &CustomerId,
-        after: Option<Member>,
+        after: Option<Position>,
         page: &Page,
-        budget: &Budget,
+        store: &Session<'_>,
     ) -> Result<MemberPage, AssociationError> {
         let now = self.clock.now();
-        let members = self
-            .store
-            .carts_of(customer, after.as_ref(), page.limit + 1, now, budget)
+        let members = store
+            .carts_of(&party(customer), after.as_ref(), page.limit + 1, now)
             .await?;
-        Ok(member_page(list, members, page, now, |last| {
-            format!("{} {}", last.associated_at, last.id)
+        Ok(member_page(list, members, page, now, |page| {
+            let Position {
+                associated_at,
+                id,
+                follows_young,
+            } = Position::after(page, after.as_ref(), now)?;
+            let mark = if follows_young { "+" } else { "" };
+            Some(format!("{associated_at} {mark}{id}"))
         }))
     }
+}
+
+fn party(customer: &CustomerId) -> Party {
+    Party::new(PartyKind::Customer, customer.as_str()).expect("a customer's id is an id")
+}
+
+fn parties(customers: &[CustomerId]) -> Vec<Party> {
+    customers.iter().map(party).collect()
 }
 
 /// Checks that the caller may act for the customer whose carts the path names.
@@ -250,12 +269,19 @@ fn cart_position(
     list: ListId<'_>,
     page: &Page,
     now: Timestamp,
-) -> Result<Option<Member>, InvalidCursor> {
+) -> Result<Option<Position>, InvalidCursor> {
     position(list, page, now, |position| {
         let (associated_at, id) = position.rsplit_once(' ')?;
+        let unmarked = id.strip_prefix('+');
+        let follows_young = unmarked.is_some();
+        let id = unmarked.unwrap_or(id);
         let _: CartId = id.parse().ok()?;
         let (associated_at, id) = (associated_at.to_owned(), id.to_owned());
-        (!associated_at.is_empty()).then_some(Member { id, associated_at })
+        (!associated_at.is_empty()).then_some(Position {
+            associated_at,
+            id,
+            follows_young,
+        })
     })
 }
 
@@ -266,11 +292,11 @@ fn member_page(
     mut members: Vec<Member>,
     page: &Page,
     now: Timestamp,
-    position: impl Fn(&Member) -> String,
+    position: impl Fn(&[Member]) -> Option<String>,
 ) -> MemberPage {
     let more = members.len() > page.limit;
     members.truncate(page.limit);
-    let last = members.last().filter(|_| more);
-    let next = last.map(|last| cursor::encode(list, &position(last), now));
+    let position = position(&members).filter(|_| more);
+    let next = position.map(|position| cursor::encode(list, &position, now));
     MemberPage { members, next }
 }

@@ -122,7 +122,7 @@ pub fn success(outcome: &Outcome, options: ResponseOptions) -> Response {
             Some(json(&LinkageDocument::new(customers)))
         }
         Outcome::Cleared(ClearOutcome::Complete) => None,
-        Outcome::Cleared(ClearOutcome::Partial { removed }) => {
+        Outcome::Cleared(ClearOutcome::Partial { removed, .. }) => {
             status = 202;
             headers.push(("retry-after", RETRY_AFTER.into()));
             Some(json(&ProgressDocument::new(*removed)))

@@ -109,7 +109,7 @@ fn header(error: &Error) -> Option<Header> {
         }
         Error::Request(RequestError::Faults(_))
         | Error::Forbidden(_)
-        | Error::Store(StoreError::Fault(_))
+        | Error::Store(StoreError::Internal(_))
         | Error::Panic(_) => None,
     }
 }
@@ -156,7 +156,7 @@ fn faults(error: &Error) -> Vec<Fault> {
         },
         Error::Store(StoreError::Unavailable(_)) => Fault::new(ErrorCode::StoreUnavailable),
         Error::Store(StoreError::OutcomeUnknown(_)) => Fault::new(ErrorCode::OutcomeUnknown),
-        Error::Store(StoreError::Fault(_)) | Error::Panic(_) => {
+        Error::Store(StoreError::Internal(_)) | Error::Panic(_) => {
             Fault::new(ErrorCode::InternalError)
         }
     };
