@@ -22,7 +22,7 @@ use crate::ids::{CartId, Party, PartyKind};
 use crate::json;
 use crate::jsonapi::documents::LinkageDocument;
 use crate::jsonapi::{body, media_type, query};
-use crate::store::{Session, Writer};
+use crate::store::{Failure, Session, Writer};
 
 /// A path of the API and its methods.
 pub struct Route {
@@ -112,8 +112,8 @@ pub(crate) struct Answer {
     /// The name of the result in logs and metrics.
     pub(crate) outcome: &'static str,
     pub(crate) response: Response<Body>,
-    /// Why less was done than was asked for, for the log.
-    pub(crate) cause: Option<String>,
+    /// Why less was done than was asked for.
+    pub(crate) failure: Option<Failure>,
 }
 
 /// A route that matches a path, and a method that it has.
@@ -272,6 +272,7 @@ impl ApiRequest<'_> {
         Writer {
             id: Uuid::new_v4(),
             client: self.caller.client().to_owned(),
+            acted_by: self.caller.acted_by().map(str::to_owned),
             now: self.now,
         }
     }
@@ -291,11 +292,10 @@ impl ApiRequest<'_> {
 
 impl Answer {
     fn new(outcome: &'static str, response: Response<Body>) -> Self {
-        let cause = None;
         Self {
             outcome,
             response,
-            cause,
+            failure: None,
         }
     }
 

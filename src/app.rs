@@ -129,7 +129,9 @@ impl App {
         let (level, mut response) = match result {
             Ok(answer) => {
                 line.outcome = answer.outcome;
-                line.cause = answer.cause;
+                if let Some(failure) = answer.failure {
+                    line.failed_with(failure);
+                }
                 (Level::INFO, answer.response)
             }
             Err(error) => {

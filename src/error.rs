@@ -186,7 +186,7 @@ impl Error {
             Self::Request(_)
             | Self::Auth(AuthError::SeveralParties)
             | Self::Forbidden(_)
-            | Self::Store(StoreError::Fault(_))
+            | Self::Store(StoreError::Internal(_))
             | Self::Panic(_) => return None,
         };
         Some((name, value.try_into().ok()?))
@@ -253,7 +253,9 @@ impl Error {
             },
             Self::Store(StoreError::Unavailable(_)) => ErrorCode::StoreUnavailable.into(),
             Self::Store(StoreError::OutcomeUnknown(_)) => ErrorCode::OutcomeUnknown.into(),
-            Self::Store(StoreError::Fault(_)) | Self::Panic(_) => ErrorCode::InternalError.into(),
+            Self::Store(StoreError::Internal(_)) | Self::Panic(_) => {
+                ErrorCode::InternalError.into()
+            }
         };
         vec![error]
     }
@@ -280,11 +282,15 @@ impl Error {
                 line.key_set = Some(kind.name());
                 Level::WARN
             }
-            Self::Store(StoreError::Unavailable(cause) | StoreError::OutcomeUnknown(cause)) => {
-                line.cause = Some(cause);
-                Level::WARN
+            Self::Store(error) => {
+                let level = match error {
+                    StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Level::WARN,
+                    StoreError::Internal(_) => Level::ERROR,
+                };
+                line.failed_with(error.into_failure());
+                level
             }
-            Self::Store(StoreError::Fault(cause)) | Self::Panic(cause) => {
+            Self::Panic(cause) => {
                 line.cause = Some(cause);
                 Level::ERROR
             }

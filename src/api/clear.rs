@@ -53,7 +53,7 @@ fn answer(cleared: ClearOutcome) -> Answer {
             Answer {
                 outcome: "cleared",
                 response,
-                cause: Some(cause),
+                failure: Some(cause.into_failure()),
             }
         }
     }

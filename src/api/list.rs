@@ -40,7 +40,7 @@ pub(super) async fn parties(request: &ApiRequest<'_>) -> Result<Answer, Error> {
         .store
         .parties_of(&cart, kind, after.as_deref(), page.limit + 1, now);
     let ((), members) = tokio::try_join!(permitted, async { Ok(members.await) })?;
-    let next = |last: &Member| last.id.clone();
+    let next = |shown: &[Member]| Some(shown.last()?.id.clone());
     Ok(answer(request, kind.as_str(), members?, &page, &list, next))
 }
 
@@ -79,11 +79,13 @@ async fn list_carts(
     after: Option<Position>,
     list: &str,
 ) -> Result<Answer, Error> {
-    let now = request.now;
-    let carts = request
-        .store
-        .carts_of(party, after.as_ref(), page.limit + 1, now);
-    let next = |last: &Member| format!("{} {}", last.associated_at, last.id);
+    let (now, after) = (request.now, after.as_ref());
+    let carts = request.store.carts_of(party, after, page.limit + 1, now);
+    let next = |shown: &[Member]| {
+        let position = Position::after(shown, after, now)?;
+        let young = if position.follows_young { YOUNG } else { "" };
+        Some(format!("{} {}{young}", position.associated_at, position.id))
+    };
     Ok(answer(request, "cart", carts.await?, page, list, next))
 }
 
@@ -101,15 +103,18 @@ fn after<P>(
     Ok(Some(position.ok_or_else(invalid_cursor)?))
 }
 
-/// Parses the position of a list of carts: the last cart of the page before.
+/// Ends the position of a page of carts after one with a young association.
+const YOUNG: &str = " young";
+
+/// Parses the position of a list of carts.
 fn cart_position(position: &str) -> Option<Position> {
-    let (associated_at, id) = position.rsplit_once(' ')?;
+    let settled = position.strip_suffix(YOUNG);
+    let (associated_at, id) = settled.unwrap_or(position).rsplit_once(' ')?;
     let _: CartId = id.parse().ok()?;
-    let (associated_at, id) = (associated_at.to_owned(), id.to_owned());
-    (!associated_at.is_empty()).then_some(Position {
-        id,
-        associated_at,
-        expires_at: None,
+    (!associated_at.is_empty()).then(|| Position {
+        associated_at: associated_at.to_owned(),
+        id: id.to_owned(),
+        follows_young: settled.is_some(),
     })
 }
 
@@ -121,7 +126,7 @@ fn answer(
     mut members: Vec<Member>,
     page: &Page,
     list: &str,
-    position: impl Fn(&Member) -> String,
+    position: impl Fn(&[Member]) -> Option<String>,
 ) -> Answer {
     #[derive(Serialize)]
     struct Meta<'a> {
@@ -131,8 +136,8 @@ fn answer(
     }
     let more = members.len() > page.limit;
     members.truncate(page.limit);
-    let last = members.last().filter(|_| more);
-    let next = last.map(|last| cursor::encode(list, &position(last), request.now));
+    let position = position(&members).filter(|_| more);
+    let next = position.map(|position| cursor::encode(list, &position, request.now));
     let data = members.iter().map(|member| ListMember {
         r#type: member_type,
         id: &member.id,

@@ -39,7 +39,7 @@ impl Accepted {
 /// a 406. Every other range is accepted.
 pub(crate) fn accepted(headers: &HeaderMap) -> Accepted {
     let served: Vec<bool> = values(headers, ACCEPT)
-        .flat_map(|list| json_api_instances(list))
+        .flat_map(json_api_instances)
         .collect();
     Accepted {
         answer_type: HeaderValue::from_static(if served.is_empty() {

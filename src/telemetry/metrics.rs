@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use super::{Invocation, Line, OUTPUT, invocation, write};
+use crate::store::Failure;
 
 /// The metrics' namespace in CloudWatch.
 const NAMESPACE: &str = "CartAssociations";
@@ -63,6 +64,11 @@ impl RequestLine {
             store_time: Duration::ZERO,
             store_attempts: 0,
         }
+    }
+
+    pub(crate) fn failed_with(&mut self, failure: Failure) {
+        self.cause = Some(failure.description);
+        self.store_request_id = failure.request_id;
     }
 }
 
