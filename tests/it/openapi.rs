@@ -64,7 +64,7 @@ fn the_described_limits_are_those_of_the_code() {
     for (pointer, limit) in [
         (format!("{schemas}/Id/maxLength"), MAX_ID_LENGTH),
         (
-            format!("{schemas}/LinkageDocument/properties/data/maxItems"),
+            format!("{schemas}/CustomerLinkageDocument/properties/data/maxItems"),
             MAX_MEMBERS,
         ),
         (
@@ -108,7 +108,7 @@ fn the_described_limits_are_those_of_the_code() {
     ] {
         assert!(code.detail().contains(&limit), "{code:?}");
     }
-    let body = &document["components"]["requestBodies"]["Linkage"]["description"];
+    let body = &document["components"]["requestBodies"]["CustomerLinkage"]["description"];
     for limit in [
         format!("{} KiB", MAX_BODY_BYTES / 1024),
         format!("{MAX_MEMBERS} different"),
@@ -204,7 +204,7 @@ fn the_examples_are_those_of_the_sample_events() {
     let event = sample("associate-client-credentials");
     let components = &document()["components"];
     let body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
-    assert_eq!(components["examples"]["Linkage"]["value"], body);
+    assert_eq!(components["examples"]["CustomerLinkage"]["value"], body);
     let cart = &components["parameters"]["CartId"]["example"];
     assert_eq!(*cart, event["pathParameters"]["cartId"]);
     // The customer of the samples.
