@@ -186,6 +186,11 @@ class JsSdkLines(Lines):
         self.assertEqual(ended["rejected"]["errors"][0]["code"], "other_customer")
         self.assertEqual(seen[1:], [("POST", self.association, 403)])
 
+    def test_a_call_for_what_is_in_the_cart_is_404(self):
+        lines = CUSTOMER_LINES.split("const added")[0] + "const added = await shop.Cart(cartId).Items(), carts = [];\n"
+        _, seen = self.run_sdk(lines)
+        self.assertEqual(seen[1:], [("GET", f"/v2/carts/{self.cart}/items", 404)])
+
     def test_503_is_rejected_at_once(self):
         self.relay.fault = (503, "store_unavailable")
         ended, seen = self.run_sdk(CUSTOMER_LINES)
@@ -234,6 +239,17 @@ class SdksShopper(Lines, unittest.TestCase):
                 self.assertEqual([request for request in seen if request[0] == "POST" and request[1] != TOKEN], sent)
 
 
+    def test_queries_of_other_lists_are_400(self):
+        lines = """
+            const queries = [{ "page[offset]": 10 }, { include: ["custom_discounts"] }, { filter: "ilike(name,cart)" }];
+            const [added, carts, removed] = await Promise.all(
+              queries.map(async (query) => (await getCarts({ client, headers: customer.headers, query })).response.status),
+            );
+        """
+        ended, _ = self.run_shopper(SHOPPER_LINES.split("\nlet added")[0] + lines)
+        self.assertEqual(list(ended.values()), [400] * 3)
+
+
 class Types(unittest.TestCase):
     def test_the_lines_have_the_types_of_the_clients(self):
         constants = "".join(f"declare const {name}: string;\n" for name in ("apiHost", "apiUrl", *GIVEN))
@@ -257,20 +273,23 @@ class Types(unittest.TestCase):
 
 @unittest.skipUnless(shutil.which("epcc"), "epcc-cli is not on the PATH, and no package registry has it")
 class EpccCli(unittest.TestCase):
+    def run_epcc(self, line):
+        """Returns the last status, which the program shows."""
+        exports, *_ = documented("epcc-cli", "sh").replace("http://localhost:9000", API).splitlines()
+        with tempfile.TemporaryDirectory() as home:
+            done = subprocess.run(
+                ["bash", "-c", f"{exports}\n{line}"],
+                env=os.environ | {"HOME": home},
+                text=True,
+                capture_output=True,
+                timeout=TIMEOUT,
+            )
+        return int(re.findall(r"HTTP/1.1 (\d+)", done.stderr)[-1])
+
     def test_each_line(self):
-        lines = documented("epcc-cli", "sh").replace("http://localhost:9000", API)
-        for line in (lines := lines.splitlines()):
-            if line.startswith("epcc"):
-                with self.subTest(line), tempfile.TemporaryDirectory() as home:
-                    exports = [line for line in lines if line.startswith("export")]
-                    done = subprocess.run(
-                        ["bash", "-c", "\n".join([*exports, line])],
-                        env=os.environ | {"HOME": home},
-                        text=True,
-                        capture_output=True,
-                        timeout=TIMEOUT,
-                    )
-                    self.assertEqual(done.returncode, 0, done.stderr)
+        _, *lines = documented("epcc-cli", "sh").splitlines()
+        self.assertEqual([self.run_epcc(line) for line in lines], [200, 204, 200, 204])
+        self.assertEqual(self.run_epcc("epcc get carts"), 403)
 
 
 def ask(body, content_type=FORM, method="POST", **headers):
