@@ -33,7 +33,7 @@ use self::rules::{Change, ItemWrite, Next, Reply, Write, is_live, text};
 pub use self::rules::{WriteOutcome, Writer};
 use crate::client;
 use crate::clock::Timestamp;
-use crate::ids::{CartId, CustomerId};
+use crate::ids::{CartId, CustomerId, Party, PartyKind};
 
 /// The time limit for opening a TCP and TLS connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
@@ -381,4 +381,99 @@ fn keys(cart: &CartId, customers: &[CustomerId]) -> Vec<String> {
 
 fn key(cart: &CartId, customer: &CustomerId) -> String {
     format!("{}#{}", cart.as_str(), customer.as_str())
+}
+
+#[derive(Debug)]
+pub struct Session<'a> {
+    store: &'a Store,
+    budget: Budget,
+}
+pub type Position = Member;
+impl Store {
+    pub fn session(&self, deadline: tokio::time::Instant) -> Session<'_> {
+        Session {
+            store: self,
+            budget: Budget::until(deadline),
+        }
+    }
+}
+fn cust(p: &Party) -> CustomerId {
+    p.id().parse().unwrap()
+}
+impl Session<'_> {
+    pub fn attempts(&self) -> u32 {
+        self.budget.attempts_made()
+    }
+    pub async fn associate(
+        &self,
+        cart: &CartId,
+        parties: &[Party],
+        writer: Writer,
+        lifetime: Option<Duration>,
+    ) -> Result<WriteOutcome, StoreError> {
+        let c: Vec<_> = parties.iter().map(cust).collect();
+        self.store
+            .put(cart, &c, writer, lifetime, &self.budget)
+            .await
+    }
+    pub async fn dissociate(
+        &self,
+        cart: &CartId,
+        parties: &[Party],
+        writer: Writer,
+    ) -> Result<(), StoreError> {
+        let c: Vec<_> = parties.iter().map(cust).collect();
+        self.store.remove(cart, &c, writer, &self.budget).await
+    }
+    pub async fn is_associated(
+        &self,
+        cart: &CartId,
+        party: &Party,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.store
+            .is_associated(cart, &cust(party), now, &self.budget)
+            .await
+    }
+    pub async fn parties_of(
+        &self,
+        cart: &CartId,
+        _: PartyKind,
+        after: Option<&str>,
+        count: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Member>, StoreError> {
+        let after: Option<CustomerId> = after.map(|a| a.parse().unwrap());
+        self.store
+            .customers_of(cart, after.as_ref(), count, now, &self.budget)
+            .await
+    }
+    pub async fn carts_of(
+        &self,
+        party: &Party,
+        after: Option<&Position>,
+        count: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Member>, StoreError> {
+        self.store
+            .carts_of(&cust(party), after, count, now, &self.budget)
+            .await
+    }
+    pub async fn clear_cart(
+        &self,
+        cart: &CartId,
+        _: PartyKind,
+        writer: &Writer,
+    ) -> Result<ClearOutcome, StoreError> {
+        self.store.clear_cart(cart, writer, &self.budget).await
+    }
+    pub async fn clear_party(
+        &self,
+        party: &Party,
+        writer: &Writer,
+    ) -> Result<ClearOutcome, StoreError> {
+        self.store
+            .clear_customer(&cust(party), writer, &self.budget)
+            .await
+    }
 }

@@ -22,7 +22,7 @@ const BATCH: usize = 100;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How far a relationship was cleared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClearOutcome {
     /// The index shows nothing else.
     Complete,
@@ -30,6 +30,7 @@ pub enum ClearOutcome {
     Partial {
         /// How many.
         removed: usize,
+        cause: String,
     },
 }
 
@@ -75,8 +76,10 @@ impl Store {
         let mut removed = 0;
         match self.remove_all(query, writer, &mut removed, budget).await {
             Ok(()) => Ok(ClearOutcome::Complete),
-            Err(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) if removed > 0 => {
-                Ok(ClearOutcome::Partial { removed })
+            Err(StoreError::Unavailable(cause) | StoreError::OutcomeUnknown(cause))
+                if removed > 0 =>
+            {
+                Ok(ClearOutcome::Partial { removed, cause })
             }
             Err(error) => Err(error),
         }

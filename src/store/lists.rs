@@ -20,6 +20,7 @@ pub struct Member {
     pub id: String,
     /// When the association was made, in RFC 3339.
     pub associated_at: String,
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Store {
@@ -126,6 +127,7 @@ fn live_members(
             Some(Member {
                 id: string(item.remove(id)?)?,
                 associated_at: string(item.remove("associated_at")?)?,
+                expires_at: None,
             })
         })
 }

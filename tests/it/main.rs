@@ -12,7 +12,6 @@ mod dissociate;
 mod docs;
 mod events;
 mod faults;
-mod hostile_tokens;
 mod json_api;
 mod key_sets;
 mod late;

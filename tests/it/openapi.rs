@@ -7,10 +7,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use cart_associations::api::{ROUTES, Route};
 use cart_associations::cursor::MAX_CURSOR_LENGTH;
-use cart_associations::fault::{ErrorCode, MAX_FAULTS};
+use cart_associations::error::{ErrorCode, MAX_ERRORS};
 use cart_associations::ids::MAX_ID_LENGTH;
-use cart_associations::request::{MAX_BODY_BYTES, MAX_LIMIT, MAX_MEMBERS, ROUTES};
+use cart_associations::jsonapi::body::{MAX_BODY_BYTES, MAX_MEMBERS};
+use cart_associations::jsonapi::query::MAX_LIMIT;
 use dev::proxy::{Fault, Plan, Proxy};
 use dev::template::Cors;
 use serde_json::{Value, json};
@@ -29,13 +31,13 @@ const ERRORS: &str = include_str!("../../docs/errors.md");
 fn error_codes() -> BTreeSet<(u64, &'static str)> {
     let codes = ErrorCode::ALL.iter();
     codes
-        .map(|code| (code.status().into(), code.as_str()))
+        .map(|code| (code.status().as_u16().into(), code.as_str()))
         .collect()
 }
 
 #[test]
 fn the_operations_are_the_routes() {
-    let routes: BTreeSet<String> = ROUTES.iter().map(|route| route.key.to_owned()).collect();
+    let routes: BTreeSet<String> = ROUTES.iter().flat_map(Route::keys).collect();
     assert_eq!(operations().into_keys().collect::<BTreeSet<_>>(), routes);
 }
 
@@ -81,7 +83,7 @@ fn the_described_limits_are_those_of_the_code() {
         ),
         (
             format!("{schemas}/ErrorDocument/properties/errors/maxItems"),
-            MAX_FAULTS,
+            MAX_ERRORS,
         ),
         (
             "/components/parameters/PageLimit/schema/maximum".to_owned(),

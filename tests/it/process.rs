@@ -44,7 +44,7 @@ async fn a_request_logs_one_line_with_the_keys_of_powertools() {
             ),
             ("status", json!(status)),
             ("outcome", json!(outcome)),
-            ("grant", json!("customer")),
+            ("caller", json!("customer")),
             ("store_attempts", json!(1)),
         ] {
             assert_eq!(line[name], value, "{line}");
@@ -74,8 +74,8 @@ async fn a_request_logs_one_line_with_the_keys_of_powertools() {
         )
     );
     assert_eq!(
-        (&line["grant"], &line["store_attempts"]),
-        (&json!("none"), &json!(0))
+        (&line["caller"], &line["store_attempts"]),
+        (&json!("nobody"), &json!(0))
     );
     assert_eq!(line["token_refused"], 1);
 
