@@ -8,8 +8,8 @@ use dev::proxy::{Fault, Plan, Proxy};
 use dev::template::Template;
 use serde_json::{Value, json};
 
-use crate::events::sample;
 use crate::support::function::Function;
+use crate::support::sample;
 use crate::support::{World, authorities, engine, environment};
 
 const NAMESPACE: &str = "CartAssociations";

@@ -1,16 +1,12 @@
-//! Tests with the sample events in `events/` and their table in
-//! `docs/development.md`, which keeps both valid, and with the other shapes of
-//! events that API Gateway, function URLs and `cargo lambda watch` send for the
-//! same request.
-
-use std::collections::BTreeSet;
-use std::path::Path;
+//! The shapes of Lambda events: the samples in `events/`, with their table in
+//! `docs/development.md`, and what else API Gateway, function URLs and `cargo lambda
+//! watch` send for the same request.
 
 use serde_json::{Value, json};
 
 use crate::docs::rows;
 use crate::support::call::Call;
-use crate::support::{World, access_token, cart_token, customer_token, linkage};
+use crate::support::{World, access_token, customer_token, linkage, sample, sample_names};
 
 /// The table of samples: each with the status of its answer, and the codes if that
 /// is an error, when all are sent in this order to one cart.
@@ -25,29 +21,6 @@ fn samples() -> Vec<(&'static str, u64, Vec<&'static str>)> {
         (name.trim_matches([' ', '`']), status, answer.collect())
     };
     rows.into_iter().map(sample).collect()
-}
-
-/// A sample with tokens in place of their placeholders.
-pub(crate) fn sample(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("events")
-        .join(name);
-    let text = std::fs::read_to_string(path.with_extension("json")).unwrap();
-    let text = text
-        .replace(
-            "CLIENT_CREDENTIALS_TOKEN",
-            &access_token("client_credentials"),
-        )
-        .replace("IMPLICIT_TOKEN", &access_token("implicit"))
-        .replace(
-            "CUSTOMER_TOKEN",
-            &customer_token("b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe"),
-        )
-        .replace(
-            "CART_TOKEN",
-            &cart_token("3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11"),
-        );
-    serde_json::from_str(&text).unwrap()
 }
 
 #[tokio::test]
@@ -76,21 +49,8 @@ async fn a_sample_with_a_customer_token_needs_a_cart_token_if_they_are_configure
 
 #[test]
 fn every_sample_is_in_the_table() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
-    let files: BTreeSet<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|file| {
-            file.unwrap()
-                .path()
-                .file_stem()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned()
-        })
-        .collect();
     let listed = samples().into_iter().map(|(name, ..)| name.to_owned());
-    assert_eq!(files, listed.collect());
+    assert_eq!(sample_names(), listed.collect());
 }
 
 /// A sample with one value replaced, or removed if the new value is null.
@@ -146,17 +106,11 @@ async fn the_route_is_found_in_every_shape_of_an_event() {
 #[tokio::test]
 async fn header_names_are_case_insensitive() {
     let world = World::new().await;
-    for (name, event) in [
-        ("associate-client-credentials", "AUTHORIZATION"),
-        ("associate-client-credentials", "aUtHoRiZaTiOn"),
-    ]
-    .map(|(name, header)| (header, sample(name)))
-    {
-        let mut event = event;
-        let headers = event["headers"].as_object_mut().unwrap();
-        let token = headers.remove("authorization").unwrap();
-        headers.insert(name.to_owned(), token);
-        let answer = Call::event(world.app(), event).send().await;
+    let mut event = sample("associate-client-credentials");
+    let token = event["headers"]["authorization"].take();
+    for name in ["AUTHORIZATION", "aUtHoRiZaTiOn"] {
+        event["headers"] = json!({ name: token });
+        let answer = Call::event(world.app(), event.clone()).send().await;
         assert!([200, 204].contains(&answer.status), "{name}: {answer:?}");
     }
 }
@@ -164,27 +118,29 @@ async fn header_names_are_case_insensitive() {
 #[tokio::test]
 async fn a_token_that_is_sent_twice_is_refused() {
     let world = World::with_cart_tokens().await;
-    let mut event = sample("associate-rest-api");
-    let token = event["headers"]["Authorization"].clone();
-    event["multiValueHeaders"]["Authorization"] = json!([token, token]);
-    let answer = Call::event(world.app(), event).send().await;
-    answer.refused(401, "invalid_access_token");
-
-    let mut event = sample("associate-customer-token");
-    event["headers"]["X-Moltin-Customer-Token"] = json!(customer_token("other"));
-    let answer = Call::event(world.app(), event).send().await;
-    answer.refused(401, "invalid_customer_token");
-
-    let mut event = sample("associate-cart-token");
-    event["headers"]["X-Cart-Token"] = event["headers"]["x-cart-token"].clone();
-    let answer = Call::event(world.app(), event).send().await;
-    answer.refused(401, "invalid_cart_token");
-
-    let mut event = sample("associate-client-credentials");
-    let token = event["headers"]["authorization"].as_str().unwrap();
-    event["headers"]["authorization"] = json!(format!("{token},{token}"));
-    let answer = Call::event(world.app(), event).send().await;
-    answer.refused(401, "invalid_access_token");
+    let twice = |name: &str, change: fn(&mut Value)| {
+        let mut event = sample(name);
+        change(&mut event);
+        Call::event(world.app(), event).send()
+    };
+    let answer = twice("associate-rest-api", |event| {
+        let token = event["headers"]["Authorization"].clone();
+        event["multiValueHeaders"]["Authorization"] = json!([token, token]);
+    });
+    answer.await.refused(401, "invalid_access_token");
+    let answer = twice("associate-customer-token", |event| {
+        event["headers"]["X-Moltin-Customer-Token"] = json!(customer_token("other"));
+    });
+    answer.await.refused(401, "invalid_customer_token");
+    let answer = twice("associate-cart-token", |event| {
+        event["headers"]["X-Cart-Token"] = event["headers"]["x-cart-token"].clone();
+    });
+    answer.await.refused(401, "invalid_cart_token");
+    let answer = twice("associate-client-credentials", |event| {
+        let token = event["headers"]["authorization"].as_str().unwrap();
+        event["headers"]["authorization"] = json!(format!("{token},{token}"));
+    });
+    answer.await.refused(401, "invalid_access_token");
     assert!(world.stored().await.is_empty());
 }
 
@@ -255,6 +211,7 @@ async fn an_answer_has_the_members_of_its_payload_format() {
 #[tokio::test]
 async fn an_event_that_is_not_from_an_api_gets_an_answer() {
     let world = World::new().await;
+    let changed = |pointer, value| changed("associate-client-credentials", pointer, value);
     for (event, status) in [
         (json!({}), 404),
         (json!(null), 400),
@@ -265,92 +222,19 @@ async fn an_event_that_is_not_from_an_api_gets_an_answer() {
             json!({ "rawPath": 7, "requestContext": [], "headers": "x", "body": {} }),
             404,
         ),
-        (
-            changed("associate-client-credentials", "/headers", Value::Null),
-            401,
-        ),
-        (
-            changed("associate-client-credentials", "/headers", json!([])),
-            401,
-        ),
-        (
-            changed(
-                "associate-client-credentials",
-                "/headers/authorization",
-                json!(7),
-            ),
-            401,
-        ),
-        (
-            changed("associate-client-credentials", "/body", json!(7)),
-            400,
-        ),
-        (
-            changed(
-                "associate-client-credentials",
-                "/headers/host",
-                json!("a b:c/ü"),
-            ),
-            200,
-        ),
-        (
-            changed("associate-client-credentials", "/headers/host", json!("")),
-            204,
-        ),
-        (
-            changed(
-                "associate-client-credentials",
-                "/headers/x-forwarded-proto",
-                json!("1:"),
-            ),
-            204,
-        ),
-        (
-            changed(
-                "associate-client-credentials",
-                "/rawQueryString",
-                json!("%%%=\u{0}&#"),
-            ),
-            204,
-        ),
-        (
-            changed(
-                "associate-client-credentials",
-                "/requestContext/http/method",
-                json!(""),
-            ),
-            405,
-        ),
-        (
-            changed(
-                "associate-client-credentials",
-                "/requestContext/http/method",
-                json!("P Ö"),
-            ),
-            405,
-        ),
-        (
-            changed(
-                "associate-client-credentials",
-                "/isBase64Encoded",
-                json!(true),
-            ),
-            400,
-        ),
+        (changed("/headers", Value::Null), 401),
+        (changed("/headers", json!([])), 401),
+        (changed("/headers/authorization", json!(7)), 401),
+        (changed("/body", json!(7)), 400),
+        (changed("/headers/host", json!("a b:c/ü")), 200),
+        (changed("/headers/host", json!("")), 204),
+        (changed("/headers/x-forwarded-proto", json!("1:")), 204),
+        (changed("/rawQueryString", json!("%%%=\u{0}&#")), 204),
+        (changed("/requestContext/http/method", json!("")), 405),
+        (changed("/requestContext/http/method", json!("P Ö")), 405),
+        (changed("/isBase64Encoded", json!(true)), 400),
     ] {
         let answer = Call::event(world.app(), event.clone()).send().await;
         assert_eq!(answer.status, status, "{answer:?} to {event}");
-    }
-}
-
-#[tokio::test]
-async fn a_cart_id_is_not_decoded_again() {
-    let world = World::new().await;
-    let body = linkage(&["a"]);
-    // API Gateway decodes path parameters, `cargo lambda watch` does not.
-    for cart in ["a/b", "a%2Fb", "a b", "a%20b", "", "%"] {
-        let answer = world.post(cart).back_end().body(body.clone()).send().await;
-        let source = answer.refused(400, "invalid_id");
-        assert_eq!(source, json!({ "parameter": "cartId" }), "{cart}");
     }
 }
