@@ -1,4 +1,4 @@
-//! The template against the code: what it declares is what the code uses, in
+//! The templates against the code: what they declare is what the code uses, in
 //! both directions. Both are parsed.
 
 use std::cell::RefCell;
@@ -26,12 +26,41 @@ const ENDPOINT_OF_ALL_SERVICES: &str = "AWS_ENDPOINT_URL";
 const TABLE_ARN: &str =
     "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${Table}";
 
+/// What the template has for accounts and for every issuer's tokens, and the
+/// function does not have yet. Goes with the change of the function.
+mod to_come {
+    pub(super) const ROUTES: [&str; 6] = [
+        "POST /v2/carts/{cartId}/relationships/accounts",
+        "DELETE /v2/carts/{cartId}/relationships/accounts",
+        "PATCH /v2/carts/{cartId}/relationships/accounts",
+        "GET /v2/carts/{cartId}/relationships/accounts",
+        "GET /v2/accounts/{accountId}/relationships/carts",
+        "PATCH /v2/accounts/{accountId}/relationships/carts",
+    ];
+    pub(super) const VARIABLES: [&str; 11] = [
+        "ACCESS_TOKEN_CLAIMS",
+        "CUSTOMER_TOKEN_CLAIMS",
+        "ACCOUNT_TOKEN_JWKS",
+        "ACCOUNT_TOKEN_ISSUER",
+        "ACCOUNT_TOKEN_AUDIENCE",
+        "ACCOUNT_TOKEN_CLAIMS",
+        "CART_TOKEN_CLAIMS",
+        "BACK_END_CLAIM",
+        "BACK_END_VALUES",
+        "CUSTOMER_ID_CLAIM",
+        "ACCOUNT_ID_CLAIM",
+    ];
+    pub(super) const REPLACED_VARIABLE: &str = "ACCESS_TOKEN_GRANT_CLAIM";
+    pub(super) const INDEXES: [&str; 2] = ["accounts_by_cart", "by_account"];
+    pub(super) const ATTRIBUTE: &str = "account_id";
+}
+
 fn strings<const N: usize>(strings: [&str; N]) -> BTreeSet<String> {
     strings.map(str::to_owned).into()
 }
 
 /// The text, or all texts of the list.
-fn texts(value: &Value) -> BTreeSet<String> {
+pub fn texts(value: &Value) -> BTreeSet<String> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     match value {
         Value::Array(values) => values.iter().map(text).collect(),
@@ -48,7 +77,10 @@ fn declared_routes(template: &Template) -> BTreeSet<String> {
 #[tokio::test]
 async fn the_api_has_the_routes_of_the_function_and_nothing_else() {
     let template = Template::read();
-    let declared = declared_routes(&template);
+    let mut declared = declared_routes(&template);
+    for route in to_come::ROUTES {
+        assert!(declared.remove(route), "{route}");
+    }
     let routes = ROUTES.iter().map(|route| route.key.to_owned());
     assert_eq!(declared, routes.collect());
 
@@ -146,6 +178,9 @@ fn the_environment_is_what_the_function_reads_and_nothing_else() {
     for name in ["AWS_ENDPOINT_URL_DYNAMODB", "SSL_CERT_FILE"] {
         assert!(read.remove(name), "{name}");
     }
+
+    assert!(read.remove(to_come::REPLACED_VARIABLE));
+    read.extend(to_come::VARIABLES.map(str::to_owned));
 
     let declared = function["Environment"]["Variables"].as_object().unwrap();
     assert_eq!(read, declared.keys().cloned().collect());
@@ -279,8 +314,9 @@ async fn the_function_may_do_what_it_does_and_nothing_else() {
     for lifetime in [None, Some("30")] {
         for call in recorded(lifetime).await {
             for (kind, parts) in actions(&call) {
+                // The function reads all indexes, see below.
                 let resource = match parts["IndexName"].as_str() {
-                    Some(index) => format!("{TABLE_ARN}/index/{index}"),
+                    Some(_) => format!("{TABLE_ARN}/index/*"),
                     None => TABLE_ARN.to_owned(),
                 };
                 needed
@@ -353,7 +389,7 @@ fn code_deploy_moves_the_alias_of_this_function_and_no_other() {
 
 #[test]
 fn the_pipe_reads_the_stream_and_sends_events_and_nothing_else() {
-    let template = Template::read();
+    let template = Template::events();
     let pipe = template.properties("EventPipe");
     assert_eq!(pipe["RoleArn"], "EventPipeRole.Arn");
     let letters = &pipe["SourceParameters"]["DynamoDBStreamParameters"]["DeadLetterConfig"]["Arn"];
@@ -388,34 +424,35 @@ fn the_pipe_reads_the_stream_and_sends_events_and_nothing_else() {
 }
 
 #[test]
-fn nothing_of_the_events_exists_without_a_bus() {
+fn the_table_has_a_stream_only_if_somebody_reads_it() {
     let template = Template::read();
     let conditions = template.section("Conditions");
-    // `!Not [!Equals [!Ref EventBusName, ""]]`
-    assert_eq!(conditions["HasEvents"], json!([["EventBusName", ""]]));
-    assert_eq!(conditions["HasStream"], json!(["HasReplica", "HasEvents"]));
+    assert_eq!(
+        conditions["HasStream"],
+        json!(["HasReplica", ["TableStream", "true"]])
+    );
     let table = template.properties("AssociationsTable");
     assert_eq!(table["StreamSpecification"][0], "HasStream");
-    let resources = template.section("Resources");
-    let of_events = resources
-        .iter()
-        .filter(|(name, _)| name.starts_with("Event"));
-    let mut types = BTreeSet::new();
-    for (name, resource) in of_events {
-        assert_eq!(resource["Condition"], "HasEvents", "{name}");
-        types.insert(resource["Type"].as_str().unwrap());
-    }
-    for kind in ["Pipes::Pipe", "StepFunctions::StateMachine", "SQS::Queue"] {
-        let kind = format!("AWS::{kind}");
-        assert!(types.contains(kind.as_str()));
-        assert_eq!(template.of_type(&kind).len(), 1);
+}
+
+/// A resource whose name is fixed cannot be replaced, and another stream
+/// replaces the pipe.
+#[test]
+fn what_makes_the_events_can_be_replaced() {
+    let template = Template::events();
+    for (name, resource) in template.section("Resources") {
+        let properties = resource["Properties"].as_object().unwrap();
+        for property in ["Name", "StateMachineName", "QueueName", "RoleName"] {
+            assert!(!properties.contains_key(property), "{property} of {name}");
+        }
     }
 }
 
 #[test]
 fn a_service_assumes_a_role_for_this_account_alone() {
-    let template = Template::read();
-    let roles = template.of_type("AWS::IAM::Role");
+    let (template, events) = (Template::read(), Template::events());
+    let mut roles = template.of_type("AWS::IAM::Role");
+    roles.extend(events.of_type("AWS::IAM::Role"));
     assert_eq!(roles.len(), 4);
     for (name, role) in roles {
         let trust = &role["AssumeRolePolicyDocument"]["Statement"];
@@ -474,14 +511,17 @@ async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_othe
         }
     }
     assert_eq!(keys, [key_names(table)].into());
-    let indexes = table["GlobalSecondaryIndexes"].as_array().unwrap();
-    let declared: BTreeMap<String, BTreeSet<String>> = indexes
+    let indexes = unconditional(&table["GlobalSecondaryIndexes"]);
+    let mut declared: BTreeMap<String, BTreeSet<String>> = indexes
         .iter()
         .map(|index| {
             let name = index["IndexName"].as_str().unwrap().to_owned();
             (name, key_names(index))
         })
         .collect();
+    for index in to_come::INDEXES {
+        assert!(declared.remove(index).is_some(), "{index}");
+    }
     assert_eq!(queries, declared);
 
     let key_attributes: BTreeSet<String> = declared
@@ -493,6 +533,9 @@ async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_othe
     for attribute in table["AttributeDefinitions"].as_array().unwrap() {
         let name = attribute["AttributeName"].as_str().unwrap();
         let kind = attribute["AttributeType"].as_str().unwrap();
+        if name == to_come::ATTRIBUTE {
+            continue;
+        }
         for item in items(&plain) {
             assert_eq!(names(&item[name]), strings([kind]), "{name}");
         }
@@ -508,8 +551,13 @@ async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_othe
     assert_eq!(ttl["Enabled"], true);
 
     // The attributes of an item that the lists read.
-    let read = strings(["associated_at", "cart_id", "customer_id", "expires_at"]);
     for index in indexes {
+        let name = index["IndexName"].as_str().unwrap();
+        let party = match to_come::INDEXES.contains(&name) {
+            true => "account_id",
+            false => "customer_id",
+        };
+        let read = strings(["associated_at", "cart_id", party, "expires_at"]);
         let projection = &index["Projection"];
         assert_eq!(projection["ProjectionType"], "INCLUDE");
         let mut projected = texts(&projection["NonKeyAttributes"]);
@@ -519,13 +567,13 @@ async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_othe
     }
 }
 
-/// The replicas of the table, whether they depend on a condition or not.
-fn replicas(table: &Value) -> Vec<&Value> {
-    let replicas = table["Replicas"].as_array().unwrap().iter();
-    replicas
-        .map(|replica| match replica {
+/// The members of a list, whether they depend on a condition or not.
+fn unconditional(list: &Value) -> Vec<&Value> {
+    let members = list.as_array().unwrap().iter();
+    members
+        .map(|member| match member {
             Value::Array(choice) => &choice[1],
-            replica => replica,
+            member => member,
         })
         .collect()
 }
@@ -544,7 +592,7 @@ fn the_table_outlives_mistakes() {
         template.section("Conditions")["IsProd"],
         json!(["Stage", "prod"])
     );
-    let replicas = replicas(table);
+    let replicas = unconditional(&table["Replicas"]);
     let regions: Vec<&Value> = replicas.iter().map(|replica| &replica["Region"]).collect();
     assert_eq!(regions, ["AWS::Region", "ReplicaRegion"]);
     for replica in replicas {
@@ -556,15 +604,14 @@ fn the_table_outlives_mistakes() {
 }
 
 #[test]
-fn what_costs_money_or_shows_keys_is_off_by_default() {
+fn what_costs_money_is_off_by_default() {
     let template = Template::read();
     for (name, default) in [
         ("Tracing", "PassThrough"),
-        ("ContributorInsights", "false"),
         ("ProvisionedConcurrency", ""),
         ("WarmWriteUnits", ""),
         ("ReplicaRegion", ""),
-        ("EventBusName", ""),
+        ("TableStream", "false"),
     ] {
         assert_eq!(
             template.section("Parameters")[name]["Default"],
@@ -573,11 +620,14 @@ fn what_costs_money_or_shows_keys_is_off_by_default() {
         );
     }
     assert_eq!(template.properties("Function")["Tracing"], "Tracing");
-    let replica = replicas(template.properties("AssociationsTable"))[0];
-    let indexes = replica["GlobalSecondaryIndexes"].as_array().unwrap();
-    assert_eq!(indexes.len(), 2);
-    for part in indexes.iter().chain([replica]) {
-        let enabled = &part["ContributorInsightsSpecification"]["Enabled"];
-        assert_eq!(*enabled, json!(["HasContributorInsights", true, false]));
-    }
+}
+
+/// A flood of forged tokens is paid for, see docs/costs.md. The smallest
+/// accounts have a burst of 1,250 for all APIs of a region.
+#[test]
+fn a_route_takes_little_by_default() {
+    let template = Template::read();
+    let default = |name: &str| template.section("Parameters")[name]["Default"].as_u64();
+    assert!(default("ThrottlingRate").unwrap() <= 100);
+    assert!(default("ThrottlingBurst").unwrap() <= 1250 / 5);
 }
