@@ -356,9 +356,14 @@ pub(crate) fn sample(name: &str) -> Value {
 
 /// The request body that names these customers.
 pub(crate) fn linkage(customers: &[&str]) -> Value {
-    let data: Vec<Value> = customers
+    linkage_of("customer", customers)
+}
+
+/// The request body that names these parties of a kind.
+pub(crate) fn linkage_of(kind: &str, ids: &[&str]) -> Value {
+    let data: Vec<Value> = ids
         .iter()
-        .map(|id| json!({ "type": "customer", "id": id }))
+        .map(|id| json!({ "type": kind, "id": id }))
         .collect();
     json!({ "data": data })
 }
