@@ -128,12 +128,12 @@ test-page screenshot: .need-chromium .need-chromedriver
 	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo)
 
 test-clients: test-generated $(ELASTIC_PATH) ## run the clients in docs/api.md (curl, Node, Python, Rust) and docs/elastic-path.md
-	$(WITH_WORLD) python3 tests/outside/clients.py
 	export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \
-	    $(WITH_WORLD) python3 tests/outside/elastic_path.py
+	    $(WITH_WORLD) python3 tests/outside/clients.py && $(WITH_WORLD) python3 tests/outside/elastic_path.py
 
-test-generated: $(OPENAPI_TS) ## call every route with a client generated for TypeScript; a part of make test-clients
-	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' tests/outside/generated
+test-generated: $(GENERATORS) ## call the API with clients generated for TypeScript, Python and Go; a part of make test-clients
+	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' OPENAPI_PYTHON='$(OPENAPI_PYTHON)' POSTMAN='$(OPENAPI_TO_POSTMAN)' \
+	    OAPI_CODEGEN='$(CURDIR)/$(OAPI_CODEGEN)' tests/outside/generated
 
 # On AWS's DynamoDB Local, with its stream, AWS's Event Ruler, and the JSONata of Step Functions. Two local worlds.
 test-events: $(SAM_CLI) $(EVENT_RULER) $(JSONATA) ## try which events the template makes of writes (Java 17, Maven, Node)
@@ -196,7 +196,7 @@ check-msrv: .need-cargo ## build with the oldest Rust that Cargo.toml names
 	fi
 
 # Only this linter needs Go. Without it, this prints that nothing was checked.
-check-workflows: $(if $(shell command -v go),$(ACTIONLINT)) ## lint the workflows of GitHub Actions (Go)
+check-workflows: $(filter $(ACTIONLINT),$(OF_GO)) ## lint the workflows of GitHub Actions (Go)
 	@if command -v go > /dev/null; then \
 	    '$(ACTIONLINT)/actionlint' .github/workflows/*.yml docs/deploy/github-actions.yml; \
 	else \

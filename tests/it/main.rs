@@ -11,7 +11,6 @@ mod credentials;
 mod dissociate;
 mod docs;
 mod faults;
-mod hostile_tokens;
 mod key_sets;
 mod lambda_events;
 mod late;

@@ -7,10 +7,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use cart_associations::api::{ROUTES, Route};
 use cart_associations::cursor::MAX_CURSOR_LENGTH;
-use cart_associations::fault::{ErrorCode, MAX_FAULTS};
+use cart_associations::error::{ErrorCode, MAX_ERRORS};
 use cart_associations::ids::MAX_ID_LENGTH;
-use cart_associations::request::{MAX_BODY_BYTES, MAX_LIMIT, MAX_MEMBERS, ROUTES};
+use cart_associations::jsonapi::body::{MAX_BODY_BYTES, MAX_MEMBERS};
+use cart_associations::jsonapi::query::MAX_LIMIT;
 use dev::proxy::{Fault, Proxy};
 use dev::template::Cors;
 use serde_json::{Value, json};
@@ -28,13 +30,13 @@ const ERRORS: &str = include_str!("../../docs/errors.md");
 fn error_codes() -> BTreeSet<(u64, &'static str)> {
     let codes = ErrorCode::ALL.iter();
     codes
-        .map(|code| (code.status().into(), code.as_str()))
+        .map(|code| (code.status().as_u16().into(), code.as_str()))
         .collect()
 }
 
 #[test]
 fn the_operations_are_the_routes() {
-    let routes: BTreeSet<String> = ROUTES.iter().map(|route| route.key.to_owned()).collect();
+    let routes: BTreeSet<String> = ROUTES.iter().flat_map(Route::keys).collect();
     assert_eq!(operations().into_keys().collect::<BTreeSet<_>>(), routes);
 }
 
@@ -63,7 +65,7 @@ fn the_described_limits_are_those_of_the_code() {
     for (pointer, limit) in [
         (format!("{schemas}/Id/maxLength"), MAX_ID_LENGTH),
         (
-            format!("{schemas}/LinkageDocument/properties/data/maxItems"),
+            format!("{schemas}/CustomerLinkageDocument/properties/data/maxItems"),
             MAX_MEMBERS,
         ),
         (
@@ -80,7 +82,7 @@ fn the_described_limits_are_those_of_the_code() {
         ),
         (
             format!("{schemas}/ErrorDocument/properties/errors/maxItems"),
-            MAX_FAULTS,
+            MAX_ERRORS,
         ),
         (
             "/components/parameters/PageLimit/schema/maximum".to_owned(),
@@ -119,18 +121,35 @@ fn each_answer_has_both_media_types_or_none_and_names_its_codes() {
 }
 
 #[test]
-fn each_operation_declares_the_tokens_that_it_requires() {
-    let all = json!({ "accessToken": [], "customerToken": [], "cartToken": [] });
-    let both = json!({ "accessToken": [], "customerToken": [] });
-    let one = json!({ "accessToken": [] });
+fn each_operation_declares_the_tokens_that_it_reads() {
+    assert_eq!(document()["security"], json!([{ "accessToken": [] }]));
     for (name, operation) in operations() {
-        let expected = match name.as_str() {
-            "GET /v2/carts" => json!([both]),
-            "POST /v2/carts/{cartId}/relationships/customers" => json!([one, both, all]),
-            "PATCH /v2/carts/{cartId}/relationships/customers" => json!([one]),
-            _ => json!([one, both]),
+        let (customer, account, cart) = match name.as_str() {
+            "GET /v2/carts" => (true, true, false),
+            // Only back ends clear carts.
+            name if name.starts_with("PATCH /v2/carts/") => (false, false, false),
+            name => (
+                name.contains("/customers"),
+                name.contains("/accounts"),
+                name.starts_with("POST "),
+            ),
         };
-        assert_eq!(operation["security"], expected, "{name}");
+        let expected: BTreeSet<&str> = [
+            (customer, "x-moltin-customer-token"),
+            (account, "EP-Account-Management-Authentication-Token"),
+            (cart, "x-cart-token"),
+        ]
+        .into_iter()
+        .filter_map(|(reads, header)| reads.then_some(header))
+        .collect();
+        let parameters = operation.get("parameters").and_then(Value::as_array);
+        let declared: BTreeSet<&str> = parameters
+            .into_iter()
+            .flatten()
+            .map(|parameter| resolved(parameter)["name"].as_str().unwrap())
+            .filter(|name| name.to_lowercase().ends_with("-token"))
+            .collect();
+        assert_eq!(declared, expected, "{name}");
     }
 }
 
@@ -180,7 +199,7 @@ fn the_examples_are_those_of_the_sample_events() {
     let event = sample("associate-client-credentials");
     let components = &document()["components"];
     let body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
-    assert_eq!(components["examples"]["Linkage"]["value"], body);
+    assert_eq!(components["examples"]["CustomerLinkage"]["value"], body);
     let cart = &components["parameters"]["CartId"]["example"];
     assert_eq!(*cart, event["pathParameters"]["cartId"]);
     assert_eq!(body, linkage(&[SAMPLE_CUSTOMER]));

@@ -30,7 +30,7 @@ async fn a_request_logs_one_line_with_the_keys_of_powertools() {
             "route": "POST /v2/carts/{cartId}/relationships/customers",
             "status": status,
             "outcome": outcome,
-            "grant": "customer",
+            "caller": "customer",
             "store_attempts": 1,
         });
         assert_logged(&line, &expected);
@@ -50,7 +50,7 @@ async fn a_request_logs_one_line_with_the_keys_of_powertools() {
         "level": "INFO",
         "outcome": "invalid_access_token",
         "cause": "not_compact_jws",
-        "grant": "none",
+        "caller": "nobody",
         "store_attempts": 0,
         "token_refused": 1,
     });
@@ -301,7 +301,7 @@ async fn all_configuration_faults_are_reported_together() {
 fn faults(variables: &[(&str, &str)]) -> Vec<String> {
     let env = environment(variables);
     let config = Config::from_lookup(|name| env.get(name).cloned());
-    config.err().map_or_else(Vec::new, |error| error.faults)
+    config.err().map_or_else(Vec::new, |error| error.problems)
 }
 
 #[test]

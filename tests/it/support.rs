@@ -207,6 +207,7 @@ impl World {
             "cart_id": cart,
             "customer_id": customer,
             "associated_at": at,
+            "write_id": "5c8f0f2e-95b8-4f4b-8f5c-0f7cf3a4c9d2",
         });
         if let Some(expires_at) = expires_at {
             item["expires_at"] = json!(expires_at);

@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use cart_associations::api::{ROUTES, Route};
 use cart_associations::config::Config;
-use cart_associations::request::ROUTES;
 use dev::proxy::{Proxy, Recorded};
 use dev::template::Template;
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ fn declared_routes(template: &Template) -> BTreeSet<String> {
 async fn the_api_has_the_routes_of_the_function_and_nothing_else() {
     let template = Template::read();
     let declared = declared_routes(&template);
-    let routes = ROUTES.iter().map(|route| route.key.to_owned());
+    let routes = ROUTES.iter().flat_map(Route::keys);
     assert_eq!(declared, routes.collect());
 
     let world = World::new().await;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cart_associations::fault::ErrorCode;
+use cart_associations::error::ErrorCode;
 use dev::proxy::{Fault, Plan, Proxy};
 use dev::template::Template;
 use serde_json::{Value, json};

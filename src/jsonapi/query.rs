@@ -2,11 +2,9 @@
 //! "Pagination", with the names of the cursor pagination profile), and those that
 //! JSON:API requires a server to refuse ("Query Parameters").
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::RequestError;
-use crate::fault::{ErrorCode, Fault};
+use crate::error::{Error, ErrorCode, RequestError};
 
 /// The largest page.
 pub const MAX_LIMIT: usize = 100;
@@ -15,13 +13,12 @@ const DEFAULT_LIMIT: usize = 25;
 
 const LIMIT: &str = "page[limit]";
 /// The parameter with the cursor.
-pub(crate) const AFTER: &str = "page[after]";
+const AFTER: &str = "page[after]";
+/// Elastic Path's clients send 0, which means the first page.
+const OFFSET: &str = "page[offset]";
 
 /// The longest parameter name that an error shows, in bytes.
 const MAX_NAME_LENGTH: usize = 64;
-
-/// Decoded query parameters: names and values.
-type Query<'a> = [(Cow<'a, str>, Cow<'a, str>)];
 
 /// The requested page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,32 +33,34 @@ pub struct Page {
 
 impl Page {
     /// Reads the query of a list.
-    pub(super) fn read(query: &Query<'_>) -> Result<Self, RequestError> {
-        let mut faults = Vec::new();
+    pub(crate) fn read(query: &str) -> Result<Self, Error> {
+        let mut errors = Vec::new();
         let (mut limits, mut cursors) = (Vec::new(), Vec::new());
-        for (name, value) in query {
-            match &**name {
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
                 LIMIT => limits.push(value),
                 AFTER => cursors.push(value),
+                OFFSET if value == "0" => {}
                 name if base_name(name) == "page" => {
                     let code = ErrorCode::UnknownPageParameter;
-                    faults.push(Fault::of_parameter(code, known_name(name)));
+                    errors.push(RequestError::of_parameter(code, known_name(name)));
                 }
-                name => faults.extend(unsupported(name)),
+                name => errors.extend(unsupported(name)),
             }
         }
-        let limit = match limits[..] {
+        let limit = match &limits[..] {
             [] => Some(DEFAULT_LIMIT),
             [limit] => read_limit(limit),
             _ => None,
         };
         if limit.is_none() {
-            faults.push(Fault::of_parameter(ErrorCode::InvalidPageLimit, LIMIT));
+            let code = ErrorCode::InvalidPageLimit;
+            errors.push(RequestError::of_parameter(code, LIMIT));
         }
         if cursors.len() > 1 {
-            faults.push(Fault::of_parameter(ErrorCode::InvalidPageCursor, AFTER));
+            errors.push(invalid_cursor());
         }
-        none_of(faults)?;
+        none_of(errors)?;
         Ok(Self {
             limit: limit.unwrap_or(DEFAULT_LIMIT),
             limit_is_given: !limits.is_empty(),
@@ -83,23 +82,28 @@ impl Page {
 }
 
 /// Checks the query of a request that has no parameters.
-pub(super) fn check(query: &Query<'_>) -> Result<(), RequestError> {
+pub(crate) fn check(query: &str) -> Result<(), Error> {
+    let parameters = form_urlencoded::parse(query.as_bytes());
     none_of(
-        query
-            .iter()
-            .filter_map(|(name, _)| unsupported(name))
+        parameters
+            .filter_map(|(name, _)| unsupported(&name))
             .collect(),
     )
 }
 
-/// Fails with the faults, without duplicates, if there are any.
-fn none_of(mut faults: Vec<Fault>) -> Result<(), RequestError> {
+/// The error of a cursor that is not one of the list.
+pub(crate) fn invalid_cursor() -> RequestError {
+    RequestError::of_parameter(ErrorCode::InvalidPageCursor, AFTER)
+}
+
+/// Fails with the errors, without duplicates, if there are any.
+fn none_of(mut errors: Vec<RequestError>) -> Result<(), Error> {
     let mut seen = HashSet::new();
-    faults.retain(|fault| seen.insert(fault.clone()));
-    if faults.is_empty() {
+    errors.retain(|error| seen.insert(error.clone()));
+    if errors.is_empty() {
         return Ok(());
     }
-    Err(RequestError::Faults(faults))
+    Err(Error::Request(errors))
 }
 
 /// Returns the name of a parameter's family: `filter` of `filter[name]`.
@@ -109,13 +113,13 @@ fn base_name(name: &str) -> &str {
 
 /// Refuses parameters of JSON:API, and custom ones with a name that JSON:API
 /// reserves. Any other custom parameter is ignored.
-fn unsupported(name: &str) -> Option<Fault> {
+fn unsupported(name: &str) -> Option<RequestError> {
     let base = base_name(name);
     let reserved = !base.is_empty() && base.bytes().all(|byte| byte.is_ascii_lowercase());
     reserved.then(|| {
         // ASCII, so any cut is between characters.
         let shown = &base[..base.len().min(MAX_NAME_LENGTH)];
-        Fault::of_parameter(ErrorCode::UnsupportedParameter, shown)
+        RequestError::of_parameter(ErrorCode::UnsupportedParameter, shown)
     })
 }
 
@@ -135,7 +139,7 @@ fn known_name(name: &str) -> &'static str {
     [
         "page[size]",
         "page[number]",
-        "page[offset]",
+        OFFSET,
         "page[before]",
         "page[cursor]",
     ]
@@ -147,23 +151,22 @@ fn known_name(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Source;
+    use crate::error::Source;
 
-    fn read(query: &str) -> Result<Page, RequestError> {
-        let query: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-        Page::read(&query)
-    }
-
-    /// The names of the parameters at fault.
-    fn parameters<T: std::fmt::Debug>(result: Result<T, RequestError>) -> Vec<String> {
-        let RequestError::Faults(faults) = result.unwrap_err() else {
-            panic!("not faults")
+    /// The names of the wrong parameters, each with its code.
+    fn errors<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<(String, ErrorCode)> {
+        let Error::Request(errors) = result.unwrap_err() else {
+            panic!("another error")
         };
-        let name = |fault: Fault| match fault.source {
-            Some(Source::Parameter(name)) => name,
+        let name = |error: RequestError| match error.source {
+            Some(Source::Parameter(name)) => (name, error.code),
             source => panic!("{source:?}"),
         };
-        faults.into_iter().map(name).collect()
+        errors.into_iter().map(name).collect()
+    }
+
+    fn parameters<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
+        errors(result).into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]
@@ -173,8 +176,9 @@ mod tests {
             ("page[limit]=1", 1),
             ("page%5Blimit%5D=100", 100),
             ("utm_source=x&page[limit]=7", 7),
+            ("page[offset]=0", 25),
         ] {
-            assert_eq!(read(query).map(|page| page.limit), Ok(limit), "{query}");
+            assert_eq!(Page::read(query).unwrap().limit, limit, "{query}");
         }
         for query in [
             "page[limit]=",
@@ -187,8 +191,8 @@ mod tests {
             "page[limit]=99999999999999999999",
             "page[limit]=1&page[limit]=1",
         ] {
-            let fault = Fault::of_parameter(ErrorCode::InvalidPageLimit, LIMIT);
-            assert_eq!(read(query), Err(fault.into()), "{query}");
+            let expected = [(LIMIT.to_owned(), ErrorCode::InvalidPageLimit)];
+            assert_eq!(errors(Page::read(query)), expected, "{query}");
         }
     }
 
@@ -196,6 +200,8 @@ mod tests {
     fn all_unsupported_parameters_are_refused_together() {
         for (query, parameters) in [
             ("page[size]=1", &["page[size]"][..]),
+            ("page[offset]=25&page[offset]=0", &["page[offset]"]),
+            ("page[offset]=", &["page[offset]"]),
             ("page[x]=1&page[limit]=0", &["page", "page[limit]"]),
             ("page=1", &["page"]),
             ("sort=id&include=x", &["sort", "include"]),
@@ -207,37 +213,33 @@ mod tests {
             ),
             ("page[after]=a&page[after]=b", &["page[after]"]),
         ] {
-            assert_eq!(self::parameters(read(query)), parameters, "{query}");
+            assert_eq!(self::parameters(Page::read(query)), parameters, "{query}");
         }
     }
 
     #[test]
     fn a_request_without_parameters_refuses_those_of_lists_too() {
-        let check = |query: &'static str| {
-            let query: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-            check(&query)
-        };
-        assert_eq!(check("utm_source=x&Foo=1"), Ok(()));
-        let faults = check("page[limit]=1&include=a");
-        assert_eq!(parameters(faults), ["page", "include"]);
+        assert!(check("utm_source=x&Foo=1").is_ok());
+        let refused = check("page[limit]=1&include=a");
+        assert_eq!(parameters(refused), ["page", "include"]);
     }
 
     #[test]
     fn a_long_name_is_cut() {
         let odd = "a".to_owned() + &"é".repeat(100) + "=1";
-        assert!(read(&odd).is_ok());
-        let long = read(&("a".repeat(1000) + "=1"));
+        assert!(Page::read(&odd).is_ok());
+        let long = Page::read(&("a".repeat(1000) + "=1"));
         assert_eq!(parameters(long)[0].len(), MAX_NAME_LENGTH);
     }
 
     #[test]
     fn a_link_has_the_parameters_of_its_page() {
-        let page = read("page[limit]=7&page[after]=a-b").unwrap();
+        let page = Page::read("page[limit]=7&page[after]=a-b").unwrap();
         assert_eq!(
             page.query(page.after.as_deref()),
             "page%5Blimit%5D=7&page%5Bafter%5D=a-b"
         );
         assert_eq!(page.query(None), "page%5Blimit%5D=7");
-        assert_eq!(read("Foo=y").unwrap().query(None), "");
+        assert_eq!(Page::read("Foo=y").unwrap().query(None), "");
     }
 }

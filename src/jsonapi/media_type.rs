@@ -3,58 +3,74 @@
 //! Sources: RFC 9110 sections 8.3 and 12.5.1; JSON:API 1.1, "Content
 //! Negotiation".
 
-use std::borrow::Cow;
-
+use lambda_http::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue};
 use mediatype::names::{APPLICATION, CHARSET, JSON};
 use mediatype::{MediaType, MediaTypeList, Name, ReadParams as _};
 
+use crate::error::{ErrorCode, RequestError};
+
 const PROFILE: &str = "profile";
 
-/// The media type of a response body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnswerType {
-    /// `application/json`, the default.
-    Json,
-    /// `application/vnd.api+json`
-    JsonApi,
-}
-
 /// The result of content negotiation.
-pub(super) struct Accepted {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
     /// The media type of the response, also if it is 406.
-    pub(super) answer_type: AnswerType,
+    pub(crate) answer_type: HeaderValue,
     /// `Accept` names JSON:API, but only with unsupported parameters.
-    pub(super) not_acceptable: bool,
+    not_acceptable: bool,
 }
 
-/// Negotiates the media type of the response from the values of `Accept`.
+impl Accepted {
+    /// Fails if no media type that `Accept` names can be served.
+    pub(crate) fn check(&self) -> Result<(), RequestError> {
+        if self.not_acceptable {
+            return Err(RequestError::of_header(ErrorCode::NotAcceptable, "Accept"));
+        }
+        Ok(())
+    }
+}
+
+/// Negotiates the media type of the response: `application/json` unless `Accept`
+/// names JSON:API.
 ///
 /// An instance of JSON:API counts if it has no parameters but `profile`, which may
 /// be ignored, and the weight. If all instances have others, JSON:API 1.1 requires
 /// a 406. Every other range is accepted.
-pub(super) fn accepted(values: &[Cow<'_, str>]) -> Accepted {
-    let served: Vec<bool> = values
-        .iter()
-        .flat_map(|list| json_api_instances(list))
+pub(crate) fn accepted(headers: &HeaderMap) -> Accepted {
+    let served: Vec<bool> = values(headers, ACCEPT)
+        .flat_map(json_api_instances)
         .collect();
     Accepted {
-        answer_type: if served.is_empty() {
-            AnswerType::Json
+        answer_type: HeaderValue::from_static(if served.is_empty() {
+            "application/json"
         } else {
-            AnswerType::JsonApi
-        },
+            "application/vnd.api+json"
+        }),
         not_acceptable: !served.is_empty() && !served.contains(&true),
     }
 }
 
-/// Returns whether a body with these values of `Content-Type` is read: JSON with no
-/// parameter but `charset=utf-8`, or JSON:API with no parameter but `profile`. No
-/// content type counts as JSON.
-pub(super) fn is_supported(values: &[Cow<'_, str>]) -> bool {
-    let value = match values {
-        [] => return true,
-        [value] => value,
-        _ => return false,
+/// Checks that a body is JSON with no parameter but `charset=utf-8`, or JSON:API
+/// with no parameter but `profile`, and that it is not compressed. No content type
+/// counts as JSON.
+pub(crate) fn check_content(headers: &HeaderMap) -> Result<(), RequestError> {
+    let unsupported = |name| RequestError::of_header(ErrorCode::UnsupportedMediaType, name);
+    if !is_supported(values(headers, CONTENT_TYPE)) {
+        return Err(unsupported("Content-Type"));
+    }
+    let mut codings = values(headers, CONTENT_ENCODING).flat_map(|list| list.split(','));
+    if codings.any(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
+        return Err(unsupported("Content-Encoding"));
+    }
+    Ok(())
+}
+
+fn is_supported<'h>(mut values: impl Iterator<Item = &'h str>) -> bool {
+    let value = match (values.next(), values.next()) {
+        (None, _) => return true,
+        (Some(value), None) => value,
+        (Some(_), Some(_)) => return false,
     };
     let Ok(media_type) = MediaType::parse(value.trim()) else {
         return false;
@@ -68,6 +84,12 @@ pub(super) fn is_supported(values: &[Cow<'_, str>]) -> bool {
         && media_type.params().all(|(name, value)| {
             name == CHARSET && value.unquoted_str().eq_ignore_ascii_case("utf-8")
         })
+}
+
+/// Returns the values of a header. One that is not UTF-8 counts as empty.
+fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter();
+    values.map(|value| str::from_utf8(value.as_bytes()).unwrap_or_default())
 }
 
 /// For each instance of JSON:API in a list, returns whether it can be served. An
@@ -104,40 +126,47 @@ fn is_excluded(media_type: &MediaType<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn accept(value: &'static str) -> Option<AnswerType> {
-        let accepted = accepted(&[value.into()]);
-        (!accepted.not_acceptable).then_some(accepted.answer_type)
+    const JSON: &str = "application/json";
+    const JSON_API: &str = "application/vnd.api+json";
+
+    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+        let values = values.iter().map(|value| HeaderValue::from_static(value));
+        values.map(|value| (name.clone(), value)).collect()
+    }
+
+    fn accept(value: &'static str) -> Option<HeaderValue> {
+        let accepted = accepted(&headers(ACCEPT, &[value]));
+        accepted.check().ok().map(|()| accepted.answer_type)
+    }
+
+    fn is_content(name: HeaderName, values: &[&'static str]) -> bool {
+        check_content(&headers(name, values)).is_ok()
     }
 
     #[test]
     fn json_api_is_served_if_it_is_named() {
         for (value, answer_type) in [
-            ("", AnswerType::Json),
-            ("*/*", AnswerType::Json),
-            ("text/html", AnswerType::Json),
-            ("application/json", AnswerType::Json),
-            ("application/vnd.api", AnswerType::Json),
-            ("not a media type;;;", AnswerType::Json),
-            ("application/vnd.api+json;q=0", AnswerType::Json),
-            (
-                "application/vnd.api+json;ext=\"x\";q=0, */*",
-                AnswerType::Json,
-            ),
-            ("application/vnd.api+json", AnswerType::JsonApi),
-            ("Application/VND.API+JSON", AnswerType::JsonApi),
-            (
-                "text/html, application/vnd.api+json;q=0.1",
-                AnswerType::JsonApi,
-            ),
+            ("", JSON),
+            ("*/*", JSON),
+            ("text/html", JSON),
+            ("application/json", JSON),
+            ("application/vnd.api", JSON),
+            ("not a media type;;;", JSON),
+            ("application/vnd.api+json;q=0", JSON),
+            ("application/vnd.api+json;ext=\"x\";q=0, */*", JSON),
+            ("application/vnd.api+json", JSON_API),
+            ("Application/VND.API+JSON", JSON_API),
+            ("text/html, application/vnd.api+json;q=0.1", JSON_API),
             (
                 "application/vnd.api+json; profile=\"https://a/ b\"",
-                AnswerType::JsonApi,
+                JSON_API,
             ),
             (
                 "application/vnd.api+json;ext=\"https://a\", application/vnd.api+json",
-                AnswerType::JsonApi,
+                JSON_API,
             ),
         ] {
+            let answer_type = HeaderValue::from_static(answer_type);
             assert_eq!(accept(value), Some(answer_type), "{value}");
         }
     }
@@ -156,16 +185,13 @@ mod tests {
 
     #[test]
     fn several_accept_headers_are_one_list() {
-        let several = [
-            "application/vnd.api+json; a=b".into(),
-            "application/vnd.api+json".into(),
-        ];
-        assert!(!accepted(&several).not_acceptable);
+        let several = ["application/vnd.api+json; a=b", "application/vnd.api+json"];
+        assert_eq!(accepted(&headers(ACCEPT, &several)).check(), Ok(()));
     }
 
     #[test]
     fn json_and_json_api_are_supported() {
-        assert!(is_supported(&[]));
+        assert!(is_content(CONTENT_TYPE, &[]));
         for value in [
             "application/json",
             "application/vnd.api+json",
@@ -176,7 +202,7 @@ mod tests {
             "application/vnd.api+json; profile=\"https://a/ b\"",
             "application/vnd.api+json;Profile=x",
         ] {
-            assert!(is_supported(&[value.into()]), "{value}");
+            assert!(is_content(CONTENT_TYPE, &[value]), "{value}");
         }
     }
 
@@ -200,9 +226,18 @@ mod tests {
             "application/json, application/json",
             "application/json; charset",
         ] {
-            assert!(!is_supported(&[value.into()]), "{value}");
+            assert!(!is_content(CONTENT_TYPE, &[value]), "{value}");
         }
-        let twice = ["application/json".into(), "application/json".into()];
-        assert!(!is_supported(&twice));
+        assert!(!is_content(CONTENT_TYPE, &[JSON, JSON]));
+    }
+
+    #[test]
+    fn a_body_is_not_compressed() {
+        for value in ["identity", "Identity", " identity "] {
+            assert!(is_content(CONTENT_ENCODING, &[value]), "{value}");
+        }
+        for value in ["gzip", "br", "", "identity, gzip", "x"] {
+            assert!(!is_content(CONTENT_ENCODING, &[value]), "{value}");
+        }
     }
 }
