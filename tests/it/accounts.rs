@@ -5,16 +5,14 @@ use serde_json::{Value, json};
 
 use crate::support::call::Call;
 use crate::support::{
-    RON, World, account_token, account_token_variables, cart_token, cart_token_variables,
-    customer_token, linkage, linkage_of,
+    RON, World, account_token, cart_token, cart_token_variables, customer_token, linkage,
+    linkage_of,
 };
 
 const ACME: &str = "acme";
 
-/// A world with account tokens, and cart tokens too.
 async fn world() -> World {
-    let variables = account_token_variables();
-    World::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+    World::with_account_tokens(&[]).await
 }
 
 fn accounts_of(cart: &str) -> String {
@@ -171,12 +169,7 @@ async fn a_request_acts_for_one_party() {
 
 #[tokio::test]
 async fn an_account_must_hold_the_cart_if_cart_tokens_are_configured() {
-    let variables = [&account_token_variables()[..], &cart_token_variables()].concat();
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, value)| (*name, &**value))
-        .collect();
-    let world = World::with(&variables).await;
+    let world = World::with_account_tokens(&cart_token_variables()).await;
     let post = || write(&world, "POST", "cart-1", &[ACME]).account(ACME);
     post().send().await.refused(403, "cart_token_required");
     let other = post().cart_token(&cart_token("cart-2"));
