@@ -23,7 +23,8 @@ use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
 };
 use crate::support::{
-    RON, SAMPLE_CUSTOMER, World, cart_token_variables, engine, linkage, linkage_of, sample,
+    RON, SAMPLE_CUSTOMER, World, authorities, cart_token_variables, engine, linkage, linkage_of,
+    sample,
 };
 
 const ERRORS: &str = include_str!("../../docs/errors.md");
@@ -190,8 +191,9 @@ fn cors_allows_browsers_every_described_method_and_header() {
         .flat_map(|headers| object(headers).keys())
         .map(|name| name.to_lowercase())
         .collect();
-    // Only caches need it.
+    // Only caches need them.
     read.remove("vary");
+    read.remove("cache-control");
     let exposed = set(&cors.expose_headers);
     assert!(read.is_subset(&exposed), "{read:?} {exposed:?}");
 }
@@ -213,7 +215,7 @@ fn the_examples_are_those_of_the_sample_events() {
 const WRITE: &str = "\"ConditionExpression\"";
 
 /// A world for each cause of an error: a healthy one for faults in a request, one
-/// for each fault outside of the function, and one that demands cart tokens.
+/// for each fault outside of the function, and others with other tokens.
 struct Deployments {
     healthy: World,
     without_table: World,
@@ -221,6 +223,7 @@ struct Deployments {
     hanging: World,
     without_keys: World,
     with_cart_tokens: World,
+    one_token: World,
 }
 
 impl Deployments {
@@ -242,6 +245,12 @@ impl Deployments {
                 &healthy,
             )
             .await,
+            one_token: World::with(&[
+                ("CUSTOMER_TOKEN_JWKS", ""),
+                ("CUSTOMER_TOKEN_ISSUER", ""),
+                ("CUSTOMER_TOKEN_AUDIENCE", ""),
+            ])
+            .await,
             with_cart_tokens: World::with_account_tokens(&cart_token_variables()).await,
             healthy,
         }
@@ -254,6 +263,7 @@ impl Deployments {
             "outcome_unknown" => &self.hanging,
             "keys_unavailable" => &self.without_keys,
             "cart_token_required" | "invalid_cart_token" => &self.with_cart_tokens,
+            "back_end_required" => &self.one_token,
             _ => &self.healthy,
         }
     }
@@ -334,16 +344,24 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "invalid_data" => good.body(json!({ "data": {} })),
         "data_empty" => good.body(linkage(&[])),
         "full_replacement_unsupported" => good.body(linkage(&[RON])),
-        "back_end_required" => acting_for(RON, operation, good),
-        "too_many_members" => good.body(linkage(&many)),
+        "back_end_required" => good
+            .without_header("x-moltin-customer-token")
+            .bearer(&machine_token()),
+        "too_many_members" => good.body(linkage_of(kind_of(operation), &many)),
         "invalid_member" => good.body(member(json!(7))),
         "type_required" => good.body(member(json!({ "id": RON }))),
         "invalid_type" => good.body(member(json!({ "type": "cart", "id": RON }))),
-        "id_required" => good.body(member(json!({ "type": "customer" }))),
+        "id_required" => good.body(member(json!({ "type": kind_of(operation) }))),
         "outcome_unknown" => good.deadline(in_a_second()),
         "internal_error" | "store_unavailable" | "keys_unavailable" => good,
         other => panic!("no request causes {other}"),
     }
+}
+
+/// The access token of a machine without the right of a back end.
+fn machine_token() -> String {
+    let claims = json!({ "client_id": "machine" });
+    authorities().access.token("machine", &claims).unwrap()
 }
 
 fn in_a_second() -> u64 {
