@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::association::MemberPage;
-use crate::clock::Timestamp;
 use crate::ids::CustomerId;
 use crate::request::Page;
 use crate::store::Member;
@@ -77,8 +76,6 @@ struct ListMember<'a> {
 #[derive(Serialize)]
 struct MemberMeta<'a> {
     associated_at: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -107,7 +104,6 @@ impl<'a> ListDocument<'a> {
             id: &member.id,
             meta: MemberMeta {
                 associated_at: &member.associated_at,
-                expires_at: member.expires_at,
             },
         };
         Self {

@@ -143,10 +143,11 @@ where
     E: Error + ProvideErrorMetadata + 'static,
 {
     let (what, response) = match error {
-        SdkError::ServiceError(context) => {
+        SdkError::ServiceError(context) if !context.raw().status().is_success() => {
             let code = context.err().code().unwrap_or("an error without a code");
             (code, Some(context.raw()))
         }
+        SdkError::ServiceError(context) => ("an unreadable answer", Some(context.raw())),
         SdkError::ResponseError(context) => ("an unreadable answer", Some(context.raw())),
         SdkError::TimeoutError(_) => ("no answer in time", None),
         SdkError::DispatchFailure(_) if client::is_connect_error(error) => ("no connection", None),
