@@ -43,6 +43,18 @@ use crate::client;
 use crate::clock::Timestamp;
 use crate::ids::{CartId, Party};
 
+/// Completes a write: the builders of all kinds have these setters. DynamoDB refuses an
+/// empty map of values.
+macro_rules! conditional {
+    ($builder:expr, $table:expr, $write:expr) => {
+        $builder
+            .table_name($table)
+            .condition_expression($write.condition)
+            .set_expression_attribute_values(Some($write.values).filter(|all| !all.is_empty()))
+            .return_values_on_condition_check_failure(AllOld)
+    };
+}
+
 /// The time limit for opening a TCP and TLS connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -150,8 +162,6 @@ impl fmt::Display for StoreError {
     }
 }
 
-impl Error for StoreError {}
-
 impl Store {
     /// Creates a store on a table. Region, endpoint, credentials and HTTP client
     /// come from `sdk`; time limits and retries are set here.
@@ -199,7 +209,7 @@ impl Store {
 }
 
 impl Session<'_> {
-    /// Returns the number of attempts sent so far.
+    /// Returns how many attempts were sent.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -347,27 +357,15 @@ impl Session<'_> {
         };
         match write.change {
             Change::Put(item) => {
-                let put = client
-                    .put_item()
-                    .table_name(table)
-                    .set_item(Some(item))
-                    .condition_expression(write.condition)
-                    .set_expression_attribute_values(values(write.values))
-                    .return_values_on_condition_check_failure(AllOld);
+                let put = conditional!(client.put_item().set_item(Some(item)), table, write);
                 reply(self.call(put.send(), is_lost).await?, |error| match error {
                     PutItemError::ConditionalCheckFailedException(failed) => Some(failed),
                     _ => None,
                 })
             }
             Change::Update(expression) => {
-                let update = client
-                    .update_item()
-                    .table_name(table)
-                    .key("id", text(&write.id))
-                    .update_expression(expression)
-                    .condition_expression(write.condition)
-                    .set_expression_attribute_values(values(write.values))
-                    .return_values_on_condition_check_failure(AllOld);
+                let update = client.update_item().key("id", text(&write.id));
+                let update = conditional!(update.update_expression(expression), table, write);
                 reply(
                     self.call(update.send(), is_lost).await?,
                     |error| match error {
@@ -430,48 +428,27 @@ where
 }
 
 fn action(table: &str, write: ItemWrite) -> TransactWriteItem {
-    let (id, condition) = (text(&write.id), write.condition);
-    let values = values(write.values);
+    const ALL_SET: &str = "table, key or item, update and condition are set";
+    let id = text(&write.id);
     let action = TransactWriteItem::builder();
     let action = match write.change {
-        Change::Put(item) => action.put(
-            Put::builder()
-                .table_name(table)
-                .set_item(Some(item))
-                .condition_expression(condition)
-                .set_expression_attribute_values(values)
-                .return_values_on_condition_check_failure(AllOld)
-                .build()
-                .expect("table and item are set"),
-        ),
-        Change::Update(expression) => action.update(
-            Update::builder()
-                .table_name(table)
+        Change::Put(item) => {
+            let put = conditional!(Put::builder().set_item(Some(item)), table, write);
+            action.put(put.build().expect(ALL_SET))
+        }
+        Change::Update(expression) => {
+            let update = Update::builder()
                 .key("id", id)
-                .update_expression(expression)
-                .condition_expression(condition)
-                .set_expression_attribute_values(values)
-                .return_values_on_condition_check_failure(AllOld)
-                .build()
-                .expect("table, key and update are set"),
-        ),
-        Change::Check => action.condition_check(
-            ConditionCheck::builder()
-                .table_name(table)
-                .key("id", id)
-                .condition_expression(condition)
-                .set_expression_attribute_values(values)
-                .return_values_on_condition_check_failure(AllOld)
-                .build()
-                .expect("table, key and condition are set"),
-        ),
+                .update_expression(expression);
+            let update = conditional!(update, table, write);
+            action.update(update.build().expect(ALL_SET))
+        }
+        Change::Check => {
+            let check = conditional!(ConditionCheck::builder().key("id", id), table, write);
+            action.condition_check(check.build().expect(ALL_SET))
+        }
     };
     action.build()
-}
-
-/// DynamoDB refuses an empty map.
-fn values(values: Item) -> Option<Item> {
-    Some(values).filter(|values| !values.is_empty())
 }
 
 /// A partition without a retry quota. The SDK's default quota is shared by all

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_dynamodb::types::{DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate};
 use cart_associations::clock::Timestamp;
 use cart_associations::cursor::{ListId, encode};
 use cart_associations::ids::{Party, PartyKind};
-use cart_associations::store::{Member, Position};
+use cart_associations::store::{Member, Position, StoreError};
 use dev::proxy::{Fault, Plan, Proxy};
 use serde_json::{Value, json};
 
@@ -468,6 +469,35 @@ async fn no_later_page_shows_a_member_again() {
         assert_eq!(ids(&page.unwrap()), [y]);
         assert_eq!(proxy.take_recorded().len(), 1);
     }
+}
+
+/// A table of the previous version serves customers as before.
+#[tokio::test]
+async fn a_table_without_the_indexes_of_accounts_serves_customers() {
+    let world = World::new().await;
+    let (client, table) = world.table();
+    for index in ["accounts_by_cart", "by_account"] {
+        let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(index);
+        let update = GlobalSecondaryIndexUpdate::builder().delete(delete.build().unwrap());
+        let deleted = client.update_table().table_name(table);
+        let deleted = deleted.global_secondary_index_updates(update.build());
+        deleted.send().await.unwrap();
+    }
+    world.associate("x", &[RON]).send().await.created(&[RON]);
+    let carts = world.get(RONS_CARTS).back_end().send().await;
+    assert_eq!(carts.listed("cart").0, ["x"]);
+    let acme = Party::new(PartyKind::Account, "acme").unwrap();
+    let session = world.session();
+    let carts = session.carts_of(&acme, None, 1, world.now()).await;
+    assert!(matches!(carts, Err(StoreError::Internal(_))), "{carts:?}");
+
+    // They can be added to a table that has data.
+    let engine = dev::dynamodb::Client::new(engine());
+    engine.create_table(table).await.unwrap();
+    let carts = session.carts_of(&acme, None, 1, world.now()).await;
+    assert_eq!(carts.unwrap(), []);
+    let carts = world.get(RONS_CARTS).back_end().send().await;
+    assert_eq!(carts.listed("cart").0, ["x"]);
 }
 
 /// The cursor knows that an earlier page showed a young association.

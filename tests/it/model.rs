@@ -1154,7 +1154,7 @@ fn every_rule_is_needed() {
         (
             Mutation::RenewsTombstoneForEver,
             lifetime_taken_away(2),
-            Violation::TombstoneLife,
+            Violation::NoEffect,
         ),
         (
             Mutation::RenewalMayShorten,
