@@ -70,7 +70,7 @@ const INITIAL_BACKOFF: Duration = Duration::from_millis(25);
 /// The longest delay between attempts.
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The most attempts of one call to DynamoDB. The budget usually ends first.
+/// The most attempts of one call to DynamoDB. The time usually ends first.
 const MAX_ATTEMPTS: u32 = 8;
 
 /// The most writes that one request sends under new conditions. It needs more than
@@ -104,7 +104,7 @@ pub struct Session<'s> {
     deadline: Instant,
     /// Set by the first call.
     end: OnceLock<Instant>,
-    attempts: AtomicU32,
+    attempts: Arc<AtomicU32>,
 }
 
 /// Why the store did not do what it was asked.
@@ -127,16 +127,14 @@ pub struct Failure {
     pub request_id: Option<String>,
 }
 
-impl Failure {
-    fn of_ours(description: &str) -> Self {
-        Self {
+impl StoreError {
+    fn unavailable(description: &str) -> Self {
+        Self::Unavailable(Failure {
             description: description.to_owned(),
             request_id: None,
-        }
+        })
     }
-}
 
-impl StoreError {
     /// The failure that caused it.
     pub fn failure(&self) -> &Failure {
         let (Self::Unavailable(failure) | Self::OutcomeUnknown(failure) | Self::Internal(failure)) =
@@ -203,7 +201,7 @@ impl Store {
             store: self,
             deadline,
             end: OnceLock::new(),
-            attempts: AtomicU32::new(0),
+            attempts: Arc::default(),
         }
     }
 }
@@ -285,7 +283,7 @@ impl Session<'_> {
         call: impl Future<Output = T>,
         is_lost: &mut bool,
     ) -> impl Future<Output = Result<T, StoreError>> {
-        let attempts = Arc::<Attempts>::default();
+        let attempts = Arc::new(Attempts::counted_in(&self.attempts));
         // Boxed: the SDK's futures are some kilobytes, copied with each future
         // around them.
         let call = ATTEMPTS.scope(Arc::clone(&attempts), Box::pin(call));
@@ -294,8 +292,7 @@ impl Session<'_> {
             let end = self.end.get_or_init(|| self.deadline.min(now + MAX_WAIT));
             // `timeout_at` would poll the call once, which sends it.
             if now >= *end {
-                let failure = Failure::of_ours("no time is left for the store");
-                return Err(StoreError::Unavailable(failure));
+                return Err(StoreError::unavailable("no time is left for the store"));
             }
             let permitted = async {
                 let permit = self.store.calls.acquire().await;
@@ -303,23 +300,19 @@ impl Session<'_> {
                 call.await
             };
             let result = tokio::time::timeout_at(*end, permitted).await;
-            self.count(attempts.sent());
             *is_lost |= attempts.is_lost();
-            result.map_err(|_| {
-                StoreError::Unavailable(Failure::of_ours("the store did not answer in time"))
-            })
+            result.map_err(|_| StoreError::unavailable("the store did not answer in time"))
         }
-    }
-
-    fn count(&self, attempts: u32) {
-        self.attempts.fetch_add(attempts, Ordering::Relaxed);
     }
 
     /// The same request on `store`, which may wait until the deadline.
     fn with_all_time<'s>(&self, store: &'s Store) -> Session<'s> {
-        let session = store.session(self.deadline);
-        session.end.get_or_init(|| self.deadline);
-        session
+        Session {
+            store,
+            deadline: self.deadline,
+            end: self.deadline.into(),
+            attempts: Arc::clone(&self.attempts),
+        }
     }
 
     /// Writes until what was sent is applied, or is known not to be needed.
@@ -340,7 +333,7 @@ impl Session<'_> {
                 }
             }
         }
-        Err(StoreError::Unavailable(Failure::of_ours(cause)).of_write(is_lost))
+        Err(StoreError::unavailable(cause).of_write(is_lost))
     }
 
     /// Sends writes, all or none. Returns `None` if they were applied, and the reply
@@ -452,8 +445,8 @@ fn action(table: &str, write: ItemWrite) -> TransactWriteItem {
 }
 
 /// A partition without a retry quota. The SDK's default quota is shared by all
-/// requests: once used up, a lost answer would stay unresolved. The budget bounds
-/// the retries of each request.
+/// requests: once used up, a lost answer would stay unresolved. The time of a request
+/// bounds its retries.
 fn retry_partition() -> RetryPartition {
     RetryPartition::custom("associations")
         .token_bucket(TokenBucket::unlimited())

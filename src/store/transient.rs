@@ -228,9 +228,10 @@ tokio::task_local! {
 }
 
 /// The attempts of one call, which are sent one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attempts {
-    sent: AtomicU32,
+    /// The attempts of all calls of the request.
+    sent: Arc<AtomicU32>,
     /// An attempt was sent and has not ended.
     in_flight: AtomicBool,
     /// An attempt ended without an answer that says whether it was applied.
@@ -238,9 +239,13 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Returns how many were sent.
-    pub(super) fn sent(&self) -> u32 {
-        self.sent.load(Ordering::Relaxed)
+    /// No attempts. Those of the call are added to `sent`.
+    pub(super) fn counted_in(sent: &Arc<AtomicU32>) -> Self {
+        Self {
+            sent: Arc::clone(sent),
+            in_flight: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        }
     }
 
     /// Returns whether one of them got no answer, so that it may have been applied.
