@@ -76,12 +76,22 @@ load: .need-cargo
 	@cargo run --locked --package dev --example load
 
 BENCH := --package dev --features bench --example bench
+YARDSTICKS := .local/yardsticks
 
-bench bench-quick: .need-cargo
+bench bench-quick: .need-cargo $(YARDSTICKS)/python $(YARDSTICKS)/node
 	cargo build --locked --release --bin cart-associations
 	cd dev/yardsticks && cargo build --locked --release --package plain
 	cd dev/yardsticks && cargo build --locked --profile floor --package nothing
 	@cargo run --locked --profile driver $(BENCH) -- $(if $(filter bench-quick,$@),quick)
+
+# The packages of the two yardsticks that are not compiled, apart from all else, as in their zips.
+$(YARDSTICKS)/python: dev/yardsticks/python/requirements.txt
+	rm -rf '$@' && python3 -m venv '$@' && '$@/bin/pip' install --quiet --disable-pip-version-check \
+	    --target '$@/package' --requirement '$<' || { rm -rf '$@'; exit 1; }
+
+$(YARDSTICKS)/node: dev/yardsticks/node/package.json
+	rm -rf '$@' && mkdir -p '$@' && cp '$<' '$@' && npm install --silent --no-audit --no-fund --no-package-lock \
+	    --prefix '$@' || { rm -rf '$@'; exit 1; }
 
 # Counting does not need a fast benchmark, so this one is built as the tests are.
 bench-instructions: .need-cargo
