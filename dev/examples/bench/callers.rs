@@ -99,6 +99,9 @@ impl Callers {
         }
         // Lambda sets both names of the region, and boto3 reads this one.
         environment.insert("AWS_DEFAULT_REGION".to_owned(), REGION.to_owned());
+        // The SDK says on standard error that it will not support Node.js 20 for long.
+        let quiet = "AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED";
+        environment.insert(quiet.to_owned(), "true".to_owned());
         Ok(environment)
     }
 }

@@ -87,7 +87,7 @@ struct Starts {
     both: Vec<Elapsed>,
     processor: Vec<Duration>,
     /// Of the last one: they hardly vary.
-    page_faults: u64,
+    page_faults: Option<u64>,
 }
 
 impl Starts {
@@ -106,7 +106,7 @@ impl Starts {
         self.first.push(first.whole);
         self.both.push(running.start + first);
         self.processor.push(usage.processor);
-        self.page_faults = usage.page_faults;
+        self.page_faults = Some(usage.page_faults);
         Ok(())
     }
 }
@@ -147,7 +147,9 @@ async fn starts(
                 without_emulator(&s.both)
             }),
             ("both, processor", Unit::Millis, |s| median(&s.processor)),
-            ("both, page faults", Unit::Count, |s| s.page_faults as f64),
+            ("both, page faults", Unit::Count, |s| {
+                s.page_faults.map_or(f64::NAN, |count| count as f64)
+            }),
         ];
         for (name, unit, of) in rows {
             let name = format!("{kind}: {name}");
