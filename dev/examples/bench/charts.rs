@@ -44,12 +44,12 @@ fn text(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&TEXT)
 }
 
-/// Four figures, each with a bar for each program.
+/// The first six figures, each with a bar for each program.
 fn yardsticks_chart(compared: &[Compared]) -> Result<String> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        for (area, figure) in root.split_evenly((2, 2)).iter().zip(compared) {
+        for (area, figure) in root.split_evenly((2, 3)).iter().zip(compared) {
             let Compared {
                 title,
                 unit,
@@ -58,14 +58,14 @@ fn yardsticks_chart(compared: &[Compared]) -> Result<String> {
             let most = figures.iter().copied().fold(0.0, f64::max);
             let mut chart = ChartBuilder::on(area)
                 .caption(title, text(16))
-                .margin(10)
-                .margin_left(80)
-                .build_cartesian_2d(0.0..most * 1.3, 4.0..0.0)?;
+                .margin(8)
+                .margin_left(66)
+                .build_cartesian_2d(0.0..most * 1.7, 4.0..0.0)?;
             for (index, (program, figure)) in Program::WORKING.iter().zip(figures).enumerate() {
                 let (name, top) = (program.name(), index as f64);
                 let bar = [(0.0, top + 0.2), (*figure, top + 0.8)];
                 let label = |position, x, text: String| {
-                    let style = self::text(13).pos(Pos::new(position, VPos::Center));
+                    let style = self::text(14).pos(Pos::new(position, VPos::Center));
                     EmptyElement::at((x, top + 0.5)) + Text::new(text, (offset(position), 0), style)
                 };
                 chart.draw_series([Rectangle::new(bar, colour(name).filled())])?;

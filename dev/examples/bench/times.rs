@@ -157,7 +157,7 @@ async fn starts(
             let row = match &*name {
                 "http: start + first answer" => row.of_plain(0.82).of_nothing(2.15),
                 "TLS: first answer" => row.of_plain(0.025),
-                "TLS: start + first answer" => row.of_plain(0.17).compared("Start, first answer"),
+                "TLS: start + first answer" => row.of_plain(0.17).compared("Start + first answer"),
                 _ => row,
             };
             row.done();
@@ -276,7 +276,7 @@ async fn warm(
                 "warm: median, repeated, tokens seen before" => row.of_plain(0.8),
                 "warm: processor, mean, tokens seen before" => {
                     processor = figures;
-                    row.of_plain(0.67).compared("Time on a processor")
+                    row.of_plain(0.67).compared("Processor time")
                 }
                 _ => row,
             };
@@ -320,7 +320,7 @@ async fn memory(
             kib(1, |usage| usage.peak_kib),
         )
         .of_plain(0.65)
-        .compared("Memory, at most")
+        .compared("Memory")
         .done();
     for (moment, after) in [requests / 10, requests].into_iter().enumerate() {
         report
@@ -350,9 +350,9 @@ fn sizes(report: &mut Report) -> Result<()> {
 /// What a month costs with each program, by the arithmetic of `docs/costs.py`.
 fn costs(processor: [f64; 5], report: &mut Report) -> Result<()> {
     for (title, rate, part) in [
-        ("A month at 1 request a second", "1", 0),
-        ("A month at 100 requests a second", "100", 0),
-        ("of it, for Lambda's time", "100", 1),
+        ("Lambda, a month at 100/s", "100", 1),
+        ("All of it, a month at 1/s", "1", 0),
+        ("All of it, a month at 100/s", "100", 0),
     ] {
         let mut python = Command::new(program::python());
         python.arg(dev::project().join("docs/costs.py"));
