@@ -178,7 +178,7 @@ fn versions() -> Result<String> {
         crates.join(", "),
         output(&program::python())?,
         boto3.replace("==", " "),
-        output(&program::node()?)?,
+        output(&program::node()?)?.trim_start_matches('v'),
         sdk.context("package.json names no version")?,
     ))
 }
