@@ -214,7 +214,7 @@ def main():
     parser.add_argument("--build")
     parser.add_argument("--zip")
     parser.add_argument("values", nargs="*")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     try:
         live(asked.stage) if asked.action == "live" else deploy(asked, asked.stage)
     except (Failed, parameters.Mistakes) as failed:

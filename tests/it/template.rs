@@ -60,7 +60,7 @@ fn strings<const N: usize>(strings: [&str; N]) -> BTreeSet<String> {
 }
 
 /// The text, or all texts of the list.
-pub fn texts(value: &Value) -> BTreeSet<String> {
+pub(crate) fn texts(value: &Value) -> BTreeSet<String> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     match value {
         Value::Array(values) => values.iter().map(text).collect(),
