@@ -120,8 +120,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         outputs = {}
         if "AccessTokenJwks" in parameters:
             outputs = {"ApiId": "a1b2c3", "ApiUrl": "https://a1b2c3.example.com", "FunctionName": f"{name}-Function-1"}
+            outputs["TableName"] = "associations"
             if parameters["TableStream"] == "true":
                 outputs["TableStreamArn"] = STREAM
+        elif "DomainName" in parameters:
+            outputs = {"DomainUrl": f"https://{parameters['DomainName']}"}
         return {"Stacks": [self.described(name, f"{stack['type']}_COMPLETE", outputs, parameters, [])]}
 
     @staticmethod

@@ -29,7 +29,7 @@ STAGES = "deploy/stages"
 
 KEYS = {"keys": [{"kid": "1", "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}
 STAGE = {
-    "AccessTokenJwks": "https://auth.example.com/keys",
+    "AccessTokenJwks": KEYS,
     "AccessTokenIssuer": "https://auth.example.com",
     "AccessTokenAudience": "carts",
     "CustomerTokenJwks": KEYS,
@@ -403,6 +403,11 @@ class Deploy(unittest.TestCase):
         self.stage("dev", **{"domain.yaml": domain | {"ApiId": "d4e5f6"}})
         _, moved = self.deploys_all()[0]
         self.assertEqual((moved["type"], moved["parameters"]["ApiId"]), ("UPDATE", "d4e5f6"))
+        status, printed = self.make("--silent", "variables")
+        self.assertEqual(status, 0, printed)
+        variables = dict(one.split("=", 1) for one in printed.removeprefix("export ").split())
+        self.assertEqual(variables["API_URL"], "https://carts.example.com")
+        self.assertEqual(variables["FUNCTION"], "cart-associations-dev-Function-1")
 
     def test_a_released_zip_is_deployed_without_a_compiler(self):
         self.stage("prod")
