@@ -176,7 +176,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def DescribeStackEvents(self, asked):
         name = asked["StackName"]
-        status = f"{self.stack(name)['type']}_COMPLETE"
+        # SAM also asks before it executes the first change set.
+        [*_, last] = [change_set for change_set in self.server.change_sets if change_set["stack"] == name]
+        status = f"{last['type']}_COMPLETE"
         event = {
             "EventId": len(self.server.executed),
             "StackId": name,
