@@ -295,7 +295,7 @@ class Deploy(unittest.TestCase):
         (self.project / f"{STAGES}/dev.yaml").write_text("AccessTokenIssuer: [")
         self.refuses("is not YAML", "deploy")
         for name, value, sentence in [
-            ("CustomerTokenJwks", "http://login.example.com/keys", "or an https URL"),
+            ("CustomerTokenJwks", "http://login.example.com/keys", "an https URL, or empty"),
             ("ThrottlingRate", 0, "must be a whole number from 1 to 100000"),
             ("LogRetentionDays", 15, "must be one of 1, 3,"),
             ("AllowedOrigins", ["https://shop.example.com/cart"], "without a path"),
