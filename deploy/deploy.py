@@ -218,7 +218,9 @@ def variables(stage):
     if not main:
         raise Failed(f"there is no stack {main_stack} in {region}")
     values = {
+        # The first for version 2 of the AWS CLI, the second for version 1.
         "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
         "STACK": main_stack,
         "API_URL": domain.get("DomainUrl", main["ApiUrl"]),
         "API_ID": main["ApiId"],

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import unittest
+import urllib.parse
 import zipfile
 
 import yaml
@@ -422,8 +423,7 @@ class Deploy(unittest.TestCase):
         # The nested template goes with it.
         template = yaml.load(self.aws.objects[change["template"]], Loader)
         nested = template["Resources"]["WatchingStack"]["Properties"]["TemplateURL"]
-        nested = self.aws.objects[nested.split(".amazonaws.com")[1] if ".amazonaws.com" in nested else nested]
-        self.assertIn(b"EveryTokenRefusedAlarm", nested)
+        self.assertIn(b"EveryTokenRefusedAlarm", self.aws.objects[urllib.parse.urlsplit(nested).path])
         self.refuses("is not built for x86_64", "deploy", "STAGE=prod", f"ZIP={archive}", "ARCHITECTURE=x86_64")
         archive.write_bytes(b"")
         self.refuses("File is not a zip file", "deploy", "STAGE=prod", f"ZIP={archive}")
