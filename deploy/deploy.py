@@ -171,7 +171,7 @@ def deploy(asked, stage):
             optional = parameters.read(template)
             outputs = account.outputs(main_stack).items()
             own |= {name: value for name, value in outputs if name in optional["Parameters"] and not own.get(name)}
-            if wrong := list(parameters.checked(optional, own, [])):
+            if wrong := list(parameters.checked(optional, own)):
                 if preview:
                     print(f"{stack} can be shown once {main_stack} is deployed.")
                     continue

@@ -32,7 +32,6 @@ SCHEMAS = {
     for schema in (json.loads(file.read_text()) for file in (ROOT / "docs/events").glob("*.json"))
 }
 BACK_END, STOREFRONT = "local-back-end", "local-storefront"
-PATIENCE = 180
 
 
 def aws(service):
@@ -108,12 +107,6 @@ def ends_at(cart, customer, seconds):
         Key=key(cart, customer),
         UpdateExpression="SET expires_at = :end",
         ExpressionAttributeValues={":end": {"N": str(seconds)}},
-    )
-
-
-def set_ttl(enabled):
-    DYNAMODB.update_time_to_live(
-        TableName=TABLE, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": enabled}
     )
 
 
@@ -198,7 +191,9 @@ class Events(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        set_ttl(False)
+        DYNAMODB.update_time_to_live(
+            TableName=TABLE, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": False}
+        )
         cls.now = now = int(time.time())
         ron = os.environ["CUSTOMER"]
 
@@ -265,14 +260,9 @@ class Events(unittest.TestCase):
 
         cls.created = cls.race()
 
-        # DynamoDB Local deletes no expired tombstone: it fails on an item that is not in each index. So that deletion is
-        # by hand, above.
+        # DynamoDB Local's own TTL fails on an item that is not in each index, as every item is.
         plant("ttl", "ron", expires_at=now - 60)
-        set_ttl(True)
-        until = time.monotonic() + PATIENCE
-        while stored("ttl", "ron"):
-            assert time.monotonic() < until, "DynamoDB Local deletes nothing"
-            time.sleep(0.5)
+        DYNAMODB.delete_item(TableName=TABLE, Key=key("ttl", "ron"))
 
         cls.records = list(records())
         cls.events = list(events(cls.records))
@@ -393,9 +383,9 @@ class Events(unittest.TestCase):
         self.assertNotIn("client", detail)
         self.assertEqual(detail["at"], time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(self.now - 60)))
 
-    def test_dynamodb_deletes_what_has_expired(self):
+    def test_what_is_deleted_after_its_lifetime_has_expired(self):
         self.assertEqual(self.short("ttl"), [("Associated", "ron", None), ("Dissociated", "ron", "expired")])
-        # That record does not say who deleted the item, as that of a replica. AWS says so in the others.
+        # This record does not say who deleted the item, as that of a replica. AWS says so where its TTL did.
         [record] = [
             record
             for record in self.records
