@@ -49,7 +49,7 @@ LOCAL := cargo run --package dev --example local
 
 ## Deployment
 
-.PHONY: build zip preview smoke test-deploy check-template
+.PHONY: build zip preview variables smoke test-deploy check-template
 
 STAGE ?= dev
 STAGE_ARCHITECTURE := $(shell sed -n 's/^Architecture: *//p' 'deploy/stages/$(STAGE).yaml' 2> /dev/null)
@@ -83,6 +83,10 @@ deploy preview:
 	@SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/python3' deploy/deploy.py $@ '$(STAGE)' --build '$(BUILD)' \
 	    $(if $(ZIP),--zip '$(ZIP)') 'Architecture=$(ARCHITECTURE)' \
 	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)') $(PARAMETERS)
+
+# For the commands of docs/procedures.md: eval "$(make -s variables STAGE=prod)"
+variables: $(SAM_CLI) ## print the shell variables that docs/procedures.md uses; STAGE=dev
+	@'$(SAM_CLI)/bin/python3' deploy/deploy.py variables '$(STAGE)'
 
 # With a STAGE, it also asks AWS what runs. Else anybody's Python will do.
 NAMED_STAGE := $(if $(filter command environment,$(firstword $(origin STAGE))),$(STAGE))
