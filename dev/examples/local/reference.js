@@ -1,10 +1,12 @@
 "use strict";
 
+const SCHEMES = ["accessToken", "customerToken", "accountToken", "cartToken"];
+
 fetch("tokens.json")
   .then((response) => response.json())
   .then((tokens) => {
     document.getElementById("customer").textContent = tokens.customer;
-    document.getElementById("back-end-token").textContent = tokens.backEndToken;
+    document.getElementById("account").textContent = tokens.account;
     const reference = SwaggerUIBundle({
       url: `openapi.yaml?cart=${tokens.cart}`,
       dom_id: "#reference",
@@ -12,11 +14,18 @@ fetch("tokens.json")
       validatorUrl: null,
       tryItOutEnabled: true,
       displayRequestDuration: true,
-      onComplete() {
-        reference.preauthorizeApiKey("accessToken", tokens.accessToken);
-        reference.preauthorizeApiKey("customerToken", tokens.customerToken);
-        // Only if the function demands cart tokens.
-        if (tokens.cartToken) reference.preauthorizeApiKey("cartToken", tokens.cartToken);
-      },
+      onComplete: fillIn,
     });
+    for (const choice of document.getElementsByName("caller")) {
+      choice.addEventListener("change", () => {
+        reference.authActions.logout(SCHEMES);
+        fillIn();
+      });
+    }
+
+    /** Fills in the tokens of the chosen caller. */
+    function fillIn() {
+      const caller = document.querySelector("[name=caller]:checked").value;
+      for (const [scheme, token] of Object.entries(tokens.callers[caller])) reference.preauthorizeApiKey(scheme, token);
+    }
   });
