@@ -146,7 +146,15 @@ class Demo(BrowserTestCase):
         self.assertEqual(self.requests("laptop")[-2:], [f"DELETE {customers} 204", LIST])
         self.assertEqual(self.shown("laptop"), ("Ron", ["No cart"]))
         self.assertEqual(self.shown("phone"), ("Guest", [f"Scarf × 1\n{cart}, on this phone only"]))
-        self.assertEqual(len(self.browser.find_elements(By.CSS_SELECTOR, "#steps .done")), 7)
+
+        self.press("#next", "200: Harry has never seen this cart, but it is Acme's")
+        self.assertEqual(self.requests("phone")[-2:], [f"POST /v2/carts/{cart}/relationships/accounts 200", LIST])
+        self.assertIn('"type": "account"', self.opened("phone")[0])
+        self.assertIn(cart, self.opened("laptop")[0])
+        who, (laptop_cart,) = self.shown("laptop")
+        self.assertEqual(who, "Harry,")
+        self.assertRegex(laptop_cart, rf"^Scarf × 1\n{cart}, Acme's since ")
+        self.assertEqual(len(self.browser.find_elements(By.CSS_SELECTOR, "#steps .done")), 8)
 
         self.keys(Keys.ENTER)
         WebDriverWait(self.browser, TIMEOUT).until(lambda _: self.shown("laptop")[0] == "Guest")
@@ -191,7 +199,7 @@ class Demo(BrowserTestCase):
         self.press_on("phone", "signIn", "The API did not answer")
 
     def test_it_loads_only_from_its_own_servers(self):
-        for _ in range(7):
+        for _ in range(8):
             self.tab_to("#next")
             before = self.find("#next").text
             self.keys(Keys.ENTER)
@@ -233,7 +241,7 @@ class Demo(BrowserTestCase):
                 self.size(width, height)
                 self.open(PAGE)
                 self.find("#next:enabled")
-                for step in range(7):
+                for step in range(8):
                     before = self.find("#next").text
                     self.tab_to("#next")
                     self.keys(Keys.ENTER)

@@ -4,6 +4,8 @@
 const LOAD = Date.now().toString(36);
 const RON = `ron-${LOAD}`;
 const HERMIONE = `hermione-${LOAD}`;
+const ACME = `acme-${LOAD}`;
+const HARRY = `harry-${LOAD}`;
 
 const STEPS = [
   ["phone", "fill", "A guest puts a scarf in the cart on the phone."],
@@ -13,12 +15,15 @@ const STEPS = [
   ["phone", "refused", "The phone tries to save the cart for Hermione."],
   ["phone", "signOut", "Ron signs out on the phone."],
   ["laptop", "remove", "Ron removes the cart on the laptop."],
+  ["laptop", "colleague", "The phone saves the cart for Ron's company. Harry, who buys for it too, signs in on the laptop."],
 ];
 
 /** The users of a device, as `tokens.json` names them: who that is, and whose carts they see. */
 const USERS = {
   guest: ["Guest"],
   customer: [`Ron (${RON})`, "Ron's"],
+  account: [`Ron, for Acme (${ACME})`, "Acme's"],
+  colleague: [`Harry, for Acme (${ACME})`, "Acme's"],
 };
 
 /** The header of each token, by the names of the security schemes in `openapi.yaml`. */
@@ -199,11 +204,24 @@ class Device {
     return `No request: the ${this.name} forgets the customer's token. The association stays.`;
   }
 
+  async colleague() {
+    const [phone] = this.demo.devices;
+    phone.user = "account";
+    phone.opens = true;
+    await phone.change("POST", phone.cart, "account", ACME);
+    await phone.list();
+    this.user = "colleague";
+    const { status, document } = await this.list();
+    if (!this.carts.length) return outcome(status, document);
+    return "200: Harry has never seen this cart, but it is Acme's, and he buys for Acme.";
+  }
+
   /** Why an action cannot be done now, or undefined if it can. */
   missing(action) {
     if (action === "signIn" && this.user === "customer") return `Ron has signed in on the ${this.name} already.`;
     if (action === "signOut" && !this.isSignedIn) return `Nobody has signed in on the ${this.name}.`;
     if (["again", "refused"].includes(action) && !this.cart) return "First put a scarf in the cart.";
+    if (action === "colleague" && !this.demo.devices[0].cart) return "First put a scarf in the cart on the phone.";
     if (action === "remove" && !(this.user === "customer" && this.carts.length)) return `The ${this.name} shows no cart of Ron's: sign in, or save one on the phone.`;
     return undefined;
   }
@@ -320,7 +338,7 @@ class Demo {
   }
 }
 
-fetch(`tokens.json?customer=${RON}`)
+fetch(`tokens.json?customer=${RON}&account=${ACME}&colleague=${HARRY}`)
   .then((response) => response.json())
   .then((tokens) => new Demo(tokens))
   .catch((error) => say(`The page could not start: ${error}`));
