@@ -83,7 +83,7 @@ def serving(handler):
 class Reference(BrowserTestCase):
     def setUp(self):
         self.open(f"{PAGE}/reference")
-        self.find(".authorize.locked")
+        self.find(".opblock")
 
     def operation(self, name):
         """Opens an operation, and returns the selector of its box."""
@@ -167,7 +167,7 @@ class Reference(BrowserTestCase):
     def test_the_caller_can_be_changed(self):
         customer = self.find("#customer").text
         box = self.operation("listOwnCarts")
-        for caller, expected in ("backEnd", 403), ("customer", 200):
+        for caller, expected in ("backEnd", 403), ("account", 200), ("customer", 200):
             self.call_as(caller)
             status, text = self.execute(box)
             self.assertEqual(status, expected, text)
@@ -177,6 +177,11 @@ class Reference(BrowserTestCase):
         self.assertEqual(status, 200, text)
         self.assertIn(customer, text)
         self.assertNotIn("x-moltin-customer-token", self.find(f"{box} .curl-command").text)
+        self.call_as("account")
+        box = self.operation("associateAccounts")
+        status, text = self.execute(box)
+        self.assertEqual(status, 200, text)
+        self.assertIn(self.find("#account").text, text)
 
     def test_the_description_can_be_fetched_by_other_tools(self):
         with urllib.request.urlopen(f"{PAGE}/openapi.yaml", timeout=TIMEOUT) as answer:

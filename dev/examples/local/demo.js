@@ -26,14 +26,6 @@ const USERS = {
   colleague: [`Harry, for Acme (${ACME})`, "Acme's"],
 };
 
-/** The header of each token, by the names of the security schemes in `openapi.yaml`. */
-const HEADERS = {
-  accessToken: "Authorization",
-  customerToken: "x-moltin-customer-token",
-  accountToken: "EP-Account-Management-Authentication-Token",
-  cartToken: "x-cart-token",
-};
-
 const $ = (selector, root = document) => root.querySelector(selector);
 
 /** Shows a sentence, which screen readers read out. */
@@ -134,13 +126,9 @@ class Device {
     $(".requests", this.root).prepend(entry);
   }
 
-  /** The headers of a request of the user. A cart token, which a deployment may demand, is for changes. */
+  /** The headers with the tokens of the user. */
   headers() {
-    const headers = {};
-    for (const [scheme, token] of Object.entries(this.demo.tokens.callers[this.user])) {
-      headers[HEADERS[scheme]] = scheme === "accessToken" ? `Bearer ${token}` : token;
-    }
-    return headers;
+    return this.demo.tokens.callers[this.user];
   }
 
   /** Associates a cart with a customer or an account, or removes the association. */

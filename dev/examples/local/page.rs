@@ -130,20 +130,20 @@ impl Page {
         Ok(format!("{head}\nservers:\n  - url: {api}\ntags:\n{rest}"))
     }
 
-    /// The callers with their tokens, by the security schemes of the document.
+    /// The callers with the headers that have their tokens.
     fn tokens(&self, who: &Who) -> Result<Value> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let cart = u64::try_from(now.as_millis())?;
         let mut callers = json!({
-            "guest": { "accessToken": self.tokens.storefront()? },
+            "guest": self.tokens.of_storefront()?,
             "customer": self.tokens.of_customer(&who.customer)?,
             "account": self.tokens.of_account(&who.account, &who.customer)?,
             "colleague": self.tokens.of_account(&who.account, &who.colleague)?,
-            "backEnd": { "accessToken": self.tokens.back_end()? },
+            "backEnd": { "Authorization": format!("Bearer {}", self.tokens.back_end()?) },
         });
         if self.tokens.demands_cart_tokens() {
             for caller in ["customer", "account"] {
-                callers[caller]["cartToken"] = json!(self.tokens.cart(&id(cart))?);
+                callers[caller]["x-cart-token"] = json!(self.tokens.cart(&id(cart))?);
             }
         }
         Ok(json!({

@@ -88,20 +88,28 @@ impl Tokens {
         self.is_one_token
     }
 
-    /// The tokens of a customer who has signed in, by the security schemes of `docs/openapi.yaml`.
+    /// The headers with the tokens of a customer who has signed in.
     pub(crate) fn of_customer(&self, customer: &str) -> Result<Value> {
         let token = self.customer(customer)?;
-        Ok(if self.is_one_token {
-            json!({ "accessToken": token })
-        } else {
-            json!({ "accessToken": self.storefront()?, "customerToken": token })
-        })
+        if self.is_one_token {
+            return Ok(json!({ "Authorization": format!("Bearer {token}") }));
+        }
+        let mut headers = self.of_storefront()?;
+        headers["x-moltin-customer-token"] = json!(token);
+        Ok(headers)
     }
 
-    /// The tokens of a person who buys for an account.
+    /// The headers with the tokens of a person who buys for an account.
     pub(crate) fn of_account(&self, account: &str, person: &str) -> Result<Value> {
-        let token = self.account(account, person)?;
-        Ok(json!({ "accessToken": self.storefront()?, "accountToken": token }))
+        let mut headers = self.of_storefront()?;
+        headers["EP-Account-Management-Authentication-Token"] =
+            json!(self.account(account, person)?);
+        Ok(headers)
+    }
+
+    /// The headers of a storefront where nobody has signed in.
+    pub(crate) fn of_storefront(&self) -> Result<Value> {
+        Ok(json!({ "Authorization": format!("Bearer {}", self.storefront()?) }))
     }
 
     /// The environment of a function that accepts these tokens and whose table is at a DynamoDB endpoint. `errors_url` is
