@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use dev::TABLE_NAME;
-use dev::environment::{Environment, cart_token_variables, environment};
-use dev::tokens::{Algorithm, Authorities, Authority, SigningKey};
+use dev::environment::{Environment, account_token_variables, cart_token_variables, environment};
+use dev::tokens::Authorities;
 use serde_json::{Value, json};
 
 /// The clients that access tokens are issued to.
@@ -17,7 +17,6 @@ const BACK_END: &str = "local-back-end";
 /// Issues tokens with keys that are kept in a folder.
 pub(crate) struct Tokens {
     authorities: Authorities,
-    accounts: Authority,
     is_one_token: bool,
     /// Whether the function demands cart tokens.
     demands_cart_tokens: bool,
@@ -26,15 +25,8 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// With the keys in `folder`. Missing ones are created.
     pub(crate) fn kept_in(folder: &Path) -> Result<Self> {
-        const ACCOUNT_KEY_ID: &str = "account-1";
-        let key = folder.join(ACCOUNT_KEY_ID).with_extension("p8");
         Ok(Self {
             authorities: Authorities::kept_in(folder)?,
-            accounts: Authority {
-                issuer: "https://accounts.example.com".to_owned(),
-                audience: "buyers".to_owned(),
-                key: SigningKey::kept_at(&key, ACCOUNT_KEY_ID, Algorithm::ES256)?,
-            },
             is_one_token: is_set("ONE_TOKEN"),
             demands_cart_tokens: is_set("CART_TOKENS"),
         })
@@ -70,8 +62,7 @@ impl Tokens {
 
     /// The token of a person who buys for an account.
     pub(crate) fn account(&self, account: &str, person: &str) -> Result<String> {
-        self.accounts
-            .token(person, &json!({ "account_id": account }))
+        self.authorities.account.account_token(account, person)
     }
 
     /// A cart token for the device that holds this cart.
@@ -121,10 +112,9 @@ impl Tokens {
     ) -> Result<Environment> {
         let mut environment = environment(&self.authorities, endpoint, TABLE_NAME)?;
         let mut set = |name: &str, value| environment.insert(name.to_owned(), value);
-        set("ACCOUNT_TOKEN_JWKS", self.accounts.key.jwks()?);
-        set("ACCOUNT_TOKEN_ISSUER", self.accounts.issuer.clone());
-        set("ACCOUNT_TOKEN_AUDIENCE", self.accounts.audience.clone());
-        set("ACCOUNT_ID_CLAIM", "account_id".to_owned());
+        for (name, value) in account_token_variables(&self.authorities)? {
+            set(name, value);
+        }
         if let Ok(days) = std::env::var("ASSOCIATION_LIFETIME_DAYS") {
             set("ASSOCIATION_LIFETIME_DAYS", days);
         }
