@@ -232,7 +232,7 @@ class Reference(BrowserTestCase):
                     self.assertIn("Failed to fetch", self.call("/", "POST", sent, DYNAMODB))
 
     def test_every_port_answers_only_under_the_names_of_this_machine(self):
-        """Else a page of another site whose name leads here reads tokens and data."""
+        # Else a page of another site whose name leads here reads tokens and data.
         port = urllib.parse.urlsplit(API).port
         for url, path in (API, "/v2/carts"), (PAGE, "/tokens.json"), (PAGE, "/"), (DYNAMODB, "/"):
             for host, is_served in (
