@@ -290,7 +290,9 @@ test-page screenshot: .need-cargo $(SELENIUM)/bin/python $(AXE)/node_modules $(E
 	@export PYTHONPATH=tests/outside NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js' \
 	    $(if $(filter screenshot,$@),DEMO_SCREENSHOT=docs/demo.png); \
 	$(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
-	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo)
+	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo) && \
+	ONE_TOKEN=1 $(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
+	    demo.Demo.test_the_story reference.Reference.test_the_caller_can_be_changed
 
 test-clients: .need-cargo $(ELASTIC_PATH)/node_modules
 	@export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \

@@ -47,8 +47,9 @@ use tokens::Tokens;
 const USAGE: &str = "usage: local run | dynamodb | with COMMAND… | token --grant GRANT | token --customer CUSTOMER | \
     token --account ACCOUNT [--person PERSON] | token --cart CART";
 
-/// The customer whose token `with` gives its command.
+/// The customer whose token `with` gives its command, who also buys for the account.
 const CUSTOMER: &str = "ron";
+const ACCOUNT: &str = "acme";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -138,6 +139,8 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
         .env("ACCESS_TOKEN", tokens.storefront()?)
         .env("CUSTOMER_TOKEN", tokens.customer(CUSTOMER)?)
         .env("CUSTOMER", CUSTOMER)
+        .env("ACCOUNT_TOKEN", tokens.account(ACCOUNT, CUSTOMER)?)
+        .env("ACCOUNT", ACCOUNT)
         .env("EVENTS", folder.path().join("events"))
         .env("BACK_END_TOKEN", tokens.back_end()?);
     serve(api, page, &runtime_api.address, tokens)?;
@@ -200,7 +203,7 @@ fn token(of: &[&str]) -> Result<()> {
     let token = match *of {
         ["--grant", grant] => tokens.access("local-client", grant),
         ["--customer", customer] => tokens.customer(customer),
-        ["--account", account] => tokens.account(account, "ron"),
+        ["--account", account] => tokens.account(account, CUSTOMER),
         ["--account", account, "--person", person] => tokens.account(account, person),
         ["--cart", cart] => tokens.cart(cart),
         _ => bail!(USAGE),
