@@ -16,7 +16,7 @@ use anyhow::{Result, ensure};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{DefaultBodyLimit, RawPathParams, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
@@ -50,13 +50,12 @@ pub(crate) fn router(invoker: Upstream, origins: &[String], tokens: Arc<Tokens>)
         };
         router = router.route(path, any(handler));
     }
-    let issue = async move |request| {
-        issuer::answer(&tokens, request)
-            .await
-            .unwrap_or_else(failed)
-    };
+    let issue = async move |asked| issuer::answer(&tokens, asked).unwrap_or_else(failed);
     Ok(router
-        .route(issuer::PATH, post(issue))
+        .route(
+            issuer::PATH,
+            post(issue).layer(DefaultBodyLimit::max(issuer::MAX_BODY)),
+        )
         // As from a function URL, so that the function's own 404 can be seen.
         .fallback(async |State(invoker), request| answer(invoker, None, request).await)
         .layer(cors(origins)?)

@@ -15,10 +15,17 @@ use crate::tokens::Tokens;
 /// Prints what the function writes until it ends.
 pub(crate) async fn print_logs(stdout: ChildStdout) -> Result<()> {
     let as_json = std::env::var("LOGS").is_ok_and(|logs| logs == "json");
+    // The first request only finds out when the function has started.
+    let mut is_first = true;
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line) {
-            Ok(Value::Object(logged)) if !as_json => println!("{}", one_line(&logged)),
+            Ok(Value::Object(logged)) if !as_json => {
+                let is_request = logged.contains_key("duration_ms");
+                if !(is_request && std::mem::take(&mut is_first)) {
+                    println!("{}", one_line(&logged));
+                }
+            }
             _ => println!("{line}"),
         }
     }
@@ -79,13 +86,13 @@ pub(crate) fn print_welcome(api_port: u16, page_port: u16, tokens: &Tokens) -> R
         )
     };
     let (ron, hermione) = (body("ron"), body("hermione"));
-    let customer = if tokens.is_one_token() {
+    let customer = if tokens.is_one_token {
         r#"-H "Authorization: Bearer $(ONE_TOKEN=1 make -s token CUSTOMER=ron)""#
     } else {
         "-H \"Authorization: Bearer $(make -s token GRANT=implicit)\" \\\n    \
          -H \"x-moltin-customer-token: $(make -s token CUSTOMER=ron)\""
     };
-    let cart_token = if tokens.demands_cart_tokens() {
+    let cart_token = if tokens.demands_cart_tokens {
         format!(" \\\n    -H \"x-cart-token: $(make -s token CART={cart})\"")
     } else {
         String::new()

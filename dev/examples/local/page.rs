@@ -78,21 +78,26 @@ pub(crate) fn router(api: &str, tokens: Arc<Tokens>) -> Result<Router> {
         api_definition: OpenApiSource::Uri("/openapi.yaml"),
         title: None,
     });
-    let text = |content_type: &'static str, text: &'static str| {
-        get(async move || ([(header::CONTENT_TYPE, content_type)], text))
-    };
-    Ok(Router::new()
-        .route("/", get(async || Html(include_str!("demo.html"))))
-        .route("/demo.css", text("text/css", include_str!("demo.css")))
-        .route("/demo.js", text("text/javascript", include_str!("demo.js")))
-        .route(
+    let mut router = Router::new();
+    for (path, content_type, text) in [
+        ("/", "text/html; charset=utf-8", include_str!("demo.html")),
+        ("/demo.css", "text/css", include_str!("demo.css")),
+        ("/demo.js", "text/javascript", include_str!("demo.js")),
+        (
             "/reference",
-            get(async || Html(include_str!("reference.html"))),
-        )
-        .route(
+            "text/html; charset=utf-8",
+            include_str!("reference.html"),
+        ),
+        (
             "/reference.js",
-            text("text/javascript", include_str!("reference.js")),
-        )
+            "text/javascript",
+            include_str!("reference.js"),
+        ),
+    ] {
+        let content_type = [(header::CONTENT_TYPE, content_type)];
+        router = router.route(path, get(async move || (content_type, text)));
+    }
+    Ok(router
         .route("/errors.md", get(async || Html(errors())))
         .route("/openapi.yaml", get(document))
         .route("/tokens.json", get(tokens_of))
@@ -141,7 +146,7 @@ impl Page {
             "colleague": self.tokens.of_account(&who.account, &who.colleague)?,
             "backEnd": { "Authorization": format!("Bearer {}", self.tokens.back_end()?) },
         });
-        if self.tokens.demands_cart_tokens() {
+        if self.tokens.demands_cart_tokens {
             for caller in ["customer", "account"] {
                 callers[caller]["x-cart-token"] = json!(self.tokens.cart(&id(cart))?);
             }

@@ -17,9 +17,9 @@ const BACK_END: &str = "local-back-end";
 /// Issues tokens with keys that are kept in a folder.
 pub(crate) struct Tokens {
     authorities: Authorities,
-    is_one_token: bool,
+    pub(crate) is_one_token: bool,
     /// Whether the function demands cart tokens.
-    demands_cart_tokens: bool,
+    pub(crate) demands_cart_tokens: bool,
 }
 
 impl Tokens {
@@ -68,15 +68,6 @@ impl Tokens {
     /// A cart token for the device that holds this cart.
     pub(crate) fn cart(&self, cart: &str) -> Result<String> {
         self.authorities.cart.cart_token(cart)
-    }
-
-    /// Whether the function demands cart tokens.
-    pub(crate) fn demands_cart_tokens(&self) -> bool {
-        self.demands_cart_tokens
-    }
-
-    pub(crate) fn is_one_token(&self) -> bool {
-        self.is_one_token
     }
 
     /// The headers with the tokens of a customer who has signed in.
