@@ -191,10 +191,10 @@ impl<'t> UnverifiedToken<'t> {
             return Err(Refusal::NotCompactJws);
         };
         Ok(Self {
-            unverified_header: Header::parse(&object(&decode(header)?)?)?,
             signed: &token[..header.len() + 1 + payload.len()],
-            payload: decode(payload)?,
             signature: decode(signature)?,
+            unverified_header: Header::parse(&object(&decode(header)?)?)?,
+            payload: decode(payload)?,
         })
     }
 
