@@ -16,10 +16,10 @@ help:
 
 .PHONY: run test token bench bench-quick deploy
 
-run: cargo-lambda ## start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000
+run: cargo-lambda ## start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000 ONE_TOKEN=1 LOGS=json
 	@[ -e "$${CARGO_TARGET_DIR:-target}/debug/examples/local" ] || printf '%s\n' >&2 \
 	    'The first run builds two programs, in about two minutes with two cores. Later it starts in a second or two.' \
-	    'Step 1 of 2: building the local world, with its gateway and its DynamoDB, about a minute.'
+	    'Step 1 of 2: building the local world, with its DynamoDB, about a minute.'
 	@$(LOCAL) -- run
 
 test: .need-cargo ## check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one
@@ -28,10 +28,11 @@ test: .need-cargo ## check format and lints, run all tests; DYNAMODB_ENDPOINT=�
 	cargo test $(WORKSPACE)
 
 # Prints the token alone, so that it fits in $$(…).
-token: .need-cargo ## print a token: GRANT=client_credentials, CUSTOMER=ron, ACCOUNT=acme or CART=cart-1
+token: .need-cargo ## print a token: GRANT=client_credentials, CUSTOMER=ron, ACCOUNT=acme PERSON=ron or CART=cart-1
 	@$(LOCAL) --quiet -- token \
-	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') $(if $(CART),--cart '$(CART)') \
-	    $(if $(GRANT)$(CUSTOMER)$(CART),$(if $(GRANT),--grant '$(GRANT)'),--grant client_credentials)
+	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') $(if $(CART),--cart '$(CART)') $(if $(ACCOUNT),--account '$(ACCOUNT)') \
+	    $(if $(PERSON),--person '$(PERSON)') $(if $(GRANT),--grant '$(GRANT)') \
+	    $(if $(CUSTOMER)$(CART)$(ACCOUNT)$(PERSON)$(GRANT),,--grant client_credentials)
 
 bench: .need-cargo $(YARDSTICKS)/python $(YARDSTICKS)/node ## measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look
 	cargo build --locked --release --bin cart-associations
@@ -110,7 +111,7 @@ check-template: $(SAM_CLI) $(CHECKOV) ## check template.yaml, and what SAM makes
 
 ## The API from outside, in a local world of its own
 
-.PHONY: test-api test-page screenshot test-clients test-generated test-events test-smoke test-samples test-import
+.PHONY: test-api test-page test-page-one-token screenshot test-clients test-generated test-events test-smoke test-samples test-import
 
 # Runs a command in a local world.
 WITH_WORLD = cargo build $(WORKSPACE) --quiet --bin cart-associations --example local && target/debug/examples/local with
@@ -122,9 +123,16 @@ test-page: $(SELENIUM) $(AXE) $(ELASTIC_PATH) ## try the pages of make run in a 
 screenshot: $(SELENIUM) $(AXE) $(ELASTIC_PATH) ## write docs/demo.png, the picture in README.md, with a test of the page
 screenshot: export DEMO_SCREENSHOT := docs/demo.png
 test-page screenshot: .need-chromium .need-chromedriver
-	PYTHONPATH=tests/outside NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js' \
+	export PYTHONPATH=tests/outside NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js'; \
 	    $(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
 	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo)
+
+# Its stories again, where the access token names the customer.
+test-page: test-page-one-token
+test-page-one-token: $(SELENIUM) $(AXE) $(ELASTIC_PATH) .need-chromium .need-chromedriver
+	export PYTHONPATH=tests/outside ONE_TOKEN=1 AXE='$(AXE)/node_modules/axe-core/axe.min.js'; \
+	    $(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
+	    demo.Demo.test_the_story reference.Reference.test_the_caller_can_be_changed
 
 test-clients: test-generated $(ELASTIC_PATH) ## run the clients in docs/api.md (curl, Node, Python, Rust) and docs/elastic-path.md
 	export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \
