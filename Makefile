@@ -30,6 +30,7 @@ help:
 	@echo 'make test-samples  send the sample events with cargo lambda invoke, as docs/development.md lists them'
 	@echo 'make test-import  run the import of docs/migrating.md, with faults and killed half way'
 	@echo 'make test-generated  call every route with a client generated for TypeScript; make test-clients does it too'
+	@echo 'make test-issuers  sign in to Keycloak, oidc-provider and moto'"'"'s Cognito, and use their tokens (Java 17, Maven, Node)'
 	@echo 'make check-dependencies  check licences, sources, duplicates and known weaknesses of all crates (cargo-deny)'
 	@echo 'make check-msrv  build with the oldest Rust that Cargo.toml names'
 	@echo 'make check-fuzz  check that the fuzz targets compile'
@@ -175,6 +176,10 @@ test-samples: cargo-lambda
 test-import: .need-cargo
 	@mkdir -p target
 	$(WITH_WORLD) python3 tests/outside/test_import.py > target/import.log
+
+.PHONY: test-issuers
+test-issuers: .need-cargo
+	tests/issuers/run
 
 # The newest generator that runs on Node 20.
 OPENAPI_TS := .local/openapi-ts-0.95.0

@@ -53,7 +53,17 @@ pub(crate) async fn start_dynamodb(
         let variables = cart_token_variables(authorities)?;
         environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
     }
+    environment.extend(std::env::vars().filter(|(name, _)| is_of_tokens(name)));
     Ok(environment)
+}
+
+/// Whether a variable configures tokens. One that is set, even to nothing, replaces the local world's, for a function that
+/// trusts another issuer.
+fn is_of_tokens(variable: &str) -> bool {
+    let kind = variable.split_once("_TOKEN_").map(|(kind, _)| kind);
+    matches!(kind, Some("ACCESS" | "CUSTOMER" | "ACCOUNT" | "CART"))
+        || variable.starts_with("BACK_END_") && variable != "BACK_END_TOKEN"
+        || variable.ends_with("_ID_CLAIM")
 }
 
 /// Writes an environment to a file for `cargo lambda watch --env-file`.
