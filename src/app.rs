@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use crate::association::Associations;
-use crate::auth::{AuthError, Authenticator};
+use crate::auth::{AuthError, Authenticator, CartProof};
 use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -39,7 +39,7 @@ pub struct App {
 /// What is known of a request so far, for its response and its log line.
 struct Progress {
     route: &'static str,
-    grant: &'static str,
+    caller: &'static str,
     options: ResponseOptions,
     budget: Budget,
 }
@@ -48,14 +48,7 @@ impl App {
     /// Creates the function.
     pub fn new(config: Config, store: Store, http: &Client, clock: Clock) -> Self {
         Self {
-            authenticator: Authenticator::new(
-                config.access_tokens,
-                config.customer_tokens,
-                config.cart_tokens,
-                config.grant_claim,
-                http,
-                &clock,
-            ),
+            authenticator: Authenticator::new(config.tokens, http, &clock),
             associations: Associations::new(store, clock.clone(), config.association_lifetime),
             error_documents: ErrorDocuments::new(config.error_docs_url),
             clock,
@@ -81,7 +74,7 @@ impl App {
         let deadline = began + time.saturating_sub(RESPONSE_RESERVE);
         let mut progress = Progress {
             route: "none",
-            grant: "none",
+            caller: "nobody",
             options: ResponseOptions::default(),
             budget: Budget::until(deadline),
         };
@@ -112,11 +105,19 @@ impl App {
         progress.options = request.response_options();
         let request = request.route()?;
         progress.route = request.route().key;
-        let grant = self
-            .authenticator
-            .authenticate(&request.credentials(), self.clock.now(), deadline)
-            .await?;
-        progress.grant = grant.name();
+        let (headers, now) = (request.token_headers(), self.clock.now());
+        let caller = self.authenticator.authenticate(&headers, now, deadline);
+        let caller = caller.await?;
+        progress.caller = caller.name();
+        let proof = match request.cart_to_prove() {
+            Some(cart) => {
+                let proof = self
+                    .authenticator
+                    .prove_cart(&caller, &headers, cart, now, deadline);
+                proof.await?
+            }
+            None => CartProof::Given,
+        };
         let (associations, budget) = (&self.associations, &progress.budget);
         let listed = |member_type, members, page| Outcome::Listed {
             member_type,
@@ -126,33 +127,35 @@ impl App {
         };
         Ok(match request.operation()? {
             Operation::Associate(body) => {
-                let put = associations.associate(&grant, &body, budget).await?;
+                let put = associations
+                    .associate(&caller, proof, &body, budget)
+                    .await?;
                 Outcome::Associated(put, body.customers)
             }
             Operation::Dissociate(body) => {
-                associations.dissociate(&grant, &body, budget).await?;
+                associations.dissociate(&caller, &body, budget).await?;
                 Outcome::Dissociated(body.customers)
             }
             Operation::ClearCart { cart } => {
-                Outcome::Cleared(associations.clear_cart(&grant, &cart, budget).await?)
+                Outcome::Cleared(associations.clear_cart(&caller, &cart, budget).await?)
             }
             Operation::ClearCustomer { customer } => {
-                let cleared = associations.clear_customer(&grant, &customer, budget);
+                let cleared = associations.clear_customer(&caller, &customer, budget);
                 Outcome::Cleared(cleared.await?)
             }
             Operation::ListCustomers { cart, page } => {
                 let customers = associations
-                    .list_customers(&grant, &cart, &page, budget)
+                    .list_customers(&caller, &cart, &page, budget)
                     .await?;
                 listed("customer", customers, page)
             }
             Operation::ListOwnCarts { page } => {
-                let carts = associations.list_own_carts(&grant, &page, budget).await?;
+                let carts = associations.list_own_carts(&caller, &page, budget).await?;
                 listed("cart", carts, page)
             }
             Operation::ListCarts { customer, page } => {
                 let carts = associations
-                    .list_carts(&grant, &customer, &page, budget)
+                    .list_carts(&caller, &customer, &page, budget)
                     .await?;
                 listed("cart", carts, page)
             }
@@ -171,11 +174,13 @@ impl App {
 fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration: Duration) {
     let (level, cause) = match error {
         None
-        | Some(Error::Request(_) | Error::Forbidden(_) | Error::Auth(AuthError::NoAccessToken)) => {
-            (Level::INFO, None)
-        }
-        Some(Error::Auth(AuthError::InvalidToken { fault, .. })) => {
-            (Level::INFO, Some(Cause::Cause(fault.name())))
+        | Some(
+            Error::Request(_)
+            | Error::Forbidden(_)
+            | Error::Auth(AuthError::NoAccessToken | AuthError::SeveralParties),
+        ) => (Level::INFO, None),
+        Some(Error::Auth(AuthError::InvalidToken { refusal, .. })) => {
+            (Level::INFO, Some(Cause::Cause(refusal.name())))
         }
         Some(Error::Auth(AuthError::NoKeys { kind, .. })) => {
             (Level::WARN, Some(Cause::KeySet(kind.name())))
@@ -187,6 +192,11 @@ fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration
             (Level::ERROR, Some(Cause::Cause(cause)))
         }
     };
+    let claim = match error {
+        Some(Error::Auth(AuthError::InvalidToken { refusal, .. })) => refusal.claim(),
+        Some(Error::Forbidden(forbidden)) => forbidden.claim(),
+        _ => None,
+    };
     telemetry::request(
         level,
         &RequestLine {
@@ -194,8 +204,9 @@ fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration
             status: response.status(),
             outcome: response.outcome(),
             token_refused: matches!(error, Some(Error::Auth(AuthError::InvalidToken { .. }))),
-            grant: progress.grant,
+            caller: progress.caller,
             cause,
+            claim,
             duration,
             store_time: progress.budget.time_spent(),
             store_attempts: progress.budget.attempts_made(),

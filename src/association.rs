@@ -1,14 +1,14 @@
-//! Associations of carts with customers: what a grant permits, and what it does.
+//! Associations of carts with customers: what a caller may do, and what it does.
 
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use uuid::Uuid;
 
-use crate::auth::{Forbidden, Grant};
+use crate::auth::{Caller, CartProof, Forbidden};
 use crate::clock::{Clock, Timestamp};
 use crate::cursor::{self, InvalidCursor, ListId};
-use crate::ids::{CartId, CustomerId};
+use crate::ids::{CartId, CustomerId, Party, PartyKind};
 use crate::request::{CartCustomers, Page};
 use crate::store::{Budget, ClearOutcome, Member, Store, StoreError, WriteOutcome, Writer};
 
@@ -32,7 +32,7 @@ pub struct MemberPage {
 /// Why an operation fails.
 #[derive(Debug)]
 pub enum AssociationError {
-    /// The grant does not permit it. Nothing was written.
+    /// The caller may not. Nothing was written.
     Forbidden(Forbidden),
     /// The page's cursor is not one of this list.
     InvalidCursor,
@@ -80,12 +80,14 @@ impl Associations {
     /// Associates a cart with customers, all or none.
     pub async fn associate(
         &self,
-        grant: &Grant,
+        caller: &Caller,
+        proof: CartProof,
         CartCustomers { cart, customers }: &CartCustomers,
         budget: &Budget,
     ) -> Result<WriteOutcome, AssociationError> {
-        grant.permit_association(cart, customers)?;
-        let writer = self.writer(grant);
+        caller.permit(&parties(customers))?;
+        proof.permits()?;
+        let writer = self.writer(caller);
         let put = self
             .store
             .put(cart, customers, writer, self.lifetime, budget);
@@ -96,45 +98,43 @@ impl Associations {
     /// do not exist count as removed.
     pub async fn dissociate(
         &self,
-        grant: &Grant,
+        caller: &Caller,
         CartCustomers { cart, customers }: &CartCustomers,
         budget: &Budget,
     ) -> Result<(), AssociationError> {
-        grant.permit(customers)?;
-        let writer = self.writer(grant);
+        caller.permit(&parties(customers))?;
+        let writer = self.writer(caller);
         Ok(self.store.remove(cart, customers, writer, budget).await?)
     }
 
     /// Removes all customers from a cart. Only a back end may.
     pub async fn clear_cart(
         &self,
-        grant: &Grant,
+        caller: &Caller,
         cart: &CartId,
         budget: &Budget,
     ) -> Result<ClearOutcome, AssociationError> {
-        let Ok(None) = grant.only_customer() else {
-            return Err(Forbidden::BackEndRequired.into());
-        };
-        let writer = self.writer(grant);
+        caller.permit_clearing()?;
+        let writer = self.writer(caller);
         Ok(self.store.clear_cart(cart, &writer, budget).await?)
     }
 
     /// Removes a customer that the caller may act for from all carts.
     pub async fn clear_customer(
         &self,
-        grant: &Grant,
+        caller: &Caller,
         customer: &CustomerId,
         budget: &Budget,
     ) -> Result<ClearOutcome, AssociationError> {
-        permit_carts_of(customer, grant)?;
-        let writer = self.writer(grant);
+        caller.permit_carts_of(&party(customer))?;
+        let writer = self.writer(caller);
         Ok(self.store.clear_customer(customer, &writer, budget).await?)
     }
 
-    fn writer(&self, grant: &Grant) -> Writer {
+    fn writer(&self, caller: &Caller) -> Writer {
         Writer {
             id: Uuid::new_v4(),
-            client: grant.client().to_owned(),
+            client: caller.client().to_owned(),
             now: self.clock.now(),
         }
     }
@@ -145,7 +145,7 @@ impl Associations {
     /// of it.
     pub async fn list_customers(
         &self,
-        grant: &Grant,
+        caller: &Caller,
         cart: &CartId,
         page: &Page,
         budget: &Budget,
@@ -154,9 +154,10 @@ impl Associations {
         let now = self.clock.now();
         let after: Option<CustomerId> =
             position(list, page, now, |position| position.parse().ok())?;
-        let customer = grant.only_customer()?;
+        let customer = caller.only_party(PartyKind::Customer)?;
+        let customer = customer.map(customer_id);
         let permitted = async {
-            if let Some(customer) = customer
+            if let Some(customer) = &customer
                 && !self
                     .store
                     .is_associated(cart, customer, now, budget)
@@ -179,11 +180,13 @@ impl Associations {
     /// Lists the carts of the customer whose token was sent.
     pub async fn list_own_carts(
         &self,
-        grant: &Grant,
+        caller: &Caller,
         page: &Page,
         budget: &Budget,
     ) -> Result<MemberPage, AssociationError> {
-        let customer = grant.customer()?;
+        caller.party()?;
+        let customer = caller.only_party(PartyKind::Customer)?.map(customer_id);
+        let customer = &customer.expect("a back end has no carts of its own");
         let list = ListId::OwnCartsOf(customer);
         let after = cart_position(list, page, self.clock.now())?;
         self.carts(list, customer, after, page, budget).await
@@ -192,14 +195,14 @@ impl Associations {
     /// Lists the carts of a customer that the caller may act for.
     pub async fn list_carts(
         &self,
-        grant: &Grant,
+        caller: &Caller,
         customer: &CustomerId,
         page: &Page,
         budget: &Budget,
     ) -> Result<MemberPage, AssociationError> {
         let list = ListId::CartsOf(customer);
         let after = cart_position(list, page, self.clock.now())?;
-        permit_carts_of(customer, grant)?;
+        caller.permit_carts_of(&party(customer))?;
         self.carts(list, customer, after, page, budget).await
     }
 
@@ -223,12 +226,16 @@ impl Associations {
     }
 }
 
-/// Checks that the caller may act for the customer whose carts the path names.
-fn permit_carts_of(customer: &CustomerId, grant: &Grant) -> Result<(), Forbidden> {
-    if grant.only_customer()?.is_some_and(|own| own != customer) {
-        return Err(Forbidden::OtherCustomersCarts);
-    }
-    Ok(())
+fn party(customer: &CustomerId) -> Party {
+    Party::new(PartyKind::Customer, customer.as_str()).expect("an id")
+}
+
+fn parties(customers: &[CustomerId]) -> Vec<Party> {
+    customers.iter().map(party).collect()
+}
+
+fn customer_id(party: &Party) -> CustomerId {
+    party.id().parse().expect("an id")
 }
 
 /// Returns the position after which a page begins. `read` parses it.

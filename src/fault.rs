@@ -57,7 +57,8 @@ impl Fault {
 
 macro_rules! error_codes {
     ($($name:ident $status:literal $code:literal: $title:literal, $detail:literal;)+) => {
-        /// The stable codes of errors, which responses, logs and metrics share.
+        /// The stable codes of errors, which responses, logs and metrics share. Two rows
+        /// may have one code, with different details.
         /// `docs/errors.md` explains each.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[expect(missing_docs, reason = "docs/errors.md explains each")]
@@ -137,24 +138,36 @@ error_codes! {
         "The only parameters for paging are `page[limit]` and `page[after]`.";
     UnsupportedParameter 400 "unsupported_parameter": "Unsupported parameter",
         "This request does not support the parameter. JSON:API reserves names made only of the letters a to z.";
+    SeveralParties 400 "several_parties": "Several parties",
+        "A request acts for one customer or one account. Send a customer token or an account token, not both.";
     AccessTokenRequired 401 "access_token_required": "Access token required",
         "The request needs the header `Authorization: Bearer` with an access token.";
     InvalidAccessToken 401 "invalid_access_token": "Invalid access token",
         "The access token is malformed, expired or not for this API.";
     InvalidCustomerToken 401 "invalid_customer_token": "Invalid customer token",
         "The customer token is malformed, expired or not for this API.";
+    InvalidAccountToken 401 "invalid_account_token": "Invalid account token",
+        "The account token is malformed, expired or not for this API.";
     InvalidCartToken 401 "invalid_cart_token": "Invalid cart token",
         "The cart token is malformed, expired or not for this cart.";
     CustomerTokenRequired 403 "customer_token_required": "Customer token required",
-        "An access token of this grant needs a customer token beside it.";
+        "The access token is not one of a back end, so this needs a customer token beside it.";
+    OwnCartsOfBackEnd 403 "customer_token_required": "Customer token required",
+        "A back end has no carts of its own. It lists those of a customer by GET /v2/customers/{customerId}/relationships/carts, and those of an account by GET /v2/accounts/{accountId}/relationships/carts.";
+    AccountTokenRequired 403 "account_token_required": "Account token required",
+        "The access token is not one of a back end, so this needs an account token beside it.";
     CartTokenRequired 403 "cart_token_required": "Cart token required",
-        "A customer needs a cart token to be associated with the cart.";
+        "A customer or account needs a cart token to be associated with the cart.";
     OtherCustomer 403 "other_customer": "Other customer",
-        "The customer token permits acting for its own customer only.";
+        "The tokens do not permit acting for this customer.";
+    OtherAccount 403 "other_account": "Other account",
+        "The tokens do not permit acting for this account.";
     NotOnCart 403 "not_on_cart": "Not on this cart",
-        "A customer may list the customers of their own carts only.";
+        "Only those who are associated with a cart, and back ends, may list who else is.";
     BackEndRequired 403 "back_end_required": "Back end required",
-        "Clearing a cart needs an access token of the client_credentials grant, and no customer token.";
+        "This needs an access token of a back end, and no customer or account token.";
+    NoRight 403 "back_end_required": "Back end required",
+        "The access token is not one of a back end, and it names no customer.";
     FullReplacementUnsupported 403 "full_replacement_unsupported": "Full replacement unsupported",
         "`data` must be an empty array. A relationship can be cleared, but not replaced.";
     RouteNotFound 404 "route_not_found": "Not found",

@@ -12,6 +12,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use lambda_http::http::{HeaderMap, HeaderValue};
+
 pub use self::body::{MAX_BODY_BYTES, MAX_MEMBERS};
 use self::event::Event;
 pub use self::event::PayloadFormat;
@@ -180,40 +182,6 @@ impl From<ErrorCode> for RequestError {
     }
 }
 
-/// The credentials of a request. None of them is verified.
-#[derive(Debug)]
-pub struct Credentials<'a> {
-    /// `Authorization: Bearer …`
-    pub access_token: Credential<'a>,
-    /// `x-moltin-customer-token: …`
-    pub customer_token: Credential<'a>,
-    /// `x-cart-token: …`; absent if the route reads none.
-    pub cart_token: Credential<'a>,
-    /// The cart in the path, unchecked, which the cart token must name.
-    pub cart_id: Option<&'a str>,
-}
-
-/// An unverified credential.
-pub enum Credential<'a> {
-    /// The header was not sent, or `Authorization` has no `Bearer` token.
-    Absent,
-    /// The header was sent more than once, or another header has no token in it.
-    Malformed,
-    /// The text in the place of the token.
-    Token(Cow<'a, str>),
-}
-
-impl fmt::Debug for Credential<'_> {
-    /// Never shows a token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Absent => "Absent",
-            Self::Malformed => "Malformed",
-            Self::Token(_) => "Token(_)",
-        })
-    }
-}
-
 /// How the caller wants the response.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseOptions {
@@ -313,17 +281,29 @@ impl<'a> RoutedRequest<'a> {
         self.route
     }
 
-    /// The credentials, unverified.
-    pub fn credentials(&self) -> Credentials<'_> {
-        Credentials {
-            access_token: bearer_token(self.event.header("authorization")),
-            customer_token: token(self.event.header("x-moltin-customer-token")),
-            cart_token: match self.route.key {
-                ASSOCIATE => token(self.event.header("x-cart-token")),
-                _ => Credential::Absent,
-            },
-            cart_id: self.parameter("cartId"),
+    /// The headers that may have a token.
+    pub fn token_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "authorization",
+            "x-moltin-customer-token",
+            "ep-account-management-authentication-token",
+            "x-cart-token",
+        ] {
+            for value in self.event.header(name) {
+                // A value that HTTP does not allow is no token, and not absent.
+                let value = HeaderValue::from_bytes(value.as_bytes());
+                let unreadable = HeaderValue::from_bytes(&[0xff]).expect("obs-text");
+                headers.append(name, value.unwrap_or(unreadable));
+            }
         }
+        headers
+    }
+
+    /// The cart in the path, unchecked, if the caller may have to prove that they hold
+    /// it.
+    pub fn cart_to_prove(&self) -> Option<&str> {
+        (self.route.key == ASSOCIATE).then(|| self.parameter("cartId"))?
     }
 
     /// Reads the rest of the request.
@@ -443,37 +423,4 @@ fn path_parameters<'a>(template: &'static str, path: &str) -> Option<Parameters<
         }
     }
     segments.next().is_none().then_some(parameters)
-}
-
-/// Reads `Bearer`, in any case, one or more spaces, and the token (RFC 6750 section
-/// 2.1).
-fn bearer_token(values: Vec<Cow<'_, str>>) -> Credential<'_> {
-    credential(values, Credential::Absent, |value| {
-        let (scheme, token) = value.trim().split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("bearer")
-            .then_some(token.trim_start())
-    })
-}
-
-fn token(values: Vec<Cow<'_, str>>) -> Credential<'_> {
-    credential(values, Credential::Malformed, |value| Some(value.trim()))
-}
-
-/// Reads a credential from the values of its header. `without_token` is the result
-/// for a value in which `find` finds no token.
-fn credential<'a>(
-    values: Vec<Cow<'a, str>>,
-    without_token: Credential<'a>,
-    find: fn(&str) -> Option<&str>,
-) -> Credential<'a> {
-    let mut values = values.into_iter();
-    let token = match (values.next(), values.next()) {
-        (None, _) => return Credential::Absent,
-        (Some(_), Some(_)) => return Credential::Malformed,
-        (Some(Cow::Borrowed(value)), None) => find(value).map(Cow::Borrowed),
-        (Some(Cow::Owned(value)), None) => find(&value).map(|token| token.to_owned().into()),
-    };
-    let token = token.filter(|token| !token.is_empty());
-    token.map_or(without_token, Credential::Token)
 }

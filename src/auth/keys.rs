@@ -11,8 +11,8 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents,
     VerificationAlgorithm,
 };
-use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{DecodeError, Engine as _};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -23,6 +23,8 @@ const MIN_RSA_BITS: usize = 2048;
 
 /// The longest RSA modulus that AWS-LC accepts, in bits.
 const MAX_RSA_BITS: usize = 8192;
+
+const WRONG_LENGTH: &str = "has the wrong length";
 
 /// The points of Ed25519 of order 1, 2, 4 or 8, without the sign bit, their
 /// non-canonical encodings included. Anybody can sign for such a key, and AWS-LC
@@ -83,12 +85,12 @@ pub struct SkippedKey {
     /// Its position in the set, from 0.
     pub index: usize,
     /// Why it cannot be used.
-    pub fault: KeyFault,
+    pub problem: KeyProblem,
 }
 
 /// Why a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyFault {
+pub enum KeyProblem {
     /// Not the JSON object of RFC 7517 section 4, or parameters of a wrong type.
     Malformed,
     /// `use` is not `sig`, or `key_ops` lacks `verify`.
@@ -100,21 +102,19 @@ pub enum KeyFault {
     UnknownAlgorithm,
     /// An RSA modulus under 2048 or over 8192 bits.
     RsaSize,
-    /// The key's parameters are missing, not base64url, of the wrong length, or not
-    /// a key: not a point of the curve, not an RSA exponent, or a point of small
-    /// order.
-    BadParameters,
+    /// A parameter, and what is wrong with it.
+    Parameter(&'static str, &'static str),
 }
 
-impl fmt::Display for KeyFault {
+impl fmt::Display for KeyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Parameter(name, problem) => return write!(f, "has a `{name}` that {problem}"),
             Self::Malformed => "is not a JSON Web Key",
             Self::NotForVerifying => "is not for verifying signatures (`use`, `key_ops`)",
             Self::UnknownType => "has an unknown or refused type (`kty`, `crv`)",
             Self::UnknownAlgorithm => "has an `alg` that is unknown or not for its type",
             Self::RsaSize => "has an RSA modulus under 2048 or over 8192 bits",
-            Self::BadParameters => "has missing or bad parameters",
         })
     }
 }
@@ -134,8 +134,8 @@ impl fmt::Display for KeySetError {
             Self::NotAKeySet => f.write_str("is not a JWK Set (RFC 7517 section 5)"),
             Self::NoUsableKey(skipped) => {
                 f.write_str("has no usable key")?;
-                for SkippedKey { index, fault } in skipped {
-                    write!(f, "; key {index} {fault}")?;
+                for SkippedKey { index, problem } in skipped {
+                    write!(f, "; key {index} {problem}")?;
                 }
                 Ok(())
             }
@@ -159,7 +159,7 @@ impl KeySet {
         for (index, jwk) in set.keys.into_iter().enumerate() {
             match Key::from_jwk(jwk) {
                 Ok(key) => keys.push(Arc::new(key)),
-                Err(fault) => skipped.push(SkippedKey { index, fault }),
+                Err(problem) => skipped.push(SkippedKey { index, problem }),
             }
         }
         if keys.is_empty() {
@@ -175,8 +175,8 @@ impl KeySet {
 
     /// Logs a warning for each key that was skipped. `name` is the key set's.
     pub(super) fn log_skipped(&self, name: &str) {
-        for SkippedKey { index, fault } in &self.skipped {
-            let cause = format!("key {index} {fault}");
+        for SkippedKey { index, problem } in &self.skipped {
+            let cause = format!("key {index} {problem}");
             tracing::warn!(key_set = name, cause, "a key of the set is skipped");
         }
     }
@@ -252,8 +252,8 @@ struct Jwk {
 }
 
 impl Key {
-    fn from_jwk(jwk: &RawValue) -> Result<Self, KeyFault> {
-        let jwk: Jwk = parsed(Some(jwk)).ok_or(KeyFault::Malformed)?;
+    fn from_jwk(jwk: &RawValue) -> Result<Self, KeyProblem> {
+        let jwk: Jwk = parsed(Some(jwk)).ok_or(KeyProblem::Malformed)?;
         let for_signatures = jwk
             .public_key_use
             .as_deref()
@@ -263,7 +263,7 @@ impl Key {
             .as_ref()
             .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
         if !for_signatures || !for_verifying {
-            return Err(KeyFault::NotForVerifying);
+            return Err(KeyProblem::NotForVerifying);
         }
 
         let algorithm = jwk.algorithm()?;
@@ -290,58 +290,59 @@ impl Key {
 impl Jwk {
     /// Returns the key's algorithm. For an RSA key without `alg` it is RS256, which
     /// RFC 9068 section 2.1 requires everybody to support.
-    fn algorithm(&self) -> Result<Algorithm, KeyFault> {
+    fn algorithm(&self) -> Result<Algorithm, KeyProblem> {
         let of_type: &[Algorithm] = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => &[Algorithm::Rs256, Algorithm::Ps256],
             ("EC", Some("P-256")) => &[Algorithm::Es256],
             ("EC", Some("P-384")) => &[Algorithm::Es384],
             ("OKP", Some("Ed25519")) => &[Algorithm::EdDsa],
-            _ => return Err(KeyFault::UnknownType),
+            _ => return Err(KeyProblem::UnknownType),
         };
         let Some(alg) = self.alg.as_deref() else {
             return Ok(of_type[0]);
         };
         Algorithm::named(alg)
             .filter(|algorithm| of_type.contains(algorithm))
-            .ok_or(KeyFault::UnknownAlgorithm)
+            .ok_or(KeyProblem::UnknownAlgorithm)
     }
 
-    fn rsa_key(&self, parameters: &'static RsaParameters) -> Result<ParsedPublicKey, KeyFault> {
-        let n = bytes(self.n.as_deref())?;
-        let e = bytes(self.e.as_deref())?;
+    fn rsa_key(&self, parameters: &'static RsaParameters) -> Result<ParsedPublicKey, KeyProblem> {
+        let n = bytes("n", self.n.as_deref())?;
+        let e = bytes("e", self.e.as_deref())?;
         let (n, e) = (without_zeros(&n), without_zeros(&e));
         let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
         if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
-            return Err(KeyFault::RsaSize);
+            return Err(KeyProblem::RsaSize);
         }
         RsaPublicKeyComponents { n, e }
             .to_parsed_public_key(parameters)
-            .map_err(|_| KeyFault::BadParameters)
+            .map_err(|_| KeyProblem::Parameter("e", "is not an exponent for `n`"))
     }
 
     fn ec_key(
         &self,
-        coordinate: usize,
+        length: usize,
         algorithm: &'static dyn VerificationAlgorithm,
-    ) -> Result<ParsedPublicKey, KeyFault> {
-        let x = bytes(self.x.as_deref())?;
-        let y = bytes(self.y.as_deref())?;
-        if x.len() != coordinate || y.len() != coordinate {
-            return Err(KeyFault::BadParameters);
-        }
+    ) -> Result<ParsedPublicKey, KeyProblem> {
+        let x = coordinate("x", self.x.as_deref(), length)?;
+        let y = coordinate("y", self.y.as_deref(), length)?;
         // SEC 1 section 2.3.3: an uncompressed point.
         let point = [&[4], x.as_slice(), &y].concat();
-        ParsedPublicKey::new(algorithm, point).map_err(|_| KeyFault::BadParameters)
+        ParsedPublicKey::new(algorithm, point)
+            .map_err(|_| KeyProblem::Parameter("y", "makes no point of the curve with `x`"))
     }
 
-    fn ed_key(&self) -> Result<ParsedPublicKey, KeyFault> {
-        let x = bytes(self.x.as_deref())?;
-        let mut point: [u8; 32] = x.try_into().map_err(|_| KeyFault::BadParameters)?;
-        let key = ParsedPublicKey::new(&ED25519, point).map_err(|_| KeyFault::BadParameters)?;
+    fn ed_key(&self) -> Result<ParsedPublicKey, KeyProblem> {
+        let x = bytes("x", self.x.as_deref())?;
+        let mut point: [u8; 32] = x
+            .try_into()
+            .map_err(|_| KeyProblem::Parameter("x", WRONG_LENGTH))?;
+        let no_point = KeyProblem::Parameter("x", "is no point of the curve, or of small order");
+        let key = ParsedPublicKey::new(&ED25519, point).map_err(|_| no_point)?;
         // The highest bit is the sign (RFC 8032 section 5.1.2).
         point[31] &= 0x7f;
         if SMALL_ORDER.contains(&URL_SAFE_NO_PAD.encode(point).as_str()) {
-            return Err(KeyFault::BadParameters);
+            return Err(no_point);
         }
         Ok(key)
     }
@@ -353,13 +354,31 @@ fn without_zeros(number: &[u8]) -> &[u8] {
     &number[zeros..]
 }
 
-fn bytes(parameter: Option<&str>) -> Result<Vec<u8>, KeyFault> {
-    let parameter = parameter.ok_or(KeyFault::BadParameters)?;
-    URL_SAFE_NO_PAD
-        .decode(parameter)
-        .ok()
-        .filter(|bytes| !bytes.is_empty())
-        .ok_or(KeyFault::BadParameters)
+/// Reads a coordinate of this length. Extra zeros in front of it are accepted: Java's
+/// `BigInteger.toByteArray` adds one.
+fn coordinate(
+    name: &'static str,
+    parameter: Option<&str>,
+    length: usize,
+) -> Result<Vec<u8>, KeyProblem> {
+    let mut bytes = bytes(name, parameter)?;
+    let extra = bytes.len().checked_sub(length);
+    let extra = extra.filter(|extra| bytes[..*extra].iter().all(|byte| *byte == 0));
+    let extra = extra.ok_or(KeyProblem::Parameter(name, WRONG_LENGTH))?;
+    Ok(bytes.split_off(extra))
+}
+
+/// Decodes a parameter.
+fn bytes(name: &'static str, parameter: Option<&str>) -> Result<Vec<u8>, KeyProblem> {
+    let problem = |problem| KeyProblem::Parameter(name, problem);
+    let parameter = parameter.ok_or(problem("is missing"))?;
+    match URL_SAFE_NO_PAD.decode(parameter) {
+        Ok(bytes) if bytes.is_empty() => Err(problem("is empty")),
+        Ok(bytes) => Ok(bytes),
+        Err(_) if parameter.ends_with('=') => Err(problem("has padding")),
+        Err(DecodeError::InvalidByte(..)) => Err(problem("is not in the alphabet of base64url")),
+        Err(_) => Err(problem("is cut off: it is no whole number of bytes")),
+    }
 }
 
 #[cfg(test)]
@@ -369,92 +388,117 @@ mod tests {
     /// RFC 8037 appendix A.2.
     const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
-    fn fault_of(jwk: &str) -> KeyFault {
+    fn problem_of(jwk: &str) -> KeyProblem {
         match KeySet::parse(&format!(r#"{{"keys":[{jwk}]}}"#)) {
-            Err(KeySetError::NoUsableKey(skipped)) => skipped[0].fault,
+            Err(KeySetError::NoUsableKey(skipped)) => skipped[0].problem,
             other => panic!("{jwk}: {other:?}"),
         }
     }
 
     #[test]
     fn keys_that_cannot_verify_are_refused() {
-        let short_rsa = "A".repeat(2040 / 6);
-        for (jwk, fault) in [
-            ("7".to_owned(), KeyFault::Malformed),
-            ("{}".to_owned(), KeyFault::Malformed),
-            (r#"{"kty":"RSA","kid":7}"#.to_owned(), KeyFault::Malformed),
+        let ed = |members: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519",{members}}}"#);
+        let ec = |members: &str| format!(r#"{{"kty":"EC","crv":"P-256",{members}}}"#);
+        let rsa = |members: &str| format!(r#"{{"kty":"RSA",{members}}}"#);
+        let parameter = KeyProblem::Parameter;
+        for (jwk, problem) in [
+            ("7".to_owned(), KeyProblem::Malformed),
+            ("{}".to_owned(), KeyProblem::Malformed),
+            (rsa(r#""kid":7"#), KeyProblem::Malformed),
             (
-                r#"{"kty":"oct","k":"c2VjcmV0"}"#.to_owned(),
-                KeyFault::UnknownType,
+                r#"{"kty":"oct","k":"c2Vj"}"#.to_owned(),
+                KeyProblem::UnknownType,
             ),
             (
                 r#"{"kty":"EC","crv":"P-521"}"#.to_owned(),
-                KeyFault::UnknownType,
+                KeyProblem::UnknownType,
             ),
             (
                 r#"{"kty":"EC","crv":"secp256k1"}"#.to_owned(),
-                KeyFault::UnknownType,
+                KeyProblem::UnknownType,
             ),
             (
                 r#"{"kty":"OKP","crv":"X25519"}"#.to_owned(),
-                KeyFault::UnknownType,
+                KeyProblem::UnknownType,
             ),
             (
-                format!(r#"{{"kty":"OKP","crv":"Ed25519","use":"enc","x":"{X}"}}"#),
-                KeyFault::NotForVerifying,
+                ed(&format!(r#""use":"enc","x":"{X}""#)),
+                KeyProblem::NotForVerifying,
             ),
             (
-                format!(r#"{{"kty":"OKP","crv":"Ed25519","key_ops":["sign"],"x":"{X}"}}"#),
-                KeyFault::NotForVerifying,
+                ed(&format!(r#""key_ops":["sign"],"x":"{X}""#)),
+                KeyProblem::NotForVerifying,
             ),
             (
-                format!(r#"{{"kty":"OKP","crv":"Ed25519","alg":"ES256","x":"{X}"}}"#),
-                KeyFault::UnknownAlgorithm,
+                ed(&format!(r#""alg":"ES256","x":"{X}""#)),
+                KeyProblem::UnknownAlgorithm,
             ),
             (
-                format!(r#"{{"kty":"EC","crv":"P-256","alg":"ES384","x":"{X}","y":"{X}"}}"#),
-                KeyFault::UnknownAlgorithm,
+                ec(&format!(r#""alg":"ES384","x":"{X}","y":"{X}""#)),
+                KeyProblem::UnknownAlgorithm,
             ),
             (
-                r#"{"kty":"RSA","alg":"RS512","n":"AQAB","e":"AQAB"}"#.to_owned(),
-                KeyFault::UnknownAlgorithm,
+                rsa(r#""alg":"RS512","n":"AQAB","e":"AQAB""#),
+                KeyProblem::UnknownAlgorithm,
             ),
             (
-                r#"{"kty":"RSA","alg":"HS256","n":"AQAB","e":"AQAB"}"#.to_owned(),
-                KeyFault::UnknownAlgorithm,
+                rsa(r#""alg":"HS256","n":"AQAB","e":"AQAB""#),
+                KeyProblem::UnknownAlgorithm,
             ),
             (
-                format!(r#"{{"kty":"RSA","n":"{short_rsa}","e":"AQAB"}}"#),
-                KeyFault::RsaSize,
+                rsa(&format!(r#""n":"{}","e":"AQAB""#, "A".repeat(340))),
+                KeyProblem::RsaSize,
+            ),
+            (rsa(r#""e":"AQAB""#), parameter("n", "is missing")),
+            (ec(&format!(r#""x":"{X}""#)), parameter("y", "is missing")),
+            (
+                ec(&format!(r#""x":"AA","y":"{X}""#)),
+                parameter("x", WRONG_LENGTH),
             ),
             (
-                r#"{"kty":"RSA","e":"AQAB"}"#.to_owned(),
-                KeyFault::BadParameters,
+                ec(&format!(r#""x":"{X}","y":"AQ{X}""#)),
+                parameter("y", "is cut off: it is no whole number of bytes"),
             ),
             (
-                format!(r#"{{"kty":"EC","crv":"P-256","x":"{X}"}}"#),
-                KeyFault::BadParameters,
+                ec(&format!(r#""x":"{X}","y":"{X}""#)),
+                parameter("y", "makes no point of the curve with `x`"),
+            ),
+            (ed(r#""x":"AA""#), parameter("x", WRONG_LENGTH)),
+            (ed(r#""x":"""#), parameter("x", "is empty")),
+            (ed(&format!(r#""x":"{X}=""#)), parameter("x", "has padding")),
+            (
+                ed(r#""x":"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo""#),
+                parameter("x", "is not in the alphabet of base64url"),
             ),
             (
-                format!(r#"{{"kty":"EC","crv":"P-384","x":"{X}","y":"{X}"}}"#),
-                KeyFault::BadParameters,
-            ),
-            (
-                r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#.to_owned(),
-                KeyFault::BadParameters,
-            ),
-            (
-                format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}="}}"#),
-                KeyFault::BadParameters,
-            ),
-            (
-                r#"{"kty":"OKP","crv":"Ed25519","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA"}"#
-                    .to_owned(),
-                KeyFault::BadParameters,
+                ed(r#""x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA""#),
+                parameter("x", "is no point of the curve, or of small order"),
             ),
         ] {
-            assert_eq!(fault_of(&jwk), fault, "{jwk}");
+            assert_eq!(problem_of(&jwk), problem, "{jwk}");
         }
+    }
+
+    /// Java's `BigInteger.toByteArray` adds a zero to numbers whose first bit is set.
+    #[test]
+    fn coordinates_may_have_extra_zeros_in_front() {
+        // RFC 7515 appendix A.3.1.
+        let x = URL_SAFE_NO_PAD
+            .decode("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")
+            .unwrap();
+        let y = URL_SAFE_NO_PAD
+            .decode("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0")
+            .unwrap();
+        let set = |x: &[u8], y: &[u8]| {
+            let [x, y] = [x, y].map(|number| URL_SAFE_NO_PAD.encode(number));
+            let key = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
+            KeySet::parse(&format!(r#"{{"keys":[{key}]}}"#))
+        };
+        for (zeros, of) in [(vec![], vec![0]), (vec![0], vec![0]), (vec![0; 3], vec![])] {
+            assert!(set(&[zeros, x.clone()].concat(), &[of, y.clone()].concat()).is_ok());
+        }
+        assert!(set(&[vec![1], x.clone()].concat(), &y).is_err());
+        assert!(set(&x[1..], &y).is_err());
     }
 
     #[test]
@@ -468,11 +512,11 @@ mod tests {
             [
                 SkippedKey {
                     index: 0,
-                    fault: KeyFault::UnknownType
+                    problem: KeyProblem::UnknownType
                 },
                 SkippedKey {
                     index: 1,
-                    fault: KeyFault::Malformed
+                    problem: KeyProblem::Malformed
                 }
             ]
         );

@@ -10,6 +10,7 @@ use super::{Header, Response, content_type, json};
 use crate::auth::{AuthError, Forbidden, TokenKind};
 use crate::error::Error;
 use crate::fault::{ErrorCode, Fault, MAX_FAULTS, Source};
+use crate::ids::PartyKind;
 use crate::request::{RequestError, ResponseOptions};
 use crate::store::StoreError;
 
@@ -108,6 +109,7 @@ fn header(error: &Error) -> Option<Header> {
             Some(("retry-after", RETRY_AFTER.into()))
         }
         Error::Request(RequestError::Faults(_))
+        | Error::Auth(AuthError::SeveralParties)
         | Error::Forbidden(_)
         | Error::Store(StoreError::Fault(_))
         | Error::Panic(_) => None,
@@ -125,33 +127,52 @@ fn faults(error: &Error) -> Vec<Fault> {
         }
         Error::Auth(error) => match error {
             AuthError::NoAccessToken => {
-                Fault::of_header(ErrorCode::AccessTokenRequired, "Authorization")
+                Fault::of_header(ErrorCode::AccessTokenRequired, TokenKind::Access.header())
             }
-            AuthError::InvalidToken { kind, .. } => match kind {
-                TokenKind::Access => {
-                    Fault::of_header(ErrorCode::InvalidAccessToken, "Authorization")
-                }
-                TokenKind::Customer => {
-                    Fault::of_header(ErrorCode::InvalidCustomerToken, "x-moltin-customer-token")
-                }
-                TokenKind::Cart => Fault::of_header(ErrorCode::InvalidCartToken, "x-cart-token"),
-            },
+            AuthError::InvalidToken { kind, .. } => {
+                let code = match kind {
+                    TokenKind::Access => ErrorCode::InvalidAccessToken,
+                    TokenKind::Party(PartyKind::Customer) => ErrorCode::InvalidCustomerToken,
+                    TokenKind::Party(PartyKind::Account) => ErrorCode::InvalidAccountToken,
+                    TokenKind::Cart => ErrorCode::InvalidCartToken,
+                };
+                Fault::of_header(code, kind.header())
+            }
+            AuthError::SeveralParties => {
+                let header = TokenKind::Party(PartyKind::Account).header();
+                Fault::of_header(ErrorCode::SeveralParties, header)
+            }
             AuthError::NoKeys { .. } => Fault::new(ErrorCode::KeysUnavailable),
         },
         Error::Forbidden(forbidden) => match forbidden {
-            Forbidden::CustomerTokenRequired => {
-                Fault::of_header(ErrorCode::CustomerTokenRequired, "x-moltin-customer-token")
+            Forbidden::TokenRequired { kind, .. } => {
+                let code = match kind {
+                    PartyKind::Customer => ErrorCode::CustomerTokenRequired,
+                    PartyKind::Account => ErrorCode::AccountTokenRequired,
+                };
+                Fault::of_header(code, TokenKind::Party(*kind).header())
+            }
+            Forbidden::OwnCartsOfBackEnd => {
+                let header = TokenKind::Party(PartyKind::Customer).header();
+                Fault::of_header(ErrorCode::OwnCartsOfBackEnd, header)
+            }
+            Forbidden::NoRight { .. } => {
+                Fault::of_header(ErrorCode::NoRight, TokenKind::Access.header())
             }
             Forbidden::CartTokenRequired => {
-                Fault::of_header(ErrorCode::CartTokenRequired, "x-cart-token")
+                Fault::of_header(ErrorCode::CartTokenRequired, TokenKind::Cart.header())
             }
-            Forbidden::OtherCustomer => Fault::at(ErrorCode::OtherCustomer, "/data"),
-            Forbidden::OtherCustomersCarts => {
-                Fault::of_parameter(ErrorCode::OtherCustomer, "customerId")
+            Forbidden::OtherParty(kind) => Fault::at(other_party(*kind), "/data"),
+            Forbidden::OtherPartysCarts(kind) => {
+                let parameter = match kind {
+                    PartyKind::Customer => "customerId",
+                    PartyKind::Account => "accountId",
+                };
+                Fault::of_parameter(other_party(*kind), parameter)
             }
             Forbidden::NotOnCart => Fault::of_parameter(ErrorCode::NotOnCart, "cartId"),
             Forbidden::BackEndRequired => {
-                Fault::of_header(ErrorCode::BackEndRequired, "Authorization")
+                Fault::of_header(ErrorCode::BackEndRequired, TokenKind::Access.header())
             }
         },
         Error::Store(StoreError::Unavailable(_)) => Fault::new(ErrorCode::StoreUnavailable),
@@ -161,4 +182,11 @@ fn faults(error: &Error) -> Vec<Fault> {
         }
     };
     vec![fault]
+}
+
+fn other_party(kind: PartyKind) -> ErrorCode {
+    match kind {
+        PartyKind::Customer => ErrorCode::OtherCustomer,
+        PartyKind::Account => ErrorCode::OtherAccount,
+    }
 }

@@ -20,9 +20,12 @@ const NAMESPACE: &str = "CartAssociations";
 pub(crate) struct RequestLine<'a> {
     pub(crate) route: &'static str,
     pub(crate) status: u16,
-    pub(crate) grant: &'static str,
+    pub(crate) caller: &'static str,
     #[serde(flatten)]
     pub(crate) cause: Option<Cause<'a>>,
+    /// The claim that is missing or wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<&'a str>,
     #[serde(skip)]
     pub(crate) outcome: &'static str,
     #[serde(skip)]
