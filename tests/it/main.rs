@@ -13,6 +13,7 @@ mod docs;
 mod events;
 mod faults;
 mod hostile_tokens;
+mod issuers;
 mod json_api;
 mod key_sets;
 mod late;
