@@ -33,7 +33,6 @@ struct Issuer {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Token {
     what: String,
     /// Members of the header besides `alg` and `kid`, and in place of `typ`.
@@ -61,19 +60,22 @@ enum Expected {
     },
 }
 
-/// The environment variables that the parameters in a file of `deploy/issuers/` set,
-/// as `deploy/parameters.py` and the template do.
-fn variables(stage: &str) -> Environment {
+/// The parameters in a file of `deploy/issuers/`.
+fn parameters(stage: &str) -> BTreeMap<String, Value> {
     let path = dev::project().join(format!("deploy/issuers/{stage}.yaml"));
-    let file = std::fs::read_to_string(path).unwrap();
-    let parameters: BTreeMap<String, Value> = serde_saphyr::from_str(&file).unwrap();
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The environment variables that these parameters set, as `deploy/parameters.py` and
+/// the template do.
+fn variables(stage: &str) -> Environment {
     let declared = Template::read();
     let declared = declared.section("Parameters");
     let variable = |(parameter, value): (String, Value)| {
         assert!(declared.contains_key(&parameter), "{stage}: {parameter}");
         (upper_snake_case(&parameter), text(&value))
     };
-    parameters.into_iter().map(variable).collect()
+    parameters(stage).into_iter().map(variable).collect()
 }
 
 fn upper_snake_case(name: &str) -> String {
@@ -120,7 +122,10 @@ fn signed(token: &Token, claims: &BTreeMap<String, Value>, issuer: &str) -> Stri
     key.sign(&header.to_string(), &all.to_string()).unwrap()
 }
 
-async fn authenticate(authenticator: &Authenticator, headers: &HeaderMap) -> Result<Caller, AuthError> {
+async fn authenticate(
+    authenticator: &Authenticator,
+    headers: &HeaderMap,
+) -> Result<Caller, AuthError> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let now = Clock::system().now();
     authenticator.authenticate(headers, now, deadline).await
@@ -133,7 +138,9 @@ fn outcome(result: Result<Caller, AuthError>, expected: &Expected) -> Expected {
             caller: caller.name().to_owned(),
             id: caller.party().ok().map(|party| party.id().to_owned()),
             client: match expected {
-                Expected::Caller { client: Some(_), .. } => Some(caller.client().to_owned()),
+                Expected::Caller {
+                    client: Some(_), ..
+                } => Some(caller.client().to_owned()),
                 _ => None,
             },
         },
@@ -172,14 +179,34 @@ async fn the_tokens_of_common_issuers_mean_what_the_page_says() {
                 let customer = signed(&token, claims, iss);
                 headers.insert("x-moltin-customer-token", customer.parse().unwrap());
             }
-            let outcome = outcome(authenticate(&authenticator, &headers).await, &token.expected);
+            let outcome = outcome(
+                authenticate(&authenticator, &headers).await,
+                &token.expected,
+            );
             if outcome != token.expected {
                 let Token { what, expected, .. } = token;
-                wrong.push(format!("{}, {what}: {outcome:?}, not {expected:?}", issuer.stage));
+                wrong.push(format!(
+                    "{}, {what}: {outcome:?}, not {expected:?}",
+                    issuer.stage
+                ));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The output of the stack in `deploy/cognito.yaml` that is meant for a stage's file.
+#[test]
+fn the_stack_of_cognito_outputs_the_lines_of_its_example() {
+    let stack: Value = serde_saphyr::from_str(include_str!("../../deploy/cognito.yaml")).unwrap();
+    let lines = stack["Outputs"]["Stage"]["Value"].as_str().unwrap();
+    let pool = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_aBcDeFgHi";
+    let lines = lines
+        .replace("${Pool.ProviderURL}", pool)
+        .replace("${Storefront}", "1h57kf5cpq17m0eml12EXAMPLE")
+        .replace("${BackEnd}", "3n4b5urk1ft4fl3mg5eEXAMPLE");
+    let lines: BTreeMap<String, Value> = serde_saphyr::from_str(&lines).unwrap();
+    assert_eq!(lines, parameters("cognito"));
 }
 
 #[test]
