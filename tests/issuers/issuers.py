@@ -1,7 +1,7 @@
 """Signs in to real issuers and uses their tokens on the function, in local worlds: `make test-issuers`.
 
 Keycloak, an issuer made with oidc-provider, and moto's Amazon Cognito run on this machine. docs/identity.md says how to
-configure each, and these are its values.
+configure each, and deploy/issuers/ has the values that are used here.
 """
 
 import base64
@@ -27,6 +27,7 @@ import urllib.parse
 import boto3
 import moto.cognitoidp
 import requests
+import yaml
 from joserfc import jwk, jwt
 from moto.server import ThreadedMotoServer
 
@@ -112,6 +113,19 @@ class World:
         code = "invalid_customer_token" if customer_token else "invalid_access_token"
         path = "/v2/carts/a/relationships/customers"
         self.expect(f"401 {code}", what, "POST", path, token, customer_token, named=["hermione"])
+
+
+def environment(issuer, **replaced):
+    """The variables that the parameters in a file of deploy/issuers/ set, with other ids."""
+    text = pathlib.Path(f"deploy/issuers/{issuer}.yaml").read_text()
+    for old, new in replaced.items():
+        text = text.replace(old, new)
+    variables = {}
+    for parameter, value in yaml.safe_load(text).items():
+        value = ",".join(value) if isinstance(value, list) else value
+        value = json.dumps(value) if isinstance(value, dict) else value
+        variables[re.sub("(?<!^)[A-Z]", r"_\g<0>", parameter).upper()] = value
+    return variables
 
 
 class Form:
@@ -254,12 +268,7 @@ def start_keycloak(stack, logout_url):
 
 def try_keycloak(url):
     issuer = Issuer(f"{url}/realms/shop")
-    one_token = issuer.environment | {
-        "ACCESS_TOKEN_AUDIENCE": "carts",
-        "ACCESS_TOKEN_CLAIMS": '{"typ":"Bearer"}',
-        "BACK_END_CLAIM": "carts_roles",
-        "BACK_END_VALUES": "back-end",
-    }
+    one_token = environment("keycloak") | issuer.environment
     two_tokens = one_token | {
         "CUSTOMER_TOKEN_ISSUER": one_token["ACCESS_TOKEN_ISSUER"],
         "CUSTOMER_TOKEN_JWKS": one_token["ACCESS_TOKEN_JWKS"],
@@ -319,11 +328,7 @@ def try_oidc_provider(stack, logout_url):
     issuer = Issuer(f"http://127.0.0.1:{port}")
     carts = {"resource": "https://carts.example.com"}
     right = carts | {"scope": "carts:back-end"}
-    one_token = issuer.environment | {
-        "ACCESS_TOKEN_AUDIENCE": "https://carts.example.com",
-        "BACK_END_CLAIM": "client_id,scope",
-        "BACK_END_VALUES": "orders,carts:back-end",
-    }
+    one_token = environment("oidc-provider") | issuer.environment
     two_tokens = one_token | {
         "CUSTOMER_TOKEN_ISSUER": one_token["ACCESS_TOKEN_ISSUER"],
         "CUSTOMER_TOKEN_JWKS": one_token["ACCESS_TOKEN_JWKS"],
@@ -406,25 +411,20 @@ def try_cognito(stack):
         payload |= {"iss": one_token["ACCESS_TOKEN_ISSUER"], "iat": now, "auth_time": now, "exp": now + 300}
         return jwt.encode({"kid": "dummy", "alg": "RS256"}, payload, key)
 
-    one_token = {
-        "ACCESS_TOKEN_JWKS": f"{url}/{pool}/.well-known/jwks.json",
-        "ACCESS_TOKEN_ISSUER": f"https://cognito-idp.eu-central-1.amazonaws.com/{pool}",
-        "ACCESS_TOKEN_AUDIENCE": f"{clients['web-shop']},{clients['orders']},{clients['reports']}",
-        "ACCESS_TOKEN_CLAIMS": '{"token_use":"access"}',
-        "BACK_END_CLAIM": "client_id,scope",
-        "BACK_END_VALUES": f"{clients['orders']},carts/back-end",
-    }
+    ids = {"eu-central-1_aBcDeFgHi": pool, "1h57kf5cpq17m0eml12EXAMPLE": clients["web-shop"]}
+    one_token = environment("cognito", **ids, **{"3n4b5urk1ft4fl3mg5eEXAMPLE": clients["orders"]})
+    one_token["ACCESS_TOKEN_JWKS"] = f"{url}/{pool}/.well-known/jwks.json"
     shop, blog = sign_in("web-shop"), sign_in("blog")
-    orders, reports = machine("orders", "carts/back-end"), machine("reports", "other/scope")
+    orders = machine("orders", "carts/back-end")
     show("cognito", shop=shop["AccessToken"], id=shop["IdToken"], blog=blog["AccessToken"], orders=orders)
     ron = claims(shop["AccessToken"])["sub"]
     with World(**one_token) as world:
         world.try_back_end("Cognito, a machine with the scope", orders)
         world.try_customer("Cognito, a customer", ron, shop["AccessToken"])
-        world.try_nobody("Cognito, a machine without the scope", reports, "back_end_required")
+        world.try_nobody("Cognito, a machine without the scope", machine("orders", "carts/read"), "back_end_required")
         world.try_refused("Cognito, an ID token", shop["IdToken"])
         world.try_refused("Cognito, another application", blog["AccessToken"])
-        world.try_refused("Cognito, a machine that is not an audience", machine("blog", "carts/back-end"))
+        world.try_refused("Cognito, a machine that is not an audience", machine("reports", "carts/back-end"))
         world.try_refused("Cognito, a forged token", forged(shop["AccessToken"]))
         cognito.admin_user_global_sign_out(UserPoolId=pool, Username="ron")
         world.try_customer("Cognito, a token after sign-out, until it expires", ron, shop["AccessToken"])
