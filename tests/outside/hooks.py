@@ -8,9 +8,15 @@ import schemathesis
 CUSTOMER = os.environ.get("SCHEMATHESIS_CUSTOMER")
 
 
+# Tokens are headers that the description knows only as text. Requests have those of the command line, and no others.
+TOKENS = ("x-moltin-customer-token", "EP-Account-Management-Authentication-Token", "x-cart-token")
+
+
 @schemathesis.hook
 def before_call(ctx, case, kwargs):
     """Makes a request valid if it is meant to succeed."""
+    for token in TOKENS:
+        case.headers.pop(token, None)
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     # A cursor is valid only if it comes from `links.next` of the same list.

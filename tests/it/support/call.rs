@@ -1,6 +1,7 @@
 //! A builder for calls of the handler.
 
 use cart_associations::app::App;
+use cart_associations::gateway;
 use lambda_http::{Context, LambdaEvent};
 use serde_json::{Value, json};
 
@@ -156,7 +157,7 @@ impl<'w> Call<'w> {
         REQUEST_ID.clone_into(&mut context.request_id);
         context.deadline = self.deadline_millis;
         let payload = serde_json::value::to_raw_value(&self.event).unwrap();
-        let Ok(response) = self.app.handle(LambdaEvent::new(payload, context)).await;
+        let Ok(response) = gateway::handle(self.app, LambdaEvent::new(payload, context)).await;
         serde_json::to_value(&response).unwrap()
     }
 }
