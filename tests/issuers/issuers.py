@@ -262,7 +262,7 @@ def start_keycloak(stack, logout_url):
     (home / "data/import/shop.json").write_text(realm)
     admin = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}
     settings = {"KC_HTTP_HOST": "127.0.0.1", "KC_HTTP_PORT": str(port), "KC_DB": "dev-mem"}
-    start(stack, str(home / "bin/kc.sh"), "start-dev", "--import-realm", **admin, **settings)
+    start(stack, "bash", str(home / "bin/kc.sh"), "start-dev", "--import-realm", **admin, **settings)
     return f"http://127.0.0.1:{port}"
 
 
