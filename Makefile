@@ -43,7 +43,8 @@ help:
 	@echo 'make test-clients  run the clients in docs/api.md (curl, Node, Python, Rust) and docs/elastic-path.md'
 	@echo 'make test-events   try which events the template makes of the function'"'"'s writes (Java 17, Maven, Node)'
 	@echo 'make token     print an access token; GRANT=client_credentials (or implicit, or another)'
-	@echo 'make token CUSTOMER=ron  print a customer token for ron'
+	@echo 'make token CUSTOMER=ron  print a customer token for ron; with ONE_TOKEN=1, as for make run, an access token that names ron'
+	@echo 'make token ACCOUNT=acme  print an account token for acme; PERSON=ron buys for it'
 	@echo 'make token CART=cart-1  print a cart token for cart-1; CART_TOKENS=1 make run for a function that demands them'
 
 LOCAL := cargo run --package dev --example local
@@ -51,7 +52,7 @@ LOCAL := cargo run --package dev --example local
 run: cargo-lambda
 	@[ -e "$${CARGO_TARGET_DIR:-target}/debug/examples/local" ] || printf '%s\n' >&2 \
 	    'The first run builds two programs, in about two minutes with two cores. Later it starts in a second or two.' \
-	    'Step 1 of 2: building the local world, with its gateway and its DynamoDB, about a minute.'
+	    'Step 1 of 2: building the local world, with its DynamoDB, about a minute.'
 	@$(LOCAL) -- run
 
 dynamodb: .need-cargo
@@ -60,8 +61,9 @@ dynamodb: .need-cargo
 # Prints the token alone, so that it fits in $$(…).
 token: .need-cargo
 	@$(LOCAL) --quiet -- token \
-	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') $(if $(CART),--cart '$(CART)') \
-	    $(if $(GRANT)$(CUSTOMER)$(CART),$(if $(GRANT),--grant '$(GRANT)'),--grant client_credentials)
+	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') $(if $(CART),--cart '$(CART)') $(if $(ACCOUNT),--account '$(ACCOUNT)') \
+	    $(if $(PERSON),--person '$(PERSON)') $(if $(GRANT),--grant '$(GRANT)') \
+	    $(if $(CUSTOMER)$(CART)$(ACCOUNT)$(PERSON)$(GRANT),,--grant client_credentials)
 
 test: .need-cargo
 	cargo fmt --all --check

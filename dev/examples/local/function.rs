@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,6 +11,8 @@ use dev::process::Process;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+
+use crate::output;
 
 /// How long the function, which is built by then, may take for its first answer. Most of it is for a `cargo` that waits
 /// for another `cargo`.
@@ -41,16 +44,19 @@ pub(crate) fn free_port() -> Result<u16> {
 /// Starts `cargo lambda watch` on `port` and returns when the function answers.
 pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
     let mut watch = Command::new("cargo-lambda");
-    // Its CORS would allow everything; the gateway does as the template says.
+    // Its CORS would allow everything; `api_gateway.rs` does as the template says.
     watch
         .args(["lambda", "watch", "--disable-cors"])
         .args(["--invoke-address", "127.0.0.1"])
         .args(["--invoke-port", &port.to_string()])
         .arg("--env-file")
         .arg(env_file)
-        .current_dir(dev::project());
+        .current_dir(dev::project())
+        .stdout(Stdio::piped());
     let missing = "cargo-lambda is not on the PATH; `make run` installs it in .local/";
     let mut watch = Process::start(&mut watch, missing)?;
+    let stdout = watch.take_stdout().context("its output is not piped")?;
+    tokio::spawn(output::print_logs(stdout));
     tokio::select! {
         status = first_status(port) => {
             // 401, because the request has no token.

@@ -1,22 +1,20 @@
 //! `POST /oauth/access_token` as Elastic Path answers it, so that its clients work unchanged with `make run`.
 //!
-//! It gives a token to anyone who asks. So it exists only here, in front of a function that trusts the keys in `.local`,
-//! and it answers only requests that name this machine: a page of another site whose name leads here (DNS rebinding) does
-//! not.
+//! It gives a token to anyone who asks. So it exists only here, in front of a function that trusts the keys in `.local`.
 //!
 //! Source: "Authentication", Elastic Path; RFC 6749, sections 3.2, 4.4 and 5.
 
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use anyhow::Result;
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::http::uri::Authority as HostAndPort;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use dev::tokens::{self, Authority};
+use dev::tokens::LIFETIME;
 use serde_json::json;
+
+use crate::tokens::Tokens;
 
 pub(crate) const PATH: &str = "/oauth/access_token";
 
@@ -50,14 +48,14 @@ impl Refused {
 }
 
 /// Answers a request with a token or an error.
-pub(crate) async fn answer(access: &Authority, request: Request<Body>) -> Result<Response> {
+pub(crate) async fn answer(tokens: &Tokens, request: Request<Body>) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let asked = match to_bytes(body, MAX_BODY).await {
         Ok(body) => asked(&parts.headers, &body),
         Err(_) => Err(Refused::request("The body cannot be read or is too long.")),
     };
     let mut response = match asked {
-        Ok(asked) => issued(access, &asked)?,
+        Ok(asked) => issued(tokens, &asked)?,
         Err(refused) => {
             let body = json!({ "error": refused.error, "error_description": refused.description });
             (refused.status, Json(body)).into_response()
@@ -69,31 +67,24 @@ pub(crate) async fn answer(access: &Authority, request: Request<Body>) -> Result
     Ok(response)
 }
 
-fn issued(access: &Authority, asked: &Asked) -> Result<Response> {
+fn issued(tokens: &Tokens, asked: &Asked) -> Result<Response> {
     let Asked { grant, client_id } = asked;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let token = access.access_token(client_id, grant)?;
+    let token = tokens.access(client_id, grant)?;
     eprintln!(
         "DEVELOPMENT TOKEN issued to {client_id:?} ({grant}), without a check. Only `make run` has {PATH}."
     );
     let body = json!({
         "access_token": token,
         "token_type": "Bearer",
-        "expires": (now + tokens::LIFETIME).as_secs(),
-        "expires_in": tokens::LIFETIME.as_secs(),
+        "expires": (now + LIFETIME).as_secs(),
+        "expires_in": LIFETIME.as_secs(),
         "identifier": grant,
     });
     Ok(Json(body).into_response())
 }
 
 fn asked(headers: &HeaderMap, body: &[u8]) -> Result<Asked, Refused> {
-    if !names_this_machine(headers) {
-        return Err(Refused {
-            status: StatusCode::FORBIDDEN,
-            error: "invalid_request",
-            description: "Development tokens are for localhost, 127.0.0.1 and [::1] only.",
-        });
-    }
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let media_type = content_type.and_then(|value| value.split(';').next());
@@ -143,21 +134,4 @@ fn parameter(form: &[u8], name: &str) -> Result<String, Refused> {
         return Err(Refused::request("A parameter is repeated."));
     }
     Ok(value.unwrap_or_default())
-}
-
-/// Whether `Host` is `localhost` or a loopback address.
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return false;
-    };
-    let Ok(host) = HostAndPort::try_from(host.as_bytes()) else {
-        return false;
-    };
-    let host = host.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
