@@ -8,7 +8,7 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions
-.PHONY: check-template build zip deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
+.PHONY: check-template build zip deploy preview variables smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
 .PHONY: check-api test-api test-page screenshot test-clients test-events
 
 help:
@@ -153,6 +153,10 @@ deploy preview: $(SAM_CLI)/bin/sam
 	@SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/python3' deploy/deploy.py $@ '$(STAGE)' --build '$(BUILD)' \
 	    $(if $(ZIP),--zip '$(ZIP)') 'Architecture=$(ARCHITECTURE)' \
 	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)') $(PARAMETERS)
+
+# For the commands of docs/procedures.md: eval "$(make -s variables STAGE=prod)"
+variables: $(SAM_CLI)/bin/sam
+	@'$(SAM_CLI)/bin/python3' deploy/deploy.py variables '$(STAGE)'
 
 # The step after a deployment. With a STAGE, it also asks AWS what runs. Else anybody's Python will do.
 NAMED_STAGE := $(if $(filter command environment,$(firstword $(origin STAGE))),$(STAGE))

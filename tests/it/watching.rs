@@ -44,18 +44,18 @@ const OWN: [(&str, &[&str]); 8] = [
 /// the field that the dimension is taken from.
 const COUNTED: [(&str, &str, &str, &str, &str); 2] = [
     (
-        r#"{ $.status = "429" }"#,
-        "AccessLogGroup",
-        "gateway_throttles",
-        "ApiId",
-        "$.apiId",
-    ),
-    (
         r#"{ $.message = "the runtime stopped" }"#,
         "FunctionLogGroup",
         "function_exits",
         "function_name",
         "$.function_name",
+    ),
+    (
+        r#"{ $.status = "429" }"#,
+        "AccessLogGroup",
+        "gateway_throttles",
+        "ApiId",
+        "$.apiId",
     ),
 ];
 
