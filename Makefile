@@ -111,7 +111,7 @@ check-template: $(SAM_CLI) $(CHECKOV) ## check template.yaml, and what SAM makes
 
 ## The API from outside, in a local world of its own
 
-.PHONY: test-api test-page test-page-one-token screenshot test-clients test-generated test-events test-smoke test-samples test-import
+.PHONY: test-api test-page test-page-one-token screenshot test-clients test-generated test-events test-issuers test-smoke test-samples test-import
 
 # Runs a command in a local world.
 WITH_WORLD = cargo build $(WORKSPACE) --quiet --bin cart-associations --example local && target/debug/examples/local with
@@ -150,6 +150,10 @@ test-events: $(SAM_CLI) $(EVENT_RULER) $(JSONATA) ## try which events the templa
 	    tests/dynamodb-local/run target/debug/examples/local with \
 	    sh -c 'OTHER_API_URL=$$API_URL OTHER_TOKEN=$$BACK_END_TOKEN exec "$$@"' - target/debug/examples/local with \
 	    '$(SAM_CLI)/bin/python3' tests/outside/events.py
+
+test-issuers: $(KEYCLOAK) $(OIDC_PROVIDER) $(MOTO) ## use tokens of Keycloak, oidc-provider, moto's Cognito (Java 17, Maven, Node)
+	cargo build $(WORKSPACE) --quiet --bin cart-associations --example local
+	KEYCLOAK='$(KEYCLOAK)' OIDC_PROVIDER='$(CURDIR)/$(OIDC_PROVIDER)' '$(MOTO)/bin/python' tests/issuers/issuers.py
 
 test-smoke: cargo-lambda ## run make smoke
 	$(WITH_WORLD) python3 tests/outside/test_smoke.py

@@ -348,7 +348,7 @@ fn every_alarm_notifies_somebody_and_links_to_its_section() {
 fn the_codes_that_notify_people_are_on_the_page() {
     let notify = |code: &&ErrorCode| {
         let refused = code.as_str().starts_with("invalid_") && code.as_str().ends_with("_token");
-        refused || code.status() >= 500
+        refused || code.status().is_server_error()
     };
     for code in ErrorCode::ALL.iter().filter(notify) {
         let code = format!("`{}`", code.as_str());
