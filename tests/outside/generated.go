@@ -68,7 +68,8 @@ func TestTheAccountsOfACart(t *testing.T) {
 	if err != nil || answer.StatusCode() != 200 {
 		t.Fatal(err, answer)
 	}
-	removed, err := shop.DissociateAccountsWithResponse(ctx, "generated-go", &DissociateAccountsParams{EPAccountManagementAuthenticationToken: &token}, body)
+	remove := DissociateAccountsParams{EPAccountManagementAuthenticationToken: &token}
+	removed, err := shop.DissociateAccountsWithResponse(ctx, "generated-go", &remove, body)
 	if err != nil || removed.StatusCode() != 204 {
 		t.Fatal(err, removed)
 	}
