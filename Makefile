@@ -8,7 +8,7 @@ export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA_HOME)/bin
 
 .PHONY: help run dynamodb token test test-dynamodb-local load
 .PHONY: bench bench-quick bench-instructions
-.PHONY: check-template build deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
+.PHONY: check-template build zip deploy preview smoke test-smoke test-deploy check-dependencies check-msrv check-fuzz sbom cargo-lambda
 .PHONY: check-api test-api test-page screenshot test-clients test-events
 
 help:
@@ -22,7 +22,8 @@ help:
 	@echo 'make check-template  check template.yaml, and what SAM makes of it for six sets of parameters, with'
 	@echo '               sam validate, cfn-lint (and its serverless rules) and checkov'
 	@echo 'make build     build what is deployed, with sam, and check it; ARCHITECTURE=arm64 or x86_64'
-	@echo 'make deploy    deploy a stage of stages/ and samconfig.toml; STAGE=dev ROLLBACK=false PARAMETERS="Name=value"'
+	@echo 'make zip       build the zip of a release; ARCHITECTURE=arm64 or x86_64'
+	@echo 'make deploy    deploy a stage of deploy/stages/ and samconfig.toml; STAGE=dev ROLLBACK=false PARAMETERS="Name=value" ZIP=…'
 	@echo 'make preview   show what make deploy would change; STAGE=dev'
 	@echo 'make smoke     try a deployment; API_URL=https://… and tokens in BACK_END_TOKEN, ACCESS_TOKEN, CUSTOMER_TOKEN'
 	@echo 'make test-deploy  run make deploy with the SAM CLI on a stand-in for AWS'
@@ -89,23 +90,27 @@ bench-instructions: .need-cargo
 	cargo build --locked --release --bin cart-associations
 	@cargo run --locked $(BENCH) -- instructions
 
-# Python's tools for the template and the compiler for Lambda's systems, in a folder of their own.
-SAM_CLI := .local/sam-cli-1.170.0-zig-0.15.2
+# Python's tools for the templates, in folders of their own. The compiler for Lambda's systems, of 80 MB, only for a build.
+SAM_CLI := .local/sam-cli-1.170.0
+ZIG := $(SAM_CLI)/ziglang-0.15.2
 CHECKOV := .local/checkov-3.3.30
 
 check-template: $(SAM_CLI)/bin/sam $(CHECKOV)/bin/checkov
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 '$(SAM_CLI)/bin/sam' validate --lint
 	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
 	'$(SAM_CLI)/bin/cfn-lint' --append-rules cfn_lint_serverless.rules \
-	    --template template.yaml docs/deploy/*.yaml target/transformed/*.json
+	    --template template.yaml deploy/*.yaml target/transformed/*.json
 	'$(CHECKOV)/bin/checkov' --framework cloudformation --compact --quiet --skip-download \
-	    --file template.yaml docs/deploy/*.yaml target/transformed/*.json
+	    --file template.yaml deploy/*.yaml target/transformed/*.json
 
 $(SAM_CLI)/bin/sam:
 	python3 -m venv '$(SAM_CLI)'
 	'$(SAM_CLI)/bin/pip' install --quiet --disable-pip-version-check \
-	    aws-sam-cli==1.170.0 cfn-lint==1.58.0 cfn-lint-serverless==0.3.6 ziglang==0.15.2 \
+	    aws-sam-cli==1.170.0 cfn-lint==1.58.0 cfn-lint-serverless==0.3.6 \
 	    || { rm -rf '$(SAM_CLI)'; exit 1; }
+
+$(ZIG): $(SAM_CLI)/bin/sam
+	'$(SAM_CLI)/bin/pip' install --quiet --disable-pip-version-check ziglang==0.15.2 && touch '$(ZIG)'
 
 # Apart from the others: it asks for other versions of what they share.
 $(CHECKOV)/bin/checkov:
@@ -114,53 +119,48 @@ $(CHECKOV)/bin/checkov:
 	    || { rm -rf '$(CHECKOV)'; exit 1; }
 
 STAGE ?= dev
-STAGE_ARCHITECTURE := $(shell sed -n 's/^Architecture: *//p' 'stages/$(STAGE).yaml' 2> /dev/null)
+STAGE_ARCHITECTURE := $(shell sed -n 's/^Architecture: *//p' 'deploy/stages/$(STAGE).yaml' 2> /dev/null)
 ARCHITECTURE ?= $(or $(STAGE_ARCHITECTURE),arm64)
 RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
 RUST_TARGET_x86_64 := x86_64-unknown-linux-gnu
 
 # A build is named by a hash of all that goes into it, so that prod gets the very files that were deployed to dev, and a
 # commit that changes only a stage's parameters needs no build. Without commits it is named "uncommitted".
-BUILT_FROM := src Cargo.toml Cargo.lock .cargo template.yaml Makefile
+BUILT_FROM := src Cargo.toml Cargo.lock .cargo template.yaml deploy/watching.yaml Makefile
 BUILD = .aws-sam/$(ARCHITECTURE)-$(shell \
     if [ -z "$$(git status --porcelain -- $(BUILT_FROM) 2>&1)" ]; \
     then git rev-parse $(BUILT_FROM:%=HEAD:%) | git hash-object --stdin | cut -c 1-12; \
     else echo uncommitted; fi)
 
-build: $(SAM_CLI)/bin/sam cargo-lambda
+build: $(ZIG) cargo-lambda
 	@command -v rustup > /dev/null && rustup target add '$(RUST_TARGET_$(ARCHITECTURE))' || true
 	PATH="$(CURDIR)/$(SAM_CLI)/bin:$$PATH" SAM_CLI_TELEMETRY=0 sam build \
 	    --build-dir '.aws-sam/building' --parameter-overrides 'Architecture=$(ARCHITECTURE)'
 	.ci/check-artifact .aws-sam/building/Function '$(ARCHITECTURE)'
 	@rm -rf '$(BUILD)' && mv .aws-sam/building '$(BUILD)' && echo '$(BUILD)'
 
+# What a release has: the build as a zip that `make deploy ZIP=…` takes.
+zip: build
+	@mkdir -p target && rm -f 'target/cart-associations-$(ARCHITECTURE).zip'
+	cd '$(BUILD)/Function' && python3 -m zipfile -c '$(CURDIR)/target/cart-associations-$(ARCHITECTURE).zip' bootstrap
+	.ci/check-artifact 'target/cart-associations-$(ARCHITECTURE).zip' '$(ARCHITECTURE)'
+
 # For one deployment: ROLLBACK=false, PARAMETERS="Name=value …". The next one has the stage's own values again.
 deploy preview: $(SAM_CLI)/bin/sam
-	@mkdir -p .aws-sam
-	@commit=$$(git describe --always --exclude '*' --dirty) || commit=uncommitted; \
-	'$(SAM_CLI)/bin/python3' stages/parameters.py '$(STAGE)' 'Stage=$(if $(filter prod%,$(STAGE)),prod,dev)' \
-	    'Architecture=$(ARCHITECTURE)' "Release=$$(date -u +%Y%m%dT%H%M%SZ)-$$commit" \
-	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)') $(PARAMETERS) > '.aws-sam/$(STAGE).yaml'
-	@case '$@ $(STAGE)' in 'deploy prod'*) [ -z "$$(git status --porcelain 2>&1)" ] || { \
-	    echo 'error: there are changes that are not committed: commit them, $(STAGE) is deployed from a commit.' >&2; \
-	    exit 1; };; esac
-	@case '$(STAGE)' in prod*) [ -d '$(BUILD)' ] && [ '$(BUILD:%-uncommitted=)' ] || { \
-	    echo 'error: this commit was not built here, and $(STAGE) gets what was tested on dev:' \
-	        'run make deploy STAGE=dev first, or make build.' >&2; exit 1; };; esac
-	@[ -d '$(BUILD)' ] && [ '$(BUILD:%-uncommitted=)' ] || $(MAKE) build ARCHITECTURE='$(ARCHITECTURE)'
-	@.ci/check-artifact '$(BUILD)/Function' '$(ARCHITECTURE)'
-	SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/sam' deploy --config-file '$(CURDIR)/samconfig.toml' --config-env '$(STAGE)' \
-	    --template-file '$(BUILD)/template.yaml' --parameter-overrides 'file://.aws-sam/$(STAGE).yaml' \
-	    $(if $(filter preview,$@),--no-execute-changeset)
+	@SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/python3' deploy/deploy.py $@ '$(STAGE)' --build '$(BUILD)' \
+	    $(if $(ZIP),--zip '$(ZIP)') 'Architecture=$(ARCHITECTURE)' \
+	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)') $(PARAMETERS)
 
-# The step after a deployment. Anybody's Python will do.
-smoke:
+# The step after a deployment. With a STAGE, it also asks AWS what runs. Else anybody's Python will do.
+NAMED_STAGE := $(if $(filter command environment,$(firstword $(origin STAGE))),$(STAGE))
+smoke: $(if $(NAMED_STAGE),$(SAM_CLI)/bin/sam)
+	@$(if $(NAMED_STAGE),'$(SAM_CLI)/bin/python3' deploy/deploy.py live '$(NAMED_STAGE)')
 	@python3 tests/outside/smoke.py
 
 test-smoke: cargo-lambda
 	$(WITH_WORLD) python3 tests/outside/test_smoke.py
 
-test-deploy: $(SAM_CLI)/bin/sam
+test-deploy: $(ZIG)
 	'$(SAM_CLI)/bin/python3' tests/outside/deploy.py
 	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
 	'$(SAM_CLI)/bin/python3' tests/outside/transformed.py target/transformed
@@ -244,7 +244,7 @@ $(ACTIONLINT)/actionlint:
 check-workflows:
 	@if command -v go > /dev/null; then \
 	    $(MAKE) '$(ACTIONLINT)/actionlint' && \
-	    echo actionlint && '$(ACTIONLINT)/actionlint' .github/workflows/*.yml docs/deploy/github-actions.yml; \
+	    echo actionlint && '$(ACTIONLINT)/actionlint' .github/workflows/*.yml; \
 	else \
 	    echo 'NOT CHECKED: the workflows; their linter needs Go' >&2; \
 	fi

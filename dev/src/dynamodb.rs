@@ -245,6 +245,8 @@ fn create_table(name: &str, properties: &Value) -> Value {
     let indexes: Vec<Value> = indexes
         .into_iter()
         .flatten()
+        // `!If [HasBothAccountIndexes, {…}, …]`
+        .map(|index| if index.is_array() { &index[1] } else { index })
         .map(|index| only(index, &["IndexName", "KeySchema", "Projection"]))
         .collect();
     let mut input = only(

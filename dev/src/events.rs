@@ -1,5 +1,4 @@
-//! The events that a stack with `EventBusName` would send: what the filters of `template.yaml` let through of a table's
-//! stream. In one line each; `make test-events` tries what AWS makes of the records.
+//! The events that `deploy/events.yaml` would send: what its filters let through of a table's stream. In one line each; `make test-events` tries what AWS makes of the records.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -26,7 +25,7 @@ impl Events {
         })
     }
 
-    /// Returns the events since the last call: type, cart, customer, and why an association ended.
+    /// Returns the events since the last call: type, cart, customer or account, and why an association ended.
     pub async fn next(&mut self) -> Result<Vec<String>> {
         let records = self.client.records(&mut self.position).await?;
         let pass = |record: &&Value| self.patterns.iter().any(|pattern| matches(pattern, record));
@@ -36,7 +35,7 @@ impl Events {
 
 /// The patterns of the pipe's filters.
 fn patterns() -> Result<Vec<Value>> {
-    let template = Template::read();
+    let template = Template::events();
     let filters =
         &template.properties("EventPipe")["SourceParameters"]["FilterCriteria"]["Filters"];
     let filters = filters.as_array().context("the pipe has no filters")?;
@@ -62,15 +61,23 @@ fn matches(pattern: &Value, record: &Value) -> bool {
 fn summary(record: &Value) -> String {
     let change = &record["dynamodb"];
     let (old, new) = (&change["OldImage"], &change["NewImage"]);
-    let detail = |item: &Value| json!({ "cart_id": item["cart_id"]["S"], "customer_id": item["customer_id"]["S"] });
+    let item = if new["associated_at"].is_null() {
+        old
+    } else {
+        new
+    };
+    let (kind, party) = match item["account_id"].is_null() {
+        true => ("Customer", "customer_id"),
+        false => ("Account", "account_id"),
+    };
+    let mut detail = json!({ "cart_id": item["cart_id"]["S"], party: item[party]["S"] });
     if !new["associated_at"].is_null() {
-        return format!("Cart Customer Associated {}", detail(new));
+        return format!("Cart {kind} Associated {detail}");
     }
     let end = old["expires_at"]["N"].as_str();
     let end = end.and_then(|end| end.parse::<f64>().ok());
     let expired =
         end.is_some_and(|end| Some(end) <= change["ApproximateCreationDateTime"].as_f64());
-    let mut detail = detail(old);
     detail["reason"] = json!(if expired { "expired" } else { "removed" });
-    format!("Cart Customer Dissociated {detail}")
+    format!("Cart {kind} Dissociated {detail}")
 }

@@ -52,6 +52,16 @@ pub struct Plan {
     pub after_commit: bool,
 }
 
+/// The engine does not see the call.
+impl From<Fault> for Plan {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            after_commit: false,
+        }
+    }
+}
+
 /// A call of the function.
 #[derive(Debug, Clone)]
 pub struct Recorded {
@@ -140,15 +150,16 @@ impl Proxy {
     }
 
     /// Applies a plan to the next so many calls.
-    pub fn next(&self, plan: Plan, times: usize) {
+    pub fn next(&self, plan: impl Into<Plan>, times: usize) {
         let mut plans = self.shared.plans.lock().unwrap();
-        plans.next.extend(std::iter::repeat_n((None, plan), times));
+        let planned = (None, plan.into());
+        plans.next.extend(std::iter::repeat_n(planned, times));
     }
 
     /// Applies a plan to the next so many calls for a cart, or of an index.
-    pub fn next_for(&self, name: &str, plan: Plan, times: usize) {
+    pub fn next_for(&self, name: &str, plan: impl Into<Plan>, times: usize) {
         let mut plans = self.shared.plans.lock().unwrap();
-        let planned = (Some(name.to_owned()), plan);
+        let planned = (Some(name.to_owned()), plan.into());
         plans.next.extend(std::iter::repeat_n(planned, times));
     }
 
@@ -158,8 +169,8 @@ impl Proxy {
     }
 
     /// Applies a plan to all calls from now on.
-    pub fn always(&self, plan: Plan) {
-        self.shared.plans.lock().unwrap().always = Some(plan);
+    pub fn always(&self, plan: impl Into<Plan>) {
+        self.shared.plans.lock().unwrap().always = Some(plan.into());
     }
 
     /// Holds the next `times` calls whose bodies contain this text: their connections are closed, and they reach the

@@ -8,7 +8,7 @@ use dev::events::Events;
 use serde_json::json;
 
 use crate::support::call::Call;
-use crate::support::{RON, World, authorities, engine, linkage};
+use crate::support::{RON, World, engine, lasting_token, linkage};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -76,8 +76,7 @@ async fn what_was_over_when_it_was_removed_has_expired() {
 #[tokio::test]
 async fn a_renewal_is_no_event_and_what_comes_after_it_is_one() {
     let world = World::with(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
-    let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
-    let token = authorities().access.token("back-end", &exp).unwrap();
+    let token = lasting_token();
     let mut events = Events::of_table(engine(), &world.env()["TABLE_NAME"])
         .await
         .unwrap();

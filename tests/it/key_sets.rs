@@ -12,9 +12,9 @@ use dev::tokens::SigningKey;
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::events::sample;
 use crate::support::answer::Answer;
 use crate::support::function::Function;
+use crate::support::sample;
 use crate::support::{RON, World, authorities, cart_token, environment, linkage};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -8,6 +8,7 @@ pub(crate) mod function;
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,7 @@ use cart_associations::config::Config;
 use cart_associations::store::{CONNECT_TIMEOUT, Store};
 use dev::dynamodb::{self, Emulator};
 use dev::environment::{Environment, REGION};
+use dev::proxy::Proxy;
 use dev::tokens::Authorities;
 use serde_json::{Value, json};
 
@@ -50,6 +52,12 @@ pub(crate) use tests_for;
 
 /// The customer of most tests.
 pub(crate) const RON: &str = "ron";
+
+/// The customer and the cart of the sample events.
+pub(crate) const SAMPLE_CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+pub(crate) const SAMPLE_CART: &str = "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11";
+
+const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
 
 /// The engine's endpoint: `DYNAMODB_ENDPOINT`, or that of an embedded emulator,
 /// which is started once for all tests.
@@ -90,6 +98,14 @@ impl World {
     pub(crate) async fn with_cart_tokens() -> Self {
         let variables = cart_token_variables();
         Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+    }
+
+    /// Like [`World::with`], on its way to the engine through a proxy of its own.
+    pub(crate) async fn behind_proxy(variables: &[(&str, &str)]) -> (Self, Proxy) {
+        let proxy = Proxy::start(engine()).await;
+        let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", &*proxy.endpoint);
+        let world = Self::with(&[variables, &[endpoint]].concat()).await;
+        (world, proxy)
     }
 
     /// Like [`World::with`], with a clock that stops at `now`.
@@ -160,6 +176,12 @@ impl World {
     /// A back end's `POST` that associates the cart with these customers.
     pub(crate) fn associate(&self, cart: &str, customers: &[&str]) -> Call<'_> {
         self.post(cart).back_end().body(linkage(customers))
+    }
+
+    /// Associates the cart with these customers, at least one of which is new.
+    pub(crate) async fn associated(&self, cart: &str, customers: &[&str]) {
+        let answer = self.associate(cart, customers).send().await;
+        answer.created(customers);
     }
 
     /// A `POST` to the cart's customers without tokens or body.
@@ -304,11 +326,44 @@ pub(crate) fn cart_token(cart: &str) -> String {
     authorities().cart.cart_token(cart).unwrap()
 }
 
+/// A back end's token that outlasts every lifetime of associations.
+pub(crate) fn lasting_token() -> String {
+    let claims = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
+    authorities().access.token("back-end", &claims).unwrap()
+}
+
+/// The names of the sample events in `events/`.
+pub(crate) fn sample_names() -> BTreeSet<String> {
+    let files = std::fs::read_dir(EVENTS).unwrap();
+    let name = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    files.map(|file| name(file.unwrap().path())).collect()
+}
+
+/// A sample event with tokens in place of their placeholders.
+pub(crate) fn sample(name: &str) -> Value {
+    let path = Path::new(EVENTS).join(name).with_extension("json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text
+        .replace(
+            "CLIENT_CREDENTIALS_TOKEN",
+            &access_token("client_credentials"),
+        )
+        .replace("IMPLICIT_TOKEN", &access_token("implicit"))
+        .replace("CUSTOMER_TOKEN", &customer_token(SAMPLE_CUSTOMER))
+        .replace("CART_TOKEN", &cart_token(SAMPLE_CART));
+    serde_json::from_str(&text).unwrap()
+}
+
 /// The request body that names these customers.
 pub(crate) fn linkage(customers: &[&str]) -> Value {
-    let data: Vec<Value> = customers
+    linkage_of("customer", customers)
+}
+
+/// The request body that names these parties of a kind.
+pub(crate) fn linkage_of(kind: &str, ids: &[&str]) -> Value {
+    let data: Vec<Value> = ids
         .iter()
-        .map(|id| json!({ "type": "customer", "id": id }))
+        .map(|id| json!({ "type": kind, "id": id }))
         .collect();
     json!({ "data": data })
 }

@@ -1,4 +1,4 @@
-"""What CloudFormation gets, and docs/deploy/role.yaml, which allows its deployment and nothing else.
+"""What CloudFormation gets, and deploy/role.yaml, which allows its deployment and nothing else.
 
 What a deployment needs is what the schemas of its resources say (the handlers' permissions, as cfn-lint brings them)
 and what the SAM CLI calls. Reads what `transform.py` wrote to the folder that is given.
@@ -153,7 +153,7 @@ class Transformed(unittest.TestCase):
 class DeployRole(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        template = yaml.load(pathlib.Path("docs/deploy/role.yaml").read_text(), Loader)
+        template = yaml.load(pathlib.Path("deploy/role.yaml").read_text(), Loader)
         cls.resources = template["Resources"]
         cls.templates = TRANSFORMED.values()
 
