@@ -272,14 +272,15 @@ fn members<'a>(object: &Object<'a>) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
 }
 
 /// Makes headers of an object. What cannot be a header's name is left out; what
-/// cannot be a value becomes an empty one, since it must not count as absent.
+/// cannot be a value becomes one that is no text, since it must not count as absent.
 fn header_map(object: &Object<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in members(object) {
         let value = HeaderValue::from_bytes(value.as_bytes());
-        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+        let value = value.or_else(|_| HeaderValue::from_bytes(b"\xff"));
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
             // Fails beyond 24,576 headers, which no gateway passes on.
-            let _ = headers.try_append(name, value.unwrap_or(HeaderValue::from_static("")));
+            let _ = headers.try_append(name, value);
         }
     }
     headers

@@ -192,9 +192,9 @@ impl<'t> UnverifiedToken<'t> {
         };
         Ok(Self {
             signed: &token[..header.len() + 1 + payload.len()],
-            payload: decode(payload)?,
             signature: decode(signature)?,
             unverified_header: Header::parse(&object(&decode(header)?)?)?,
+            payload: decode(payload)?,
         })
     }
 

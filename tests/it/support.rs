@@ -298,6 +298,11 @@ pub(crate) fn cart_token_variables() -> [(&'static str, String); 3] {
     dev::environment::cart_token_variables(authorities()).unwrap()
 }
 
+/// The environment variables that make a function accept account tokens.
+pub(crate) fn account_token_variables() -> [(&'static str, String); 4] {
+    dev::environment::account_token_variables(authorities()).unwrap()
+}
+
 /// The engine's endpoint.
 pub(crate) fn engine() -> &'static str {
     &ENDPOINT
@@ -319,6 +324,14 @@ pub(crate) fn access_token(grant: &str) -> String {
 /// A customer token for this customer.
 pub(crate) fn customer_token(customer: &str) -> String {
     authorities().customer.customer_token(customer).unwrap()
+}
+
+/// An account token for this person, who buys for this account.
+pub(crate) fn account_token(account: &str, person: &str) -> String {
+    authorities()
+        .account
+        .account_token(account, person)
+        .unwrap()
 }
 
 /// A cart token for this cart.
