@@ -2,6 +2,7 @@
 //! run the built function as a process under the Lambda Runtime API. Both use the
 //! SDK over HTTP with a DynamoDB engine.
 
+mod accounts;
 mod associate;
 mod bad_requests;
 mod changes;

@@ -23,11 +23,9 @@ use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
 };
 use crate::support::{
-    RON, SAMPLE_CUSTOMER, World, account_token, account_token_variables, cart_token_variables,
-    engine, linkage, linkage_of, sample,
+    RON, SAMPLE_CUSTOMER, World, cart_token_variables, engine, linkage, linkage_of, sample,
 };
 
-const ACCOUNT_HEADER: &str = "EP-Account-Management-Authentication-Token";
 const ERRORS: &str = include_str!("../../docs/errors.md");
 
 /// The status and the text of all error codes.
@@ -192,7 +190,8 @@ fn cors_allows_browsers_every_described_method_and_header() {
         .flat_map(|headers| object(headers).keys())
         .map(|name| name.to_lowercase())
         .collect();
-    // Only caches need one of them, and scripts may always read the other (Fetch, "CORS-safelisted response-header name").
+    // Only caches need the one, and scripts may always read the other (Fetch, "CORS-safelisted
+    // response-header name").
     read.remove("vary");
     read.remove("cache-control");
     let exposed = set(&cors.expose_headers);
@@ -216,8 +215,8 @@ fn the_examples_are_those_of_the_sample_events() {
 const WRITE: &str = "\"ConditionExpression\"";
 
 /// A world for each cause of an error: a healthy one for faults in a request, one
-/// for each fault outside of the function, one that demands cart tokens, and one
-/// without tokens of customers and accounts.
+/// for each fault outside of the function, one that demands cart tokens, and one with
+/// neither customer nor account tokens.
 struct Deployments {
     healthy: World,
     without_table: World,
@@ -230,19 +229,14 @@ struct Deployments {
 
 impl Deployments {
     async fn new() -> Self {
-        let (accounts, carts) = (account_token_variables(), cart_token_variables());
-        let accounts = accounts.each_ref().map(|(name, value)| (*name, &**value));
-        let carts = carts.each_ref().map(|(name, value)| (*name, &**value));
-        let healthy = World::with(&accounts).await;
-        let unset = [
-            "CUSTOMER_TOKEN_JWKS",
-            "CUSTOMER_TOKEN_ISSUER",
-            "CUSTOMER_TOKEN_AUDIENCE",
+        let healthy = World::with_account_tokens(&[]).await;
+        let one_token = [
+            ("CUSTOMER_TOKEN_JWKS", ""),
+            ("CUSTOMER_TOKEN_ISSUER", ""),
+            ("CUSTOMER_TOKEN_AUDIENCE", ""),
+            // No token has it, so a storefront's names no customer.
+            ("CUSTOMER_ID_CLAIM", "uid"),
         ];
-        let unset = unset.into_iter().chain(accounts.map(|(name, _)| name));
-        let mut one_token: Vec<(&str, &str)> = unset.map(|name| (name, "")).collect();
-        // No token has it, so a storefront's names no customer.
-        one_token.push(("CUSTOMER_ID_CLAIM", "uid"));
         let behind = async |proxy: &Proxy| {
             World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], &healthy).await
         };
@@ -259,8 +253,8 @@ impl Deployments {
                 &healthy,
             )
             .await,
-            with_cart_tokens: World::on(&carts, &healthy).await,
-            one_token: World::on(&one_token, &healthy).await,
+            with_cart_tokens: World::with_account_tokens(&cart_token_variables()).await,
+            one_token: World::with(&one_token).await,
             healthy,
         }
     }
@@ -278,36 +272,40 @@ impl Deployments {
     }
 }
 
-/// What the operation associates carts with.
-fn kind(operation: &str) -> &'static str {
-    match operation.contains("account") {
+/// A request for this operation that succeeds in the healthy world. `cart` is the
+/// cart or the customer in the path.
+fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Call<'w> {
+    let (method, path) = operation.split_once(' ').unwrap();
+    let path = with_parameters(path, cart);
+    let call = Call::new(world.app(), method, &format!("{path}{query}"));
+    match (method, &*path) {
+        ("GET", "/v2/carts") => call.customer(RON),
+        ("GET", _) => call.back_end(),
+        ("PATCH", _) => call.back_end().body(linkage(&[])),
+        _ => call.back_end().body(linkage_of(kind_of(operation), &[RON])),
+    }
+}
+
+fn with_parameters(path: &str, id: &str) -> String {
+    ["{cartId}", "{customerId}", "{accountId}"]
+        .iter()
+        .fold(path.to_owned(), |path, name| path.replace(name, id))
+}
+
+/// The kind of the parties of an operation.
+fn kind_of(operation: &str) -> &'static str {
+    match operation.contains("/accounts") {
         true => "account",
         false => "customer",
     }
 }
 
-/// A request for this operation that succeeds in the healthy world. `cart` is the
-/// cart, the customer or the account in the path.
-fn request<'w>(world: &'w World, operation: &str, cart: &str, query: &str) -> Call<'w> {
-    let (method, path) = operation.split_once(' ').unwrap();
-    let call = Call::new(
-        world.app(),
-        method,
-        &format!("{}{query}", in_path(path, cart)),
-    );
-    match (method, path) {
-        ("GET", "/v2/carts") => call.customer(RON),
-        ("GET", _) => call.back_end(),
-        ("PATCH", _) => call.back_end().body(linkage(&[])),
-        _ => call.back_end().body(linkage_of(kind(operation), &[RON])),
+/// The request of somebody who acts for a party of the operation's kind.
+fn acting_for<'w>(party: &str, operation: &str, call: Call<'w>) -> Call<'w> {
+    match kind_of(operation) {
+        "account" => call.account(party),
+        _ => call.customer(party),
     }
-}
-
-/// The path with this id in the place of its parameter.
-fn in_path(path: &str, id: &str) -> String {
-    ["{cartId}", "{customerId}", "{accountId}"]
-        .iter()
-        .fold(path.to_owned(), |path, name| path.replace(name, id))
 }
 
 /// A request that is answered with this error code, if the operation has it.
@@ -318,28 +316,20 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
     let member = |member: Value| json!({ "data": [member] });
     let many: Vec<String> = (0..=MAX_MEMBERS).map(|id| format!("c{id}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let kind = kind(operation);
-    let account = |call: Call<'w>, id| call.header(ACCOUNT_HEADER, &account_token(id, "hermione"));
-    let acts_for = |call: Call<'w>, id| match kind {
-        "account" => account(call.grant("implicit"), id),
-        _ => call.customer(id),
-    };
-    let storefront = |call: Call<'w>| {
-        call.without_header("x-moltin-customer-token")
-            .grant("implicit")
-    };
     match code {
         "access_token_required" => good.without_header("authorization"),
         "invalid_access_token" => good.bearer("x"),
         "invalid_customer_token" => good.customer_token(""),
-        "invalid_account_token" => good.header(ACCOUNT_HEADER, ""),
-        "several_parties" => account(good.customer(RON), "acme"),
-        "customer_token_required" | "account_token_required" | "back_end_required" => {
-            storefront(good)
+        "customer_token_required" | "account_token_required" | "back_end_required" => good
+            .without_header("x-moltin-customer-token")
+            .grant("implicit"),
+        "invalid_account_token" => good.account_token(""),
+        "several_parties" => good.customer(RON).account("acme"),
+        "cart_token_required" => acting_for(RON, operation, good),
+        "invalid_cart_token" => acting_for(RON, operation, good).cart_token(""),
+        "other_customer" | "other_account" | "not_on_cart" => {
+            acting_for("hermione", operation, good)
         }
-        "cart_token_required" => acts_for(good, RON),
-        "invalid_cart_token" => acts_for(good, RON).cart_token(""),
-        "other_customer" | "other_account" | "not_on_cart" => acts_for(good, "hermione"),
         "invalid_id" => request(world, operation, "a b", ""),
         "invalid_page_limit" => queried("page[limit]=0"),
         "invalid_page_cursor" => queried("page[after]=x"),
@@ -355,12 +345,12 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "data_required" => good.text("{}"),
         "invalid_data" => good.body(json!({ "data": {} })),
         "data_empty" => good.body(linkage(&[])),
-        "full_replacement_unsupported" => good.body(linkage_of(kind, &[RON])),
-        "too_many_members" => good.body(linkage_of(kind, &many)),
+        "full_replacement_unsupported" => good.body(linkage_of(kind_of(operation), &[RON])),
+        "too_many_members" => good.body(linkage_of(kind_of(operation), &many)),
         "invalid_member" => good.body(member(json!(7))),
         "type_required" => good.body(member(json!({ "id": RON }))),
         "invalid_type" => good.body(member(json!({ "type": "cart", "id": RON }))),
-        "id_required" => good.body(member(json!({ "type": kind }))),
+        "id_required" => good.body(member(json!({ "type": kind_of(operation) }))),
         "outcome_unknown" => good.deadline(in_a_second()),
         "internal_error" | "store_unavailable" | "keys_unavailable" => good,
         other => panic!("no request causes {other}"),
@@ -391,10 +381,11 @@ async fn exactly_the_described_errors_occur() {
         let mut answered = BTreeSet::new();
         for fault in &faults {
             // Something to clear.
-            for post in ["customers", "accounts"] {
-                let post = format!("POST /v2/carts/{{cartId}}/relationships/{post}");
-                request(&deployments.healthy, &post, RON, "").send().await;
-            }
+            deployments.healthy.associate(RON, &[RON]).send().await;
+            let accounts = "POST /v2/carts/{cartId}/relationships/accounts";
+            request(&deployments.healthy, accounts, RON, "")
+                .send()
+                .await;
             // Not every operation has every fault. For example, the body of a GET is
             // ignored.
             let answer = request_with_error(&deployments, operation, fault)
@@ -457,26 +448,24 @@ async fn partly_cleared(world: &World, operation: &str) -> Answer {
     let slow = World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], world).await;
     let ids: Vec<String> = (0..100).map(|id| format!("a{id}")).collect();
     let ids = ids.iter().map(String::as_str);
-    let kind = kind(operation);
+    let kind = kind_of(operation);
     // The lists have "last" last: parties by their ids, carts by their age.
     for id in ["last"].into_iter().chain(ids) {
-        let (cart, party) = match operation.starts_with("PATCH /v2/carts/") {
+        let (cart, party) = match operation.contains("{cartId}") {
             true => ("many", id),
             false => (id, "many"),
         };
-        let path = format!("/v2/carts/{cart}/relationships/{kind}s");
-        let call = Call::new(world.app(), "POST", &path).back_end();
-        let answer = call.body(linkage_of(kind, &[party])).send().await;
-        assert_eq!(answer.status, 200);
+        let post = world.get(&format!("/v2/carts/{cart}/relationships/{kind}s"));
+        let post = post
+            .method("POST")
+            .back_end()
+            .body(linkage_of(kind, &[party]));
+        assert_eq!(post.send().await.status, 200);
         world.advance_clock(Duration::from_millis(1));
     }
     proxy.hold("last", usize::MAX);
     let answer = request(&slow, operation, "many", "").send().await;
-    assert_eq!(
-        answer.document(),
-        json!({ "meta": { "removed": 100 } }),
-        "{operation}"
-    );
+    assert_eq!(answer.document(), json!({ "meta": { "removed": 100 } }));
     answer
 }
 
@@ -484,7 +473,7 @@ async fn partly_cleared(world: &World, operation: &str) -> Answer {
 async fn the_described_answers_without_an_operation_occur() {
     let world = World::new().await;
     for (path, item) in object(&document()["paths"]) {
-        let path = in_path(path, RON);
+        let path = with_parameters(path, RON);
         let answer = Call::new(world.app(), "PUT", &path).send().await;
         answer.refused(405, "method_not_allowed");
         let allowed: BTreeSet<String> = answer

@@ -108,6 +108,16 @@ impl World {
         (world, proxy)
     }
 
+    /// A world with account tokens, and these environment variables.
+    pub(crate) async fn with_account_tokens(variables: &[(&str, String)]) -> Self {
+        let variables = [&account_token_variables()[..], variables].concat();
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        Self::with(&variables).await
+    }
+
     /// Like [`World::with`], with a clock that stops at `now`.
     pub(crate) async fn at(now: Timestamp, variables: &[(&str, &str)]) -> Self {
         Self::with_table(Self::of(environment(variables), Some(now))).await
