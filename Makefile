@@ -33,7 +33,7 @@ token: .need-cargo ## print a token: GRANT=client_credentials, CUSTOMER=ron, ACC
 	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') $(if $(CART),--cart '$(CART)') \
 	    $(if $(GRANT)$(CUSTOMER)$(CART),$(if $(GRANT),--grant '$(GRANT)'),--grant client_credentials)
 
-bench: .need-cargo ## measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look
+bench: .need-cargo $(YARDSTICKS)/python $(YARDSTICKS)/node ## measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look
 	cargo build --locked --release --bin cart-associations
 	cd dev/yardsticks && cargo build --locked --release --package plain
 	cd dev/yardsticks && cargo build --locked --profile floor --package nothing

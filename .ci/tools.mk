@@ -48,6 +48,15 @@ $(OF_NODE):
 	@echo 'Installing $(PACKAGES) in $@.' >&2
 	@trap : INT TERM; npm install --silent --no-audit --no-fund --no-save --prefix '$@' $(PACKAGES) || { rm -rf '$@'; exit 1; }
 
+# The packages of the two yardsticks that are not compiled, as in their zips.
+YARDSTICKS := .local/yardsticks
+$(YARDSTICKS)/python: dev/yardsticks/python/requirements.txt
+	@rm -rf '$@' && python3 -m venv '$@' && '$@/bin/pip' install --quiet --disable-pip-version-check \
+	    --target '$@/package' --requirement '$<' || { rm -rf '$@'; exit 1; }
+$(YARDSTICKS)/node: dev/yardsticks/node/package.json
+	@rm -rf '$@' && mkdir -p '$@' && cp '$<' '$@' && npm install --silent --no-audit --no-fund --no-package-lock \
+	    --prefix '$@' || { rm -rf '$@'; exit 1; }
+
 EVENT_RULER := .local/event-ruler-2.1.0
 $(EVENT_RULER):
 	@echo 'Installing Event Ruler in $@.' >&2

@@ -23,7 +23,8 @@ use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
 };
 use crate::support::{
-    RON, SAMPLE_CUSTOMER, World, cart_token_variables, engine, linkage, linkage_of, sample,
+    RON, SAMPLE_CUSTOMER, World, authorities, cart_token_variables, engine, linkage, linkage_of,
+    sample,
 };
 
 const ERRORS: &str = include_str!("../../docs/errors.md");
@@ -190,8 +191,7 @@ fn cors_allows_browsers_every_described_method_and_header() {
         .flat_map(|headers| object(headers).keys())
         .map(|name| name.to_lowercase())
         .collect();
-    // Only caches need the one, and scripts may always read the other (Fetch, "CORS-safelisted
-    // response-header name").
+    // Only caches need them.
     read.remove("vary");
     read.remove("cache-control");
     let exposed = set(&cors.expose_headers);
@@ -215,8 +215,7 @@ fn the_examples_are_those_of_the_sample_events() {
 const WRITE: &str = "\"ConditionExpression\"";
 
 /// A world for each cause of an error: a healthy one for faults in a request, one
-/// for each fault outside of the function, one that demands cart tokens, and one with
-/// neither customer nor account tokens.
+/// for each fault outside of the function, and others with other tokens.
 struct Deployments {
     healthy: World,
     without_table: World,
@@ -230,13 +229,6 @@ struct Deployments {
 impl Deployments {
     async fn new() -> Self {
         let healthy = World::with_account_tokens(&[]).await;
-        let one_token = [
-            ("CUSTOMER_TOKEN_JWKS", ""),
-            ("CUSTOMER_TOKEN_ISSUER", ""),
-            ("CUSTOMER_TOKEN_AUDIENCE", ""),
-            // No token has it, so a storefront's names no customer.
-            ("CUSTOMER_ID_CLAIM", "uid"),
-        ];
         let behind = async |proxy: &Proxy| {
             World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], &healthy).await
         };
@@ -253,8 +245,13 @@ impl Deployments {
                 &healthy,
             )
             .await,
+            one_token: World::with(&[
+                ("CUSTOMER_TOKEN_JWKS", ""),
+                ("CUSTOMER_TOKEN_ISSUER", ""),
+                ("CUSTOMER_TOKEN_AUDIENCE", ""),
+            ])
+            .await,
             with_cart_tokens: World::with_account_tokens(&cart_token_variables()).await,
-            one_token: World::with(&one_token).await,
             healthy,
         }
     }
@@ -320,9 +317,10 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "access_token_required" => good.without_header("authorization"),
         "invalid_access_token" => good.bearer("x"),
         "invalid_customer_token" => good.customer_token(""),
-        "customer_token_required" | "account_token_required" | "back_end_required" => good
+        "customer_token_required" => good
             .without_header("x-moltin-customer-token")
             .grant("implicit"),
+        "account_token_required" => good.grant("implicit"),
         "invalid_account_token" => good.account_token(""),
         "several_parties" => good.customer(RON).account("acme"),
         "cart_token_required" => acting_for(RON, operation, good),
@@ -345,7 +343,10 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "data_required" => good.text("{}"),
         "invalid_data" => good.body(json!({ "data": {} })),
         "data_empty" => good.body(linkage(&[])),
-        "full_replacement_unsupported" => good.body(linkage_of(kind_of(operation), &[RON])),
+        "full_replacement_unsupported" => good.body(linkage(&[RON])),
+        "back_end_required" => good
+            .without_header("x-moltin-customer-token")
+            .bearer(&machine_token()),
         "too_many_members" => good.body(linkage_of(kind_of(operation), &many)),
         "invalid_member" => good.body(member(json!(7))),
         "type_required" => good.body(member(json!({ "id": RON }))),
@@ -355,6 +356,12 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "internal_error" | "store_unavailable" | "keys_unavailable" => good,
         other => panic!("no request causes {other}"),
     }
+}
+
+/// The access token of a machine without the right of a back end.
+fn machine_token() -> String {
+    let claims = json!({ "client_id": "machine" });
+    authorities().access.token("machine", &claims).unwrap()
 }
 
 fn in_a_second() -> u64 {
@@ -449,8 +456,7 @@ async fn partly_cleared(world: &World, operation: &str) -> Answer {
     let ids: Vec<String> = (0..100).map(|id| format!("a{id}")).collect();
     let ids = ids.iter().map(String::as_str);
     let kind = kind_of(operation);
-    // The lists have "last" last: parties by their ids, carts by their age.
-    for id in ["last"].into_iter().chain(ids) {
+    for id in ids.chain(["last"]) {
         let (cart, party) = match operation.contains("{cartId}") {
             true => ("many", id),
             false => (id, "many"),

@@ -22,7 +22,7 @@ use cart_associations::auth::KEYS_CONNECT_TIMEOUT;
 use cart_associations::client;
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::store::{CONNECT_TIMEOUT, Store};
+use cart_associations::store::{CONNECT_TIMEOUT, Session, Store};
 use dev::dynamodb::{self, Emulator};
 use dev::environment::{Environment, REGION};
 use dev::proxy::Proxy;
@@ -76,6 +76,7 @@ tokio::task_local! {
 /// An application with a table and a clock that no other test uses.
 pub(crate) struct World {
     app: App,
+    store: Store,
     client: Client,
     env: Environment,
     clock: Clock,
@@ -156,10 +157,11 @@ impl World {
         let store = Store::new(&sdk, config.table_name.clone());
         let ahead = Arc::new(AtomicU64::new(0));
         let clock = clock(now, Arc::clone(&ahead));
-        let app = App::new(config, store, &keys, clock.clone());
+        let app = App::new(config, store.clone(), &keys, clock.clone());
         app.warm_up().await;
         Self {
             app,
+            store,
             client,
             env,
             clock,
@@ -238,6 +240,12 @@ impl World {
         let put = self.client.put_item().set_item(Some(item));
         let put = put.table_name(&self.env["TABLE_NAME"]);
         put.send().await.unwrap();
+    }
+
+    /// A request's use of the store, for what no route does.
+    pub(crate) fn session(&self) -> Session<'_> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60 * 60);
+        self.store.session(deadline)
     }
 
     /// The application.
