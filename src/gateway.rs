@@ -38,9 +38,6 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// More segments than any route has.
-const MAX_SEGMENTS: usize = 16;
-
 /// The response in the format of the event.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -69,11 +66,11 @@ pub async fn handle(
     Ok(telemetry::within(invocation, answer).await)
 }
 
-/// Makes a request of an event, if it is one. A field that is missing or has an
-/// unexpected type is absent.
+/// Makes a request of an event, which is a JSON object. A field that is missing or has
+/// an unexpected type is absent.
 pub fn read(event: &str) -> (Option<Request<Body>>, Format) {
     match Event::parse(event) {
-        Some(event) => (event.request(), event.format()),
+        Some(event) => (Some(event.request()), event.format()),
         None => (None, Format::V1),
     }
 }
@@ -112,17 +109,18 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Makes the request; `None` if the method is none of HTTP.
-    fn request(&self) -> Option<Request<Body>> {
+    fn request(&self) -> Request<Body> {
         let mut request = Request::new(self.body());
-        *request.method_mut() = Method::from_bytes(self.method().as_bytes()).ok()?;
-        *request.uri_mut() = uri(&self.path())?;
+        // What is no method becomes one that no route has.
+        let method = Method::from_bytes(self.method().as_bytes());
+        *request.method_mut() = method.unwrap_or(Method::CONNECT);
+        *request.uri_mut() = self.uri();
         *request.headers_mut() = self.headers();
         request.extensions_mut().insert(RequestTarget {
             path: self.public_path().into_owned(),
             query: self.query(),
         });
-        Some(request)
+        request
     }
 
     /// The HTTP method. The field of format 2.0 comes first: `cargo lambda watch`
@@ -133,26 +131,26 @@ impl<'a> Event<'a> {
             .unwrap_or_default()
     }
 
-    /// The path within the API.
+    /// The path within the API; `/` if that is no route's.
     ///
     /// The gateway's own reading is exact and comes first: a path may begin with a
     /// stage or with the base path of a custom domain, and a decoded `/` in an
     /// identifier looks like one between segments.
-    fn path(&self) -> String {
+    fn uri(&self) -> Uri {
         let raw = self.raw_path();
         let parameters = object(self.fields.get("pathParameters"));
         let proxied = text(parameters.get("proxy")).map(|proxy| format!("/{proxy}"));
         let staged = || raw.strip_prefix('/')?.strip_prefix(&*self.stage()?);
-        [
+        let candidates = [
             self.matched_path(&parameters),
             proxied,
             Some(raw.clone().into_owned()),
             staged().map(str::to_owned),
-        ]
-        .into_iter()
-        .flatten()
-        .find(|path| api::is_path(path))
-        .unwrap_or_else(|| raw.clone().into_owned())
+        ];
+        let mut paths = candidates.into_iter().flatten();
+        let path = paths.find(|path| api::is_path(path)).unwrap_or_default();
+        let segments: Vec<String> = path.split('/').map(encoded).collect();
+        segments.join("/").parse().unwrap_or_default()
     }
 
     /// The template of the route that the gateway matched, with its parameters.
@@ -286,20 +284,11 @@ fn header_map(object: &Object<'_>) -> HeaderMap {
     headers
 }
 
-/// Makes a URI of a path. A path that is longer than any route allows is cut where
-/// it stays too long for each of them.
-fn uri(path: &str) -> Option<Uri> {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let segments = path.split('/').take(MAX_SEGMENTS).map(|segment| {
-        let end = segment.floor_char_boundary(MAX_ID_LENGTH + 1);
-        encoded(&segment[..end])
-    });
-    let path = segments.fold(String::new(), |path, segment| path + "/" + &segment);
-    path.parse().ok()
-}
-
+/// Makes a segment of a path. A longer one than an identifier stays too long, and fits
+/// into a URI.
 fn encoded(segment: &str) -> String {
-    utf8_percent_encode(segment, ENCODED).to_string()
+    let end = segment.floor_char_boundary(MAX_ID_LENGTH + 1);
+    utf8_percent_encode(&segment[..end], ENCODED).to_string()
 }
 
 fn gateway_response(response: Response<Body>, format: Format) -> GatewayResponse {

@@ -14,6 +14,7 @@ use cart_associations::auth::KEYS_CONNECT_TIMEOUT;
 use cart_associations::client::Client;
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
+use cart_associations::gateway;
 use lambda_http::{Context, LambdaEvent};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -111,7 +112,7 @@ impl Function {
     pub fn answer(&self, event: Box<RawValue>) -> (Value, Vec<Call>) {
         let mut context = Context::default();
         "8476a536-e9f4-11e8-9739-2dfe598c3fcd".clone_into(&mut context.request_id);
-        let answer = self.app.handle(LambdaEvent::new(event, context));
+        let answer = gateway::handle(&self.app, LambdaEvent::new(event, context));
         let Ok(answer) = self.runtime.block_on(answer);
         let answer = serde_json::to_value(&answer).expect("an answer is JSON");
         (answer, self.table.take_calls())

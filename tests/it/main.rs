@@ -2,6 +2,7 @@
 //! run the built function as a process under the Lambda Runtime API. Both use the
 //! SDK over HTTP with a DynamoDB engine.
 
+mod accounts;
 mod associate;
 mod bad_requests;
 mod changes;
@@ -11,6 +12,8 @@ mod credentials;
 mod dissociate;
 mod docs;
 mod faults;
+mod hostile_tokens;
+mod issuers;
 mod key_sets;
 mod lambda_events;
 mod late;

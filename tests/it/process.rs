@@ -295,7 +295,7 @@ async fn all_configuration_faults_are_reported_together() {
 }
 
 /// The faults of the usual configuration with these variables.
-fn faults(variables: &[(&str, &str)]) -> Vec<String> {
+fn problems(variables: &[(&str, &str)]) -> Vec<String> {
     let env = environment(variables);
     let config = Config::from_lookup(|name| env.get(name).cloned());
     config.err().map_or_else(Vec::new, |error| error.problems)
@@ -317,51 +317,7 @@ fn cart_tokens_need_all_three_variables_or_none() {
         let missing: Vec<String> = missing
             .map(|index| format!("{} is required", variables[index].0))
             .collect();
-        assert_eq!(faults(&some), missing);
-    }
-}
-
-#[test]
-fn two_kinds_of_tokens_must_not_have_the_same_issuer_and_audience() {
-    const KINDS: [&str; 3] = ["ACCESS_TOKEN", "CUSTOMER_TOKEN", "CART_TOKEN"];
-    let with_cart_tokens = cart_token_variables();
-    for (kind, other) in [(1, 0), (2, 0), (2, 1)].map(|(a, b)| (KINDS[a], KINDS[b])) {
-        // The fault is also reported if the keys have one.
-        let keys = format!("{kind}_JWKS");
-        let changes = [
-            (keys.as_str(), "x".to_owned()),
-            (
-                &format!("{kind}_ISSUER"),
-                "https://one.example.com".to_owned(),
-            ),
-            (&format!("{kind}_AUDIENCE"), "one".to_owned()),
-            (
-                &format!("{other}_ISSUER"),
-                "https://one.example.com".to_owned(),
-            ),
-            (&format!("{other}_AUDIENCE"), "one".to_owned()),
-        ];
-        let variables = |changes: &[(&str, String)]| {
-            let all = [with_cart_tokens.as_slice(), changes].concat();
-            faults(
-                &all.iter()
-                    .map(|(name, value)| (*name, &**value))
-                    .collect::<Vec<_>>(),
-            )
-        };
-        let found = variables(&changes);
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found[0].starts_with(&keys), "{found:?}");
-        let same = format!(
-            "{kind}_ISSUER, {kind}_AUDIENCE must differ from {other}_ISSUER, {other}_AUDIENCE"
-        );
-        assert!(found[1].starts_with(&same), "{found:?}");
-        // Either may be the same alone.
-        assert_eq!(variables(&changes[1..4]), Vec::<String>::new());
-        assert_eq!(
-            variables(&[&changes[1..3], &changes[4..]].concat()),
-            Vec::<String>::new()
-        );
+        assert_eq!(problems(&some), missing);
     }
 }
 
@@ -449,6 +405,63 @@ async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
     let cause = line["cause"].as_str().unwrap();
     assert!(cause.contains("ResourceNotFoundException"), "{line}");
     assert!(!answer.body.unwrap().contains("Resource"));
+}
+
+#[tokio::test]
+async fn at_every_level_the_metrics_of_a_request_are_written() {
+    let mut env = World::new().await.env().clone();
+    for level in ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"] {
+        env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.to_owned());
+        let mut function = Function::start(&env).await;
+        function.invoke(&sample("bad-body")).await;
+        let line = loop {
+            let (_, line) = function.line().await;
+            if line.get("_aws").is_some() {
+                break line;
+            }
+        };
+        assert_eq!(line["outcome"], "invalid_type", "{line}");
+        // Lambda drops lines below the level of the function.
+        let is_info = ["TRACE", "DEBUG", "INFO"].contains(&level);
+        assert_eq!(
+            line["level"],
+            if is_info { "INFO" } else { level },
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_start_without_credentials_fails() {
+    let mut env = World::new().await.env().clone();
+    env.remove("AWS_ACCESS_KEY_ID");
+    env.remove("AWS_SECRET_ACCESS_KEY");
+    env.insert("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned());
+    let mut function = Function::start(&env).await;
+    let (error, exit) = function.init_error().await;
+    assert!(!exit.success());
+    let message = error["errorMessage"].as_str().unwrap();
+    assert!(message.contains("credentials"), "{message}");
+}
+
+/// Only principals who may invoke the function itself can send a client context, and
+/// `lambda_runtime` parses it.
+#[tokio::test]
+async fn a_client_context_that_cannot_be_parsed_ends_the_process() {
+    let world = World::new().await;
+    for at_once in [1, 4] {
+        let mut function = Function::start_for(world.env(), at_once).await;
+        function.ready().await;
+        let exit = function.end_with(r#"{"custom":{"n":1}}"#).await;
+        assert!(!exit.success(), "{at_once}");
+        let logged = loop {
+            let (_, line) = function.line().await;
+            if line["message"] == "the runtime stopped" {
+                break line;
+            }
+        };
+        assert_eq!(logged["level"], "ERROR", "{logged}");
+    }
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ class Rust:
     @staticmethod
     def libraries(*names):
         built = run(
-            *"cargo build --locked --workspace --example local --features dev/ureq --message-format=json".split()
+            *"cargo build --locked --workspace --all-features --example local --message-format=json".split()
         )
         found = {}
         for message in map(json.loads, built.splitlines()):
