@@ -859,7 +859,7 @@ async fn a_cart_token_is_refused_if_cart_tokens_are_not_configured() {
 #[tokio::test]
 async fn a_cart_token_is_ignored_without_a_customer_token() {
     let world = World::with_cart_tokens().await;
-    world.associate("a", &[RON]).send().await.created(&[RON]);
+    world.associated("a", &[RON]).await;
     let call = world.associate("b", &[RON]).cart_token("x");
     call.send().await.created(&[RON]);
     for token in ["x", &cart_token("c")] {
@@ -873,11 +873,7 @@ async fn a_cart_token_is_ignored_without_a_customer_token() {
 #[tokio::test]
 async fn a_cart_token_is_ignored_in_all_requests_but_post() {
     let world = World::with_cart_tokens().await;
-    world
-        .associate("cart-1", &[RON])
-        .send()
-        .await
-        .created(&[RON]);
+    world.associated("cart-1", &[RON]).await;
     for path in [
         "/v2/carts/cart-1/relationships/customers",
         "/v2/carts",

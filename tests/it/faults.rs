@@ -551,10 +551,7 @@ async fn an_unreachable_store_is_503_and_nothing_is_written() {
 async fn many_faults_do_not_use_up_later_retries() {
     let table = FaultyTable::new(1).await;
     let proxy = &table.proxy;
-    proxy.always(Plan {
-        fault: Fault::Refused("ThrottlingException"),
-        after_commit: false,
-    });
+    proxy.always(Fault::Refused("ThrottlingException"));
     let calls = (0..20).map(|_| table.send(ONE));
     for answer in futures_util::future::join_all(calls).await {
         answer.refused(503, "store_unavailable");
