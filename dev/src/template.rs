@@ -1,5 +1,5 @@
-//! `template.yaml`, read with a parser. Of CloudFormation's tags only the value is left: `!Ref Api` reads as "Api",
-//! `!If [A, b, c]` as a list.
+//! `template.yaml` and the templates in `deploy/`, read with a parser. Of CloudFormation's tags only the value is left:
+//! `!Ref Api` reads as "Api", `!If [A, b, c]` as a list.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 const TEXT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"));
+const EVENTS: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../deploy/events.yaml"
+));
+const WATCHING: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../deploy/watching.yaml"
+));
 
-/// The template.
+/// A template of CloudFormation.
 pub struct Template(Value);
 
 /// `CorsConfiguration` without the origins, which each deployment sets.
@@ -27,13 +35,23 @@ pub struct Cors {
 }
 
 impl Template {
-    /// Reads the template.
-    ///
-    /// # Panics
-    ///
-    /// If it is not YAML.
+    /// Reads `template.yaml`.
     pub fn read() -> Self {
-        Self(serde_saphyr::from_str(TEXT).expect("template.yaml is YAML"))
+        Self::parse(TEXT)
+    }
+
+    /// Reads `deploy/events.yaml`.
+    pub fn events() -> Self {
+        Self::parse(EVENTS)
+    }
+
+    /// Reads `deploy/watching.yaml`.
+    pub fn watching() -> Self {
+        Self::parse(WATCHING)
+    }
+
+    fn parse(text: &str) -> Self {
+        Self(serde_saphyr::from_str(text).expect("a template is YAML"))
     }
 
     /// A top-level section.
@@ -43,7 +61,7 @@ impl Template {
     /// If there is none of this name.
     pub fn section(&self, name: &str) -> &Map<String, Value> {
         let section = self.0[name].as_object();
-        section.expect("template.yaml has this section")
+        section.expect("a template has this section")
     }
 
     /// The properties of a resource; null if there is none of this name.

@@ -5,44 +5,72 @@
 //!
 //! Source: "Specification: Embedded metric format", Amazon CloudWatch.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 use tracing::Level;
 
-use super::{Invocation, Line, OUTPUT, invocation, write};
+use super::{OUTPUT, invocation};
+use crate::store::Failure;
 
 /// The metrics' namespace in CloudWatch.
 const NAMESPACE: &str = "CartAssociations";
 
-/// The log line of a request.
+/// The log line of a request, which becomes known while it is served.
 #[derive(Debug, Serialize)]
-pub(crate) struct RequestLine<'a> {
-    pub(crate) route: &'static str,
+pub(crate) struct RequestLine {
+    /// The key of the route, such as `GET /v2/carts`, or `none`.
+    pub(crate) route: String,
     pub(crate) status: u16,
-    pub(crate) grant: &'static str,
-    #[serde(flatten)]
-    pub(crate) cause: Option<Cause<'a>>,
+    pub(crate) caller: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<String>,
+    /// The claim that is missing or wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<String>,
+    /// The key set that is not available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_set: Option<&'static str>,
+    /// DynamoDB's id of the call that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store_request_id: Option<String>,
     #[serde(skip)]
     pub(crate) outcome: &'static str,
     #[serde(skip)]
     pub(crate) token_refused: bool,
     #[serde(skip)]
-    pub(crate) duration: Duration,
+    pub(crate) began: Instant,
+    /// How long the operation took, if it called the store.
     #[serde(skip)]
     pub(crate) store_time: Duration,
     #[serde(skip)]
     pub(crate) store_attempts: u32,
 }
 
-/// Why a request failed.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Cause<'a> {
-    /// A sentence or a name.
-    Cause(&'a str),
-    /// The key set that is not available.
-    KeySet(&'static str),
+impl RequestLine {
+    pub(crate) fn begin() -> Self {
+        Self {
+            route: "none".to_owned(),
+            status: 0,
+            caller: "nobody",
+            cause: None,
+            claim: None,
+            key_set: None,
+            store_request_id: None,
+            outcome: "",
+            token_refused: false,
+            began: Instant::now(),
+            store_time: Duration::ZERO,
+            store_attempts: 0,
+        }
+    }
+
+    pub(crate) fn failed_with(&mut self, failure: Failure) {
+        self.cause = Some(failure.description);
+        self.store_request_id = failure.request_id;
+    }
 }
 
 /// The members of a request's line that are metrics or their dimensions.
@@ -59,34 +87,31 @@ struct RequestMetrics {
 }
 
 /// Logs a request.
-pub(crate) fn request(level: Level, request: &RequestLine<'_>) {
-    const ANSWERED: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[
+pub(crate) fn request(level: Level, request: &RequestLine) {
+    const ANSWERED: Directive = Directive::new(
+        &[
             &["service", "function_name", "outcome"],
             &["service", "function_name", "start"],
         ],
-        metrics: &[Metric::millis("duration_ms")],
-    };
-    const TOKENS: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[
+        &[Metric::millis("duration_ms")],
+    );
+    const TOKENS: Directive = Directive::new(
+        &[
             &["service", "function_name"],
             &["service", "function_name", "function_version"],
         ],
-        metrics: &[Metric::count("token_refused")],
-    };
-    const STORED: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[&["service", "function_name"]],
-        metrics: &[Metric::millis("store_ms"), Metric::count("store_attempts")],
-    };
+        &[Metric::count("token_refused")],
+    );
+    const STORED: Directive = Directive::new(
+        &[&["service", "function_name"]],
+        &[Metric::millis("store_ms"), Metric::count("store_attempts")],
+    );
     let is_cold = invocation().is_some_and(|invocation| invocation.cold_start);
     let metrics = RequestMetrics {
         outcome: request.outcome,
         start: if is_cold { "cold" } else { "warm" },
         token_refused: u8::from(request.token_refused),
-        duration_ms: millis(request.duration),
+        duration_ms: millis(request.began.elapsed()),
         store_ms: millis(request.store_time),
         store_attempts: request.store_attempts,
     };
@@ -103,46 +128,27 @@ pub(crate) fn request(level: Level, request: &RequestLine<'_>) {
 /// there are any.
 pub(crate) fn key_set_not_refreshed(key_set: &'static str, cause: &str, age: Option<Duration>) {
     #[derive(Serialize)]
-    struct Fields<'a> {
-        cause: &'a str,
-    }
-    #[derive(Serialize)]
     struct Metrics {
         key_set: &'static str,
         key_set_failures: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
         key_set_age_seconds: Option<u64>,
     }
-    const FAILED: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[&["service", "function_name", "key_set"]],
-        metrics: &[Metric::count("key_set_failures")],
-    };
-    const AGED: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[&["service", "function_name", "key_set"]],
-        metrics: &[Metric {
-            name: "key_set_age_seconds",
-            unit: "Seconds",
-        }],
-    };
+    const KEY_SET: &[&[&str]] = &[&["service", "function_name", "key_set"]];
+    const FAILED: Directive = Directive::new(KEY_SET, &[Metric::count("key_set_failures")]);
+    const AGED: Directive = Directive::new(KEY_SET, &[Metric::seconds("key_set_age_seconds")]);
     let metrics = Metrics {
         key_set,
         key_set_failures: 1,
         key_set_age_seconds: age.map(|age| age.as_secs()),
     };
-    let directives: &[Directive] = if age.is_some() {
-        &[FAILED, AGED]
-    } else {
-        &[FAILED]
+    let directives: &[Directive] = match age {
+        Some(_) => &[FAILED, AGED],
+        None => &[FAILED],
     };
-    log(
-        Level::WARN,
-        "the key set could not be refreshed",
-        &Fields { cause },
-        &metrics,
-        directives,
-    );
+    let fields = [("cause", cause)].into_iter().collect::<BTreeMap<_, _>>();
+    let message = "the key set could not be refreshed";
+    log(Level::WARN, message, &fields, &metrics, directives);
 }
 
 /// Metrics with the same dimensions. Both are members of the line.
@@ -152,6 +158,19 @@ struct Directive {
     namespace: &'static str,
     dimensions: &'static [&'static [&'static str]],
     metrics: &'static [Metric],
+}
+
+impl Directive {
+    const fn new(
+        dimensions: &'static [&'static [&'static str]],
+        metrics: &'static [Metric],
+    ) -> Self {
+        Self {
+            namespace: NAMESPACE,
+            dimensions,
+            metrics,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -164,6 +183,11 @@ struct Metric {
 impl Metric {
     const fn millis(name: &'static str) -> Self {
         let unit = "Milliseconds";
+        Self { name, unit }
+    }
+
+    const fn seconds(name: &'static str) -> Self {
+        let unit = "Seconds";
         Self { name, unit }
     }
 
@@ -188,27 +212,12 @@ fn log(
     message: &'static str,
     fields: &impl Serialize,
     metrics: &impl Serialize,
-    directives: &'static [Directive],
+    cloud_watch_metrics: &'static [Directive],
 ) {
     #[derive(Serialize)]
-    struct WholeLine<'a, F, M> {
+    struct Metrics<'a, F, M> {
         #[serde(flatten)]
-        line: Line<'a>,
-        #[serde(flatten)]
-        invocation: Option<&'a Invocation>,
-        #[serde(flatten)]
-        fields: &'a F,
-        #[serde(flatten)]
-        metrics: &'a M,
-        #[serde(rename = "_aws")]
-        declaration: Declaration,
-    }
-    /// Has the configured level: Lambda drops lines below it, and lines without a
-    /// level ("Log-level filtering", AWS).
-    #[derive(Serialize)]
-    struct MetricsLine<'a, M> {
-        #[serde(flatten)]
-        line: Line<'a>,
+        fields: Option<&'a F>,
         #[serde(flatten)]
         metrics: &'a M,
         #[serde(rename = "_aws")]
@@ -217,27 +226,24 @@ fn log(
     let Some(output) = OUTPUT.get() else {
         return;
     };
-    let now = output.clock.now();
-    let declaration = Declaration {
-        timestamp: now.millis(),
-        cloud_watch_metrics: directives,
-    };
-    if let Some(configured) = output.level.into_level()
-        && configured < level
-    {
-        return write(&MetricsLine {
-            line: output.line(now, configured, None),
-            metrics,
-            declaration,
-        });
-    }
-    write(&WholeLine {
-        line: output.line(now, level, Some(message)),
-        invocation: invocation().as_deref(),
-        fields,
+    let is_logged = output.level >= level;
+    let line = Metrics {
+        fields: is_logged.then_some(fields),
         metrics,
-        declaration,
-    });
+        declaration: Declaration {
+            timestamp: output.clock.now().millis(),
+            cloud_watch_metrics,
+        },
+    };
+    match is_logged {
+        true => output.write(
+            level.as_str(),
+            Some(message),
+            invocation().as_deref(),
+            &line,
+        ),
+        false => output.write(output.metrics_level, None, None, &line),
+    }
 }
 
 fn millis(duration: Duration) -> f64 {

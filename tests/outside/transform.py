@@ -1,7 +1,7 @@
-"""Writes what CloudFormation makes of template.yaml: `transform.py FOLDER`, with the SAM CLI's Python.
+"""Writes what CloudFormation makes of the templates: `transform.py FOLDER`, with the SAM CLI's Python.
 
-One file for each set of parameters below, and one of the variant for Managed Instances. The parameters' values are the defaults of the transformed template, so that
-linters judge the resources that these parameters make.
+One file for each stack of each set of parameters below, and one of the variant for Managed Instances. The parameters'
+values are the defaults of the transformed template, so that linters judge the resources that these parameters make.
 """
 
 import json
@@ -19,52 +19,76 @@ REQUIRED = {
     "AccessTokenJwks": "https://auth.example.com/keys",
     "AccessTokenIssuer": "https://auth.example.com",
     "AccessTokenAudience": "carts",
+}
+CUSTOMERS = {
     "CustomerTokenJwks": "https://login.example.com/keys",
     "CustomerTokenIssuer": "https://login.example.com",
     "CustomerTokenAudience": "shop",
 }
 ACCOUNT = "us-east-1:111122223333"
+KEY = f"arn:aws:kms:{ACCOUNT}:key/1"
+STREAM = f"arn:aws:dynamodb:{ACCOUNT}:table/restored/stream/2026-11-24T02:50:00.000"
+TOPICS = {"PageTopicArn": f"arn:aws:sns:{ACCOUNT}:page", "TicketTopicArn": f"arn:aws:sns:{ACCOUNT}:ticket"}
+BOUNDARY = {"PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary"}
+# Of each set, the parameters of the main stack, and of the stacks beside it.
 SETS = {
-    "dev": {"Stage": "dev", "Deployment": "AllAtOnce", "RollBackOnAlarms": "false"},
-    "prod": {
-        "Stage": "prod",
-        "CartTokenJwks": "https://carts.example.com/keys",
-        "CartTokenIssuer": "https://carts.example.com",
-        "CartTokenAudience": "cart-holders",
-        "AssociationLifetimeDays": "30",
-        "ReservedConcurrency": "100",
-        "ProvisionedConcurrency": "2",
-        "WarmWriteUnits": "20000",
-        "Tracing": "Active",
-    },
-    "domain": {
-        "DomainName": "carts.example.com",
-        "CertificateArn": f"arn:aws:acm:{ACCOUNT}:certificate/1",
-        "HostedZoneId": "Z1",
-        "AllowedOrigins": "https://shop.example.com,https://example.com",
-    },
-    "key": {
-        "TableKeyArn": f"arn:aws:kms:{ACCOUNT}:key/1",
-        "ReplicaRegion": "eu-west-1",
-        "ContributorInsights": "true",
-    },
-    "events": {
-        "EventBusName": "shop",
-        "TableKeyArn": f"arn:aws:kms:{ACCOUNT}:key/1",
-    },
-    "topic": {
-        "PageTopicArn": f"arn:aws:sns:{ACCOUNT}:page",
-        "TicketTopicArn": f"arn:aws:sns:{ACCOUNT}:ticket",
-        "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
-        "ExistingTableName": "restored",
-        "CreateTable": "false",
-        "EventBusName": "default",
-        "ExistingTableStreamArn": f"arn:aws:dynamodb:{ACCOUNT}:table/restored/stream/2026-11-24T02:50:00.000",
-    },
+    "dev": ({"Stage": "dev", "Deployment": "AllAtOnce", "RollBackOnAlarms": "false", "Watching": "false"}, {}),
+    "prod": (
+        CUSTOMERS
+        | {
+            "Stage": "prod",
+            "AccountTokenJwks": "https://accounts.example.com/keys",
+            "AccountTokenIssuer": "https://accounts.example.com",
+            "AccountTokenAudience": "members",
+            "AccountTokenClaims": '{"token_use":"account"}',
+            "CartTokenJwks": "https://carts.example.com/keys",
+            "CartTokenIssuer": "https://carts.example.com",
+            "CartTokenAudience": "cart-holders",
+            "AssociationLifetimeDays": "30",
+            "ReservedConcurrency": "100",
+            "ProvisionedConcurrency": "2",
+            "WarmWriteUnits": "20000",
+            "Tracing": "Active",
+        },
+        {},
+    ),
+    "domain": (
+        {"AllowedOrigins": "https://shop.example.com,https://example.com", "DisableExecuteApiEndpoint": "true"},
+        {
+            "domain": {
+                "ApiId": "a1b2c3",
+                "DomainName": "carts.example.com",
+                "CertificateArn": f"arn:aws:acm:{ACCOUNT}:certificate/1",
+                "HostedZoneId": "Z1",
+            }
+        },
+    ),
+    "key": ({"TableKeyArn": KEY, "ReplicaRegion": "eu-west-1", "AccountIndexes": "first"}, {}),
+    "events": (
+        {"TableStream": "true", "TableKeyArn": KEY},
+        {
+            "events": {"EventBusName": "shop", "TableKeyArn": KEY, "TableStreamArn": STREAM},
+            "close-carts": {
+                "ApiUrl": "https://a1b2c3.execute-api.us-east-1.amazonaws.com",
+                "EventBusName": "shop",
+                "EventPattern": '{"detail-type":["Cart Deleted"]}',
+                "TokenUrl": "https://auth.example.com/token",
+                "ClientSecretArn": f"arn:aws:secretsmanager:{ACCOUNT}:secret:back-end",
+                "TokenScope": "carts",
+            },
+        },
+    ),
+    "topic": (
+        TOPICS | BOUNDARY | {"ExistingTableName": "restored", "CreateTable": "false"},
+        {
+            "events": BOUNDARY
+            | {"TicketTopicArn": TOPICS["TicketTopicArn"], "EventBusName": "default", "TableStreamArn": STREAM}
+        },
+    ),
 }
 
 
-# Those of the template with docs/deploy/managed-instances.patch.
+# Those of the template with deploy/managed-instances.patch.
 MANAGED_INSTANCES = {
     "CapacityProviderArn": "arn:aws:lambda:us-east-1:111122223333:capacity-provider:carts",
 }
@@ -72,8 +96,16 @@ MANAGED_INSTANCES = {
 
 def patched(template):
     """Writes the template with the patch, which must still fit, to this file."""
-    patch = "docs/deploy/managed-instances.patch"
+    patch = "deploy/managed-instances.patch"
     subprocess.run(["patch", "--quiet", "--fuzz=0", f"--output={template}", "template.yaml", patch], check=True)
+    return template
+
+
+def with_defaults(template, parameters):
+    unknown = parameters.keys() - template["Parameters"].keys()
+    assert not unknown, f"there is no parameter {unknown}"
+    for name, value in parameters.items():
+        template["Parameters"][name]["Default"] = value
     return template
 
 
@@ -81,13 +113,14 @@ def transformed(parameters, template=pathlib.Path("template.yaml")):
     template = yaml_parse(template.read_text())
     # Where `sam deploy` puts the built function.
     template["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://artifacts/function"
-    unknown = parameters.keys() - template["Parameters"].keys()
-    assert not unknown, f"template.yaml has no parameter {unknown}"
     defaults = {name: p["Default"] for name, p in template["Parameters"].items() if "Default" in p}
     result = transform(template, defaults | parameters, ManagedPolicyLoader(None))
-    for name, value in parameters.items():
-        result["Parameters"][name]["Default"] = value
-    return result
+    result["Resources"]["WatchingStack"]["Properties"]["TemplateURL"] = "https://artifacts.s3.amazonaws.com/watching"
+    return with_defaults(result, parameters)
+
+
+def write(file, template):
+    file.write_text(json.dumps(template, indent=1))
 
 
 def main():
@@ -96,11 +129,16 @@ def main():
     logging.disable(logging.WARNING)
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, parameters in SETS.items():
-        text = json.dumps(transformed(REQUIRED | parameters), indent=1)
-        (folder / f"{name}.json").write_text(text)
+    for old in folder.glob("*.json"):
+        old.unlink()
+    for name, (parameters, optional) in SETS.items():
+        write(folder / f"{name}.json", transformed(REQUIRED | parameters))
+        for stack, own in optional.items():
+            template = yaml_parse(pathlib.Path("deploy", f"{stack}.yaml").read_text())
+            write(folder / f"{name}-{stack}.json", with_defaults(template, own))
+    write(folder / "watching.json", yaml_parse(pathlib.Path("deploy/watching.yaml").read_text()))
     variant = transformed(REQUIRED | MANAGED_INSTANCES, patched(folder / "managed-instances.yaml"))
-    (folder / "managed-instances.json").write_text(json.dumps(variant, indent=1))
+    write(folder / "managed-instances.json", variant)
 
 
 main()
