@@ -117,9 +117,9 @@ curl -i {customer}{cart_token} \
     {api}/v2/carts/{cart}/relationships/customers
 
 A saved source file reloads the function in about five seconds.
-For Elastic Path's clients, POST {api}/oauth/access_token gives development tokens to any program here.
+POST {api}/oauth/access_token gives development tokens to any program here, for Elastic Path's clients.
 
-The API answers on {api} until Ctrl-C. Each request is a line below, and so is each change that it makes.
+The API answers on {api} until Ctrl-C. Below is a line for each request, and one for each change.
 LOGS=json make run prints the function's own log.
 "#
     );
