@@ -34,7 +34,7 @@ token: .need-cargo ## print a token: GRANT=client_credentials, CUSTOMER=ron, ACC
 	    $(if $(PERSON),--person '$(PERSON)') $(if $(GRANT),--grant '$(GRANT)') \
 	    $(if $(CUSTOMER)$(CART)$(ACCOUNT)$(PERSON)$(GRANT),,--grant client_credentials)
 
-bench: .need-cargo ## measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look
+bench: .need-cargo $(YARDSTICKS)/python $(YARDSTICKS)/node ## measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look
 	cargo build --locked --release --bin cart-associations
 	cd dev/yardsticks && cargo build --locked --release --package plain
 	cd dev/yardsticks && cargo build --locked --profile floor --package nothing
@@ -50,7 +50,7 @@ LOCAL := cargo run --package dev --example local
 
 ## Deployment
 
-.PHONY: build zip preview smoke test-deploy check-template
+.PHONY: build zip preview variables smoke test-deploy check-template
 
 STAGE ?= dev
 STAGE_ARCHITECTURE := $(shell sed -n 's/^Architecture: *//p' 'deploy/stages/$(STAGE).yaml' 2> /dev/null)
@@ -85,6 +85,10 @@ deploy preview:
 	    $(if $(ZIP),--zip '$(ZIP)') 'Architecture=$(ARCHITECTURE)' \
 	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)') $(PARAMETERS)
 
+# For the commands of docs/procedures.md: eval "$(make -s variables STAGE=prod)"
+variables: $(SAM_CLI) ## print the shell variables that docs/procedures.md uses; STAGE=dev
+	@'$(SAM_CLI)/bin/python3' deploy/deploy.py variables '$(STAGE)'
+
 # With a STAGE, it also asks AWS what runs. Else anybody's Python will do.
 NAMED_STAGE := $(if $(filter command environment,$(firstword $(origin STAGE))),$(STAGE))
 smoke: $(if $(NAMED_STAGE),$(SAM_CLI)) ## try a deployment; API_URL=https://… and tokens in BACK_END_TOKEN, ACCESS_TOKEN, CUSTOMER_TOKEN
@@ -107,7 +111,7 @@ check-template: $(SAM_CLI) $(CHECKOV) ## check template.yaml, and what SAM makes
 
 ## The API from outside, in a local world of its own
 
-.PHONY: test-api test-page test-page-one-token screenshot test-clients test-generated test-events test-smoke test-samples test-import
+.PHONY: test-api test-page test-page-one-token screenshot test-clients test-generated test-events test-issuers test-smoke test-samples test-import
 
 # Runs a command in a local world.
 WITH_WORLD = cargo build $(WORKSPACE) --quiet --bin cart-associations --example local && target/debug/examples/local with
@@ -146,6 +150,10 @@ test-events: $(SAM_CLI) $(EVENT_RULER) $(JSONATA) ## try which events the templa
 	    tests/dynamodb-local/run target/debug/examples/local with \
 	    sh -c 'OTHER_API_URL=$$API_URL OTHER_TOKEN=$$BACK_END_TOKEN exec "$$@"' - target/debug/examples/local with \
 	    '$(SAM_CLI)/bin/python3' tests/outside/events.py
+
+test-issuers: $(KEYCLOAK) $(OIDC_PROVIDER) $(MOTO) ## use tokens of Keycloak, oidc-provider, moto's Cognito (Java 17, Maven, Node)
+	cargo build $(WORKSPACE) --quiet --bin cart-associations --example local
+	KEYCLOAK='$(KEYCLOAK)' OIDC_PROVIDER='$(CURDIR)/$(OIDC_PROVIDER)' '$(MOTO)/bin/python' tests/issuers/issuers.py
 
 test-smoke: cargo-lambda ## run make smoke
 	$(WITH_WORLD) python3 tests/outside/test_smoke.py

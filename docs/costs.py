@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The arithmetic of costs.md: `python3 docs/costs.py` writes its tables anew, with `--check` it only says whether they
-are up to date. Every assumption is here, once."""
+are up to date. `--programs RATE MS…` is for `make bench`. Every assumption is here, once."""
 
+import json
 import math
 import pathlib
 import runpy
@@ -13,6 +14,7 @@ GB = 2**30
 # Assumed of the function. BILLED_MS is a guess until a deployed function has been measured.
 BILLED_MS = 8
 MEMORY_MB = 256
+VCPU_MB = 1769  # the memory that comes with a whole processor ("Configure Lambda function memory", AWS)
 LOG_BYTES = 1150  # the function's line with its metrics, measured, with a function name of 40 characters
 WARN_LOG_BYTES = 860  # the same at LogLevel=WARN: metrics alone
 ACCESS_LOG_BYTES = 360  # the gateway's line
@@ -94,8 +96,8 @@ PER_GB_SECOND = 0.0000133334  # arm64
 PER_GB_STORED = 0.25 + 0.20  # table, point-in-time recovery
 PER_LOG_GB_KEPT = 0.03
 PER_METRIC, PER_ALARM_METRIC, PER_DASHBOARD = 0.30, 0.10, 3.00
-ALARM_METRICS = 31  # a test counts them in the template
-EVENT_ALARM_METRICS = 2  # those of EventBusName, likewise
+ALARM_METRICS = 34  # a test counts them in the template
+EVENT_ALARM_METRICS = 2  # those of events.yaml, likewise
 PER_MILLION_EVENTS, PER_MILLION_PIPED = 1.00, 0.40
 PER_MILLION_EXPRESS, PER_EXPRESS_GB_SECOND = 1.00, 0.00001667
 PER_MILLION_STREAM_READS = 0.20
@@ -110,6 +112,7 @@ LEAST_INSTANCES = 3  # one in each of three zones
 INSTANCE_LOAD = 0.5  # of its processors: Lambda starts further ones above that
 PROCESSOR_MS = 0.25  # a request's time on a processor: performance.md
 PER_ENDPOINT_HOUR = 0.01  # CloudWatch Logs, in each zone
+PER_MILLION_REST, PER_MILLION_WAF = 3.50, 0.60
 GATEWAY = [(300e6, 1.00e-6), (float("inf"), 0.90e-6)]
 LOGS = [(10 * 1024, 0.50), (20 * 1024, 0.25), (20 * 1024, 0.10), (float("inf"), 0.05)]
 TRANSFER = [(100, 0), (10 * 1024, 0.09), (40 * 1024, 0.085), (float("inf"), 0.07)]
@@ -124,7 +127,7 @@ def tiered(amount, tiers):
     return cost
 
 
-def bill(rate):
+def bill(rate, billed_ms=BILLED_MS):
     requests = rate * SECONDS_A_MONTH
     millions = requests / 1e6
     writes = sum(part * UNITS[name][0] for name, part in MIX.items())
@@ -136,7 +139,7 @@ def bill(rate):
         "API Gateway, requests": tiered(requests, GATEWAY),
         "API Gateway, data out": tiered(requests * ANSWER_BYTES / GB, TRANSFER),
         "Lambda, invocations": millions * PER_MILLION_INVOCATIONS,
-        "Lambda, duration": requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
+        "Lambda, duration": requests * billed_ms / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
         "DynamoDB, write units": millions * writes * PER_MILLION_WRITE_UNITS,
         "DynamoDB, read units": millions * reads * PER_MILLION_READ_UNITS,
         "DynamoDB, what a month adds": added * stored() / GB * PER_GB_STORED,
@@ -160,8 +163,11 @@ def options(rate):
         "`Tracing=Active`": traces / 1e6 * PER_MILLION_TRACES,
         "`LogLevel=WARN`": tiered(quiet, LOGS) - tiered(usual, LOGS),
         "`ProvisionedConcurrency=1`": SECONDS_A_MONTH * MEMORY_MB / 1024 * PER_GB_SECOND_PROVISIONED,
-        "`EventBusName`": events(requests),
-        "`ReplicaRegion`": of_table["DynamoDB, write units"] + of_table["DynamoDB, what a month adds"],
+        "`events.yaml`": events(requests),
+        # The replica also pays for the deletion of each tombstone, which is free where TTL does it.
+        "`ReplicaRegion`": of_table["DynamoDB, write units"]
+        + of_table["DynamoDB, what a month adds"]
+        + MIX["DELETE"] * requests / 1e6 * TABLE_WRITE * PER_MILLION_WRITE_UNITS,
     }
 
 
@@ -190,6 +196,27 @@ def events(requests):
         + reads / 1e6 * PER_MILLION_STREAM_READS
         + EVENT_ALARM_METRICS * PER_ALARM_METRIC
     )
+
+
+ROUTES = 13  # a test counts them in the template
+FLOOD_RATE = 100  # ThrottlingRate by default, likewise
+
+
+def floods():
+    """What a day of forged tokens costs that takes all that the gateway lets through, in front of different things."""
+    requests = ROUTES * FLOOD_RATE * 24 * 3600
+    gateway_log = requests * (ACCESS_LOG_BYTES + LOG_EVENT_OVERHEAD) / GB * LOGS[0][1]
+    function = (
+        requests / 1e6 * PER_MILLION_INVOCATIONS
+        + requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND
+        + tiered(requests * (LOG_BYTES + LOG_EVENT_OVERHEAD) / GB, LOGS)
+    )
+    return {
+        "HTTP API, as the template has it": requests * GATEWAY[0][1] + gateway_log + function,
+        "HTTP API with a JWT authorizer": gateway_log,
+        "REST API": requests / 1e6 * PER_MILLION_REST + gateway_log + function,
+        "REST API behind a WAF that blocks it": requests / 1e6 * PER_MILLION_WAF,
+    }
 
 
 def stored():
@@ -226,6 +253,10 @@ def tables():
     for name in options(1):
         lines.append(f"| {name} | " + " | ".join(f"{options(rate)[name]:,.2f}" for rate in rates) + " |")
     yield "options", lines
+
+    lines = [f"| {ROUTES * FLOOD_RATE:,} requests a second | $ a day |", "| --- | ---: |"]
+    lines += [f"| {name} | {cost:,.0f} |" for name, cost in floods().items()]
+    yield "flood", lines
 
     rates = [100, 1000, 10_000, 50_000]
     lines = ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |"]
@@ -265,7 +296,18 @@ def tables():
     ]
 
 
+def of_programs(rate, processor_ms):
+    """The bill of programs that need so much of a processor per request and wait as long for DynamoDB: all of it, and
+    the duration's part."""
+    for ms in processor_ms:
+        costs = bill(rate, BILLED_MS + (ms - PROCESSOR_MS) * VCPU_MB / MEMORY_MB)
+        yield sum(costs.values()), costs["Lambda, duration"]
+
+
 def main():
+    if sys.argv[1:2] == ["--programs"]:
+        rate, *processor_ms = map(float, sys.argv[2:])
+        return print(json.dumps(list(of_programs(rate, processor_ms))))
     page = pathlib.Path(__file__).with_name("costs.md")
     old = text = page.read_text()
     for name, lines in tables():

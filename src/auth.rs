@@ -24,6 +24,7 @@ pub use self::claims::{BackEnds, Expected, RequiredClaims};
 use self::credentials::Credential;
 pub use self::keys::{KeyProblem, KeySet, KeySetError, SkippedKey};
 pub use self::remote::CONNECT_TIMEOUT as KEYS_CONNECT_TIMEOUT;
+use self::token::Reason;
 pub use self::token::{MAX_LIFETIME, MAX_TOKEN_BYTES, Refusal};
 use self::verifier::{Verified, Verifier};
 use crate::client::Client;
@@ -33,11 +34,9 @@ use crate::ids::{Party, PartyKind};
 /// How the tokens of all kinds are verified, and what they mean.
 #[derive(Debug, Clone)]
 pub struct TokenPolicies {
-    /// Access tokens.
     pub access: TokenPolicy,
     /// Customer tokens. Without, the access token names the customer.
     pub customer: Option<TokenPolicy>,
-    /// Account tokens.
     pub account: Option<TokenPolicy>,
     /// Cart tokens. Without, knowing a cart's id is enough.
     pub cart: Option<TokenPolicy>,
@@ -52,9 +51,7 @@ pub struct TokenPolicies {
 /// How one kind of token is verified.
 #[derive(Debug, Clone)]
 pub struct TokenPolicy {
-    /// The keys that sign it.
     pub keys: KeySource,
-    /// What its claims must be.
     pub expected: Expected,
 }
 
@@ -67,7 +64,6 @@ pub enum KeySource {
     Url(Uri),
 }
 
-/// The kinds of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// The OAuth 2.0 access token of the calling client.
@@ -102,13 +98,10 @@ impl TokenKind {
 /// Why a caller is not authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthError {
-    /// No access token was sent.
     NoAccessToken,
     /// A token was sent and is refused.
     InvalidToken {
-        /// Its kind.
         kind: TokenKind,
-        /// The reason, for the log only.
         refusal: Refusal,
     },
     /// A customer token and an account token were sent, both valid: a request acts for
@@ -117,9 +110,7 @@ pub enum AuthError {
     /// The key set of a kind of token is not available, so that no token of that
     /// kind can be verified.
     NoKeys {
-        /// The kind of token.
         kind: TokenKind,
-        /// When a retry may succeed.
         retry_after: Duration,
     },
 }
@@ -210,10 +201,6 @@ impl Authenticator {
     /// Verifies the tokens of a request: the access token, then the customer token, then
     /// the account token. A token that is not valid is an error, never the same as none.
     /// Waits for key sets no longer than until `deadline`.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthError`]
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -258,10 +245,6 @@ impl Authenticator {
     /// Checks that a caller who acts for one party holds the cart in the path, which is
     /// unchecked. A token for another cart is refused like a forged one, so that no
     /// answer tells the two apart.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthError`]
     pub async fn prove_cart(
         &self,
         caller: &Caller,
@@ -283,7 +266,7 @@ impl Authenticator {
             Some(token) if token.content == cart_id => Ok(CartProof::Given),
             Some(_) => Err(AuthError::InvalidToken {
                 kind: TokenKind::Cart,
-                refusal: Refusal::Subject("sub".to_owned()),
+                refusal: Refusal::of(Reason::Subject, "sub"),
             }),
         }
     }
@@ -353,7 +336,7 @@ fn read_party_token(
     claims: &Claims<'_>,
 ) -> Result<PartyToken, Refusal> {
     let id = claims.required_name(id_claim)?;
-    let party = Party::new(kind, &id).map_err(|_| Refusal::Subject(id_claim.to_owned()))?;
+    let party = Party::new(kind, &id).map_err(|_| Refusal::of(Reason::Subject, id_claim))?;
     let acted_by = match kind {
         PartyKind::Customer => None,
         PartyKind::Account => claims.name("sub")?.filter(|person| *person != id),
@@ -369,7 +352,7 @@ fn not_configured(kind: TokenKind, credential: Credential<'_>) -> Result<(), Aut
         Credential::Absent => Ok(()),
         Credential::Malformed | Credential::Token(_) => Err(AuthError::InvalidToken {
             kind,
-            refusal: Refusal::NotConfigured,
+            refusal: Reason::NotConfigured.into(),
         }),
     }
 }

@@ -1,6 +1,5 @@
 //! The function's executable: telemetry, configuration, AWS client, application.
 
-use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,9 +41,10 @@ fn main() -> ExitCode {
 /// invocation costs less.
 fn runtime(lookup: impl Fn(&str) -> Option<String>) -> io::Result<Runtime> {
     let at_once = lookup("AWS_LAMBDA_MAX_CONCURRENCY").and_then(|number| number.parse().ok());
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    // Counting the cores reads files of cgroups, which takes a fiftieth of a start.
+    let has_cores = || thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
     let mut runtime = match at_once {
-        Some(2_u32..) if cores > 1 => Builder::new_multi_thread(),
+        Some(2_u32..) if has_cores() => Builder::new_multi_thread(),
         Some(_) | None => Builder::new_current_thread(),
     };
     // These threads look up names, which takes a millisecond.

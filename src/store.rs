@@ -43,6 +43,18 @@ use crate::client;
 use crate::clock::Timestamp;
 use crate::ids::{CartId, Party};
 
+/// Completes a write: the builders of all kinds have these setters. DynamoDB refuses an
+/// empty map of values.
+macro_rules! conditional {
+    ($builder:expr, $table:expr, $write:expr) => {
+        $builder
+            .table_name($table)
+            .condition_expression($write.condition)
+            .set_expression_attribute_values(Some($write.values).filter(|all| !all.is_empty()))
+            .return_values_on_condition_check_failure(AllOld)
+    };
+}
+
 /// The time limit for opening a TCP and TLS connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -58,7 +70,7 @@ const INITIAL_BACKOFF: Duration = Duration::from_millis(25);
 /// The longest delay between attempts.
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The most attempts of one call to DynamoDB. The budget usually ends first.
+/// The most attempts of one call to DynamoDB. The time usually ends first.
 const MAX_ATTEMPTS: u32 = 8;
 
 /// The most writes that one request sends under new conditions. It needs more than
@@ -92,7 +104,7 @@ pub struct Session<'s> {
     deadline: Instant,
     /// Set by the first call.
     end: OnceLock<Instant>,
-    attempts: AtomicU32,
+    attempts: Arc<AtomicU32>,
 }
 
 /// Why the store did not do what it was asked.
@@ -115,16 +127,14 @@ pub struct Failure {
     pub request_id: Option<String>,
 }
 
-impl Failure {
-    fn of_ours(description: &str) -> Self {
-        Self {
+impl StoreError {
+    fn unavailable(description: &str) -> Self {
+        Self::Unavailable(Failure {
             description: description.to_owned(),
             request_id: None,
-        }
+        })
     }
-}
 
-impl StoreError {
     /// The failure that caused it.
     pub fn failure(&self) -> &Failure {
         let (Self::Unavailable(failure) | Self::OutcomeUnknown(failure) | Self::Internal(failure)) =
@@ -156,8 +166,6 @@ impl fmt::Display for StoreError {
         f.write_str(&self.failure().description)
     }
 }
-
-impl Error for StoreError {}
 
 impl Store {
     /// Creates a store on a table. Region, endpoint, credentials and HTTP client
@@ -200,13 +208,13 @@ impl Store {
             store: self,
             deadline,
             end: OnceLock::new(),
-            attempts: AtomicU32::new(0),
+            attempts: Arc::default(),
         }
     }
 }
 
 impl Session<'_> {
-    /// Returns the number of attempts sent so far.
+    /// Returns how many attempts were sent.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -282,7 +290,7 @@ impl Session<'_> {
         call: impl Future<Output = T>,
         is_lost: &mut bool,
     ) -> impl Future<Output = Result<T, StoreError>> {
-        let attempts = Arc::<Attempts>::default();
+        let attempts = Arc::new(Attempts::counted_in(&self.attempts));
         // Boxed: the SDK's futures are some kilobytes, copied with each future
         // around them.
         let call = ATTEMPTS.scope(Arc::clone(&attempts), Box::pin(call));
@@ -291,8 +299,7 @@ impl Session<'_> {
             let end = self.end.get_or_init(|| self.deadline.min(now + MAX_WAIT));
             // `timeout_at` would poll the call once, which sends it.
             if now >= *end {
-                let failure = Failure::of_ours("no time is left for the store");
-                return Err(StoreError::Unavailable(failure));
+                return Err(StoreError::unavailable("no time is left for the store"));
             }
             let permitted = async {
                 let permit = self.store.calls.acquire().await;
@@ -300,23 +307,19 @@ impl Session<'_> {
                 call.await
             };
             let result = tokio::time::timeout_at(*end, permitted).await;
-            self.count(attempts.sent());
             *is_lost |= attempts.is_lost();
-            result.map_err(|_| {
-                StoreError::Unavailable(Failure::of_ours("the store did not answer in time"))
-            })
+            result.map_err(|_| StoreError::unavailable("the store did not answer in time"))
         }
-    }
-
-    fn count(&self, attempts: u32) {
-        self.attempts.fetch_add(attempts, Ordering::Relaxed);
     }
 
     /// The same request on `store`, which may wait until the deadline.
     fn with_all_time<'s>(&self, store: &'s Store) -> Session<'s> {
-        let session = store.session(self.deadline);
-        session.end.get_or_init(|| self.deadline);
-        session
+        Session {
+            store,
+            deadline: self.deadline,
+            end: self.deadline.into(),
+            attempts: Arc::clone(&self.attempts),
+        }
     }
 
     /// Writes until what was sent is applied, or is known not to be needed.
@@ -337,7 +340,7 @@ impl Session<'_> {
                 }
             }
         }
-        Err(StoreError::Unavailable(Failure::of_ours(cause)).of_write(is_lost))
+        Err(StoreError::unavailable(cause).of_write(is_lost))
     }
 
     /// Sends writes, all or none. Returns `None` if they were applied, and the reply
@@ -354,27 +357,15 @@ impl Session<'_> {
         };
         match write.change {
             Change::Put(item) => {
-                let put = client
-                    .put_item()
-                    .table_name(table)
-                    .set_item(Some(item))
-                    .condition_expression(write.condition)
-                    .set_expression_attribute_values(values(write.values))
-                    .return_values_on_condition_check_failure(AllOld);
+                let put = conditional!(client.put_item().set_item(Some(item)), table, write);
                 reply(self.call(put.send(), is_lost).await?, |error| match error {
                     PutItemError::ConditionalCheckFailedException(failed) => Some(failed),
                     _ => None,
                 })
             }
             Change::Update(expression) => {
-                let update = client
-                    .update_item()
-                    .table_name(table)
-                    .key("id", text(&write.id))
-                    .update_expression(expression)
-                    .condition_expression(write.condition)
-                    .set_expression_attribute_values(values(write.values))
-                    .return_values_on_condition_check_failure(AllOld);
+                let update = client.update_item().key("id", text(&write.id));
+                let update = conditional!(update.update_expression(expression), table, write);
                 reply(
                     self.call(update.send(), is_lost).await?,
                     |error| match error {
@@ -437,53 +428,32 @@ where
 }
 
 fn action(table: &str, write: ItemWrite) -> TransactWriteItem {
-    let (id, condition) = (text(&write.id), write.condition);
-    let values = values(write.values);
+    const ALL_SET: &str = "table, key or item, update and condition are set";
+    let id = text(&write.id);
     let action = TransactWriteItem::builder();
     let action = match write.change {
-        Change::Put(item) => action.put(
-            Put::builder()
-                .table_name(table)
-                .set_item(Some(item))
-                .condition_expression(condition)
-                .set_expression_attribute_values(values)
-                .return_values_on_condition_check_failure(AllOld)
-                .build()
-                .expect("table and item are set"),
-        ),
-        Change::Update(expression) => action.update(
-            Update::builder()
-                .table_name(table)
+        Change::Put(item) => {
+            let put = conditional!(Put::builder().set_item(Some(item)), table, write);
+            action.put(put.build().expect(ALL_SET))
+        }
+        Change::Update(expression) => {
+            let update = Update::builder()
                 .key("id", id)
-                .update_expression(expression)
-                .condition_expression(condition)
-                .set_expression_attribute_values(values)
-                .return_values_on_condition_check_failure(AllOld)
-                .build()
-                .expect("table, key and update are set"),
-        ),
-        Change::Check => action.condition_check(
-            ConditionCheck::builder()
-                .table_name(table)
-                .key("id", id)
-                .condition_expression(condition)
-                .set_expression_attribute_values(values)
-                .return_values_on_condition_check_failure(AllOld)
-                .build()
-                .expect("table, key and condition are set"),
-        ),
+                .update_expression(expression);
+            let update = conditional!(update, table, write);
+            action.update(update.build().expect(ALL_SET))
+        }
+        Change::Check => {
+            let check = conditional!(ConditionCheck::builder().key("id", id), table, write);
+            action.condition_check(check.build().expect(ALL_SET))
+        }
     };
     action.build()
 }
 
-/// DynamoDB refuses an empty map.
-fn values(values: Item) -> Option<Item> {
-    Some(values).filter(|values| !values.is_empty())
-}
-
 /// A partition without a retry quota. The SDK's default quota is shared by all
-/// requests: once used up, a lost answer would stay unresolved. The budget bounds
-/// the retries of each request.
+/// requests: once used up, a lost answer would stay unresolved. The time of a request
+/// bounds its retries.
 fn retry_partition() -> RetryPartition {
     RetryPartition::custom("associations")
         .token_bucket(TokenBucket::unlimited())

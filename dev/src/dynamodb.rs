@@ -93,7 +93,7 @@ impl Client {
     }
 
     /// Creates the table of `template.yaml` under this name and returns once it can be used. An existing table of that
-    /// name is kept as it is.
+    /// name is kept, and gets the indexes that it lacks.
     pub async fn create_table(&self, name: &str) -> Result<()> {
         let template = Template::read();
         let tables = template.of_type("AWS::DynamoDB::GlobalTable");
@@ -102,7 +102,7 @@ impl Client {
         };
         let input = create_table(name, properties);
         match self.call("CreateTable", &input).await {
-            Err(error) if is_resource_in_use(&error) => {}
+            Err(error) if is_resource_in_use(&error) => self.add_indexes(name, &input).await?,
             created => {
                 created.with_context(|| format!("the table {name} could not be created"))?;
             }
@@ -111,6 +111,33 @@ impl Client {
         let ttl = &properties["TimeToLiveSpecification"];
         if ttl["Enabled"] == true {
             self.enable_ttl(name, ttl).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds the indexes that a table lacks, one at a time, as DynamoDB requires.
+    async fn add_indexes(&self, name: &str, input: &Value) -> Result<()> {
+        let table = json!({ "TableName": name });
+        let described = self.call("DescribeTable", &table).await?;
+        let indexes = |table: &Value| -> Vec<Value> {
+            let indexes = table["GlobalSecondaryIndexes"].as_array();
+            indexes.cloned().unwrap_or_default()
+        };
+        let existing = indexes(&described["Table"]);
+        for index in indexes(input) {
+            if existing
+                .iter()
+                .any(|other| other["IndexName"] == index["IndexName"])
+            {
+                continue;
+            }
+            let update = json!({
+                "TableName": name,
+                "AttributeDefinitions": input["AttributeDefinitions"],
+                "GlobalSecondaryIndexUpdates": [{ "Create": index }],
+            });
+            self.call("UpdateTable", &update).await?;
+            self.wait_until_active(name).await?;
         }
         Ok(())
     }

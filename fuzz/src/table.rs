@@ -74,11 +74,12 @@ impl HttpConnector for Table {
         let mut parties: Vec<&str> = parts(|key| key.rsplit_once('#')).map(|key| key.1).collect();
         let answer = match operation {
             "Query" => {
-                let value = |name: &str| body["ExpressionAttributeValues"][name]["S"].as_str();
-                carts.extend(value(":cart"));
-                parties.extend(value(":customer"));
-                parties.extend(value(":account"));
-                list(&body, carts.first().or(parties.first()).expect("a list"))
+                let of = body["ExpressionAttributeValues"][":of"]["S"].as_str();
+                let of = of.expect("whose list it is");
+                let is_of_cart = index(&body).ends_with("by_cart");
+                let owners = if is_of_cart { &mut carts } else { &mut parties };
+                owners.push(of);
+                list(&body, of, is_of_cart)
             }
             "GetItem" if carts[0].starts_with('p') => json!({ "Item": {
                 "id": { "S": keys[0] },
@@ -109,22 +110,34 @@ fn item(action: &Value) -> &Value {
 
 /// As many members as the query asks for, even after they were removed: the index
 /// lags behind. None if the identifier does not begin with `p`.
-fn list(query: &Value, of: &str) -> Value {
+fn list(query: &Value, of: &str, is_of_cart: bool) -> Value {
     let count = query["Limit"].as_u64().filter(|_| of.starts_with('p'));
-    let is_of_cart = query["IndexName"] == "by_cart";
+    let is_of_accounts = index(query).contains("account");
+    let party = if is_of_accounts {
+        "account_id"
+    } else {
+        "customer_id"
+    };
+    let separator = if is_of_accounts { "#account#" } else { "#" };
     let item = |number| {
         let member = format!("c{number:03}");
-        let key = match is_of_cart {
-            true => format!("{of}#{member}"),
-            false => format!("{member}#{of}"),
+        let (cart, other) = if is_of_cart {
+            (of, &*member)
+        } else {
+            (&*member, of)
         };
         json!({
-            "id": { "S": key },
-            "cart_id": { "S": member },
-            "customer_id": { "S": member },
+            "id": { "S": format!("{cart}{separator}{other}") },
+            "cart_id": { "S": cart },
+            party: { "S": other },
             "associated_at": { "S": format!("2026-11-22T12:00:00.{:03}Z", 999 - number) },
+            "write_id": { "S": "5c8f0f2e-95b8-4f4b-8f5c-0f7cf3a4c9d2" },
         })
     };
     let items: Vec<Value> = (0..count.unwrap_or_default()).map(item).collect();
     json!({ "Count": items.len(), "Items": items })
+}
+
+fn index(query: &Value) -> &str {
+    query["IndexName"].as_str().expect("an index")
 }

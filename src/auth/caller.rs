@@ -31,7 +31,6 @@ pub(super) enum ActsFor {
 pub enum Forbidden {
     /// The route needs a token of this kind of party.
     TokenRequired {
-        /// The kind of party.
         kind: PartyKind,
         /// The claim by which the access token is no back end's, for the log.
         claim: Option<String>,
@@ -84,10 +83,6 @@ pub enum CartProof {
 
 impl CartProof {
     /// Checks that the caller may associate the cart.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden::CartTokenRequired`]
     pub fn permits(self) -> Result<(), Forbidden> {
         match self {
             Self::Given => Ok(()),
@@ -118,10 +113,6 @@ impl Caller {
     }
 
     /// Returns the customer or account for whom the caller acts.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden`], if that is everybody or nobody.
     pub fn party(&self) -> Result<&Party, Forbidden> {
         match &self.acts_for {
             ActsFor::One(party) => Ok(party),
@@ -132,10 +123,6 @@ impl Caller {
 
     /// Returns the only party of this kind for which the caller may act; `None` if they
     /// may act for all.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden`], if there is none.
     pub fn only_party(&self, kind: PartyKind) -> Result<Option<&Party>, Forbidden> {
         match &self.acts_for {
             ActsFor::Everybody => Ok(None),
@@ -145,10 +132,6 @@ impl Caller {
     }
 
     /// Checks that the caller may act for all of these parties.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden`], if there is one for which they may not.
     pub fn permit(&self, parties: &[Party]) -> Result<(), Forbidden> {
         for party in parties {
             let own = self.only_party(party.kind())?;
@@ -160,10 +143,6 @@ impl Caller {
     }
 
     /// Checks that the caller may act for the party whose carts the path names.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden`], if they may not.
     pub fn permit_carts_of(&self, party: &Party) -> Result<(), Forbidden> {
         let own = self.only_party(party.kind())?;
         if own.is_some_and(|own| own != party) {
@@ -173,10 +152,6 @@ impl Caller {
     }
 
     /// Checks that the caller may remove all parties from a cart.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden::BackEndRequired`]
     pub fn permit_clearing(&self) -> Result<(), Forbidden> {
         match &self.acts_for {
             ActsFor::Everybody => Ok(()),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::token::Refusal;
+use super::token::{Reason, Refusal};
 use crate::json::{Object, parsed, text, texts};
 
 /// The claims that name the client, the first that a token has: RFC 9068 section 2.2,
@@ -26,7 +26,7 @@ impl<'t> Claims<'t> {
             None => Ok(None),
             value => match text(value) {
                 Some(text) => Ok(Some(text)),
-                None => Err(Refusal::MalformedClaim(name.to_owned())),
+                None => Err(Refusal::of(Reason::MalformedClaim, name)),
             },
         }
     }
@@ -34,7 +34,7 @@ impl<'t> Claims<'t> {
     /// Returns a claim that names somebody, if the token has it. It is never empty.
     pub(super) fn name(&self, name: &str) -> Result<Option<Cow<'t, str>>, Refusal> {
         match self.text(name)? {
-            Some(text) if text.is_empty() => Err(Refusal::MalformedClaim(name.to_owned())),
+            Some(text) if text.is_empty() => Err(Refusal::of(Reason::MalformedClaim, name)),
             text => Ok(text),
         }
     }
@@ -42,7 +42,7 @@ impl<'t> Claims<'t> {
     /// Returns a claim that must name somebody.
     pub(super) fn required_name(&self, name: &str) -> Result<Cow<'t, str>, Refusal> {
         let text = self.name(name)?;
-        text.ok_or_else(|| Refusal::MissingClaim(name.to_owned()))
+        text.ok_or_else(|| Refusal::of(Reason::MissingClaim, name))
     }
 
     /// Returns the client that a claim of its own names.
@@ -76,9 +76,9 @@ pub struct Expected {
 impl Expected {
     /// Checks issuer, audience and required claims, and returns the accepted audience.
     pub(super) fn check(&self, claims: &Claims<'_>) -> Result<&str, Refusal> {
-        let missing = |name: &str| Refusal::MissingClaim(name.to_owned());
+        let missing = |name: &str| Refusal::of(Reason::MissingClaim, name);
         if claims.text("iss")?.ok_or_else(|| missing("iss"))? != self.issuer {
-            return Err(Refusal::Issuer);
+            return Err(Refusal::of(Reason::Issuer, "iss"));
         }
         let audiences = match claims.get("aud") {
             // As API Gateway's JWT authorizers: access tokens of Amazon Cognito have
@@ -86,15 +86,17 @@ impl Expected {
             None => vec![claims.text("client_id")?.ok_or_else(|| missing("aud"))?],
             audience => match text(audience) {
                 Some(audience) => vec![audience],
-                None => texts(audience).ok_or_else(|| Refusal::MalformedClaim("aud".to_owned()))?,
+                None => {
+                    texts(audience).ok_or_else(|| Refusal::of(Reason::MalformedClaim, "aud"))?
+                }
             },
         };
         let mut accepted = self.audiences.iter();
         let audience = accepted.find(|audience| audiences.contains(&audience.as_str().into()));
-        let audience = audience.ok_or(Refusal::Audience)?;
+        let audience = audience.ok_or_else(|| Refusal::of(Reason::Audience, "aud"))?;
         for (name, values) in &self.claims.0 {
             if !values.include(claims.get(name)) {
-                return Err(Refusal::RequiredClaim(name.clone()));
+                return Err(Refusal::of(Reason::RequiredClaim, name));
             }
         }
         Ok(audience)
@@ -137,11 +139,7 @@ struct Decimal {
 }
 
 impl RequiredClaims {
-    /// Parses the JSON object that configures them.
-    ///
-    /// # Errors
-    ///
-    /// A sentence for the operator.
+    /// Parses the JSON object that configures them. An error is a sentence for the operator.
     pub fn parse(json: &str) -> Result<Self, String> {
         let object = serde_json::from_str::<Object<'_>>(json)
             .map_err(|_| "must be a JSON object of claims and their values")?;
@@ -252,9 +250,7 @@ impl Decimal {
 /// of these values.
 #[derive(Debug, Clone)]
 pub struct BackEnds {
-    /// The names of the claims.
     pub claims: Vec<String>,
-    /// The values.
     pub values: Vec<String>,
 }
 

@@ -24,7 +24,7 @@ const MIN_RSA_BITS: usize = 2048;
 /// The longest RSA modulus that AWS-LC accepts, in bits.
 const MAX_RSA_BITS: usize = 8192;
 
-const WRONG_LENGTH: &str = "has the wrong length";
+const WRONG_LENGTH: &str = "wrong length";
 
 /// The points of Ed25519 of order 1, 2, 4 or 8, without the sign bit, their
 /// non-canonical encodings included. Anybody can sign for such a key, and AWS-LC
@@ -84,7 +84,6 @@ impl Algorithm {
 pub struct SkippedKey {
     /// Its position in the set, from 0.
     pub index: usize,
-    /// Why it cannot be used.
     pub problem: KeyProblem,
 }
 
@@ -109,7 +108,7 @@ pub enum KeyProblem {
 impl fmt::Display for KeyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Parameter(name, problem) => return write!(f, "has a `{name}` that {problem}"),
+            Self::Parameter(name, problem) => return write!(f, "has a bad `{name}`: {problem}"),
             Self::Malformed => "is not a JSON Web Key",
             Self::NotForVerifying => "is not for verifying signatures (`use`, `key_ops`)",
             Self::UnknownType => "has an unknown or refused type (`kty`, `crv`)",
@@ -201,9 +200,7 @@ impl KeySet {
     }
 }
 
-/// The result of looking a key up.
 pub(super) enum KeyLookup {
-    /// The key.
     Key(Arc<Key>),
     /// The key is for another algorithm.
     OtherAlgorithm,
@@ -316,7 +313,7 @@ impl Jwk {
         }
         RsaPublicKeyComponents { n, e }
             .to_parsed_public_key(parameters)
-            .map_err(|_| KeyProblem::Parameter("e", "is not an exponent for `n`"))
+            .map_err(|_| KeyProblem::Parameter("e", "no exponent for `n`"))
     }
 
     fn ec_key(
@@ -329,7 +326,7 @@ impl Jwk {
         // SEC 1 section 2.3.3: an uncompressed point.
         let point = [&[4], x.as_slice(), &y].concat();
         ParsedPublicKey::new(algorithm, point)
-            .map_err(|_| KeyProblem::Parameter("y", "makes no point of the curve with `x`"))
+            .map_err(|_| KeyProblem::Parameter("y", "no point of the curve with `x`"))
     }
 
     fn ed_key(&self) -> Result<ParsedPublicKey, KeyProblem> {
@@ -337,7 +334,7 @@ impl Jwk {
         let mut point: [u8; 32] = x
             .try_into()
             .map_err(|_| KeyProblem::Parameter("x", WRONG_LENGTH))?;
-        let no_point = KeyProblem::Parameter("x", "is no point of the curve, or of small order");
+        let no_point = KeyProblem::Parameter("x", "no point of the curve, or of small order");
         let key = ParsedPublicKey::new(&ED25519, point).map_err(|_| no_point)?;
         // The highest bit is the sign (RFC 8032 section 5.1.2).
         point[31] &= 0x7f;
@@ -371,13 +368,13 @@ fn coordinate(
 /// Decodes a parameter.
 fn bytes(name: &'static str, parameter: Option<&str>) -> Result<Vec<u8>, KeyProblem> {
     let problem = |problem| KeyProblem::Parameter(name, problem);
-    let parameter = parameter.ok_or(problem("is missing"))?;
+    let parameter = parameter.ok_or(problem("missing"))?;
     match URL_SAFE_NO_PAD.decode(parameter) {
-        Ok(bytes) if bytes.is_empty() => Err(problem("is empty")),
+        Ok(bytes) if bytes.is_empty() => Err(problem("empty")),
         Ok(bytes) => Ok(bytes),
-        Err(_) if parameter.ends_with('=') => Err(problem("has padding")),
-        Err(DecodeError::InvalidByte(..)) => Err(problem("is not in the alphabet of base64url")),
-        Err(_) => Err(problem("is cut off: it is no whole number of bytes")),
+        Err(_) if parameter.ends_with('=') => Err(problem("padding")),
+        Err(DecodeError::InvalidByte(..)) => Err(problem("not in the alphabet of base64url")),
+        Err(_) => Err(problem("no whole number of bytes")),
     }
 }
 
@@ -388,94 +385,46 @@ mod tests {
     /// RFC 8037 appendix A.2.
     const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
-    fn problem_of(jwk: &str) -> KeyProblem {
-        match KeySet::parse(&format!(r#"{{"keys":[{jwk}]}}"#)) {
-            Err(KeySetError::NoUsableKey(skipped)) => skipped[0].problem,
-            other => panic!("{jwk}: {other:?}"),
-        }
-    }
+    /// Keys that are skipped, and why. `$X` is [`X`], `$N` a number of 2040 bits.
+    const SKIPPED: &str = r#"
+        7 => is not a JSON Web Key
+        {} => is not a JSON Web Key
+        {"kty":"RSA","kid":7} => is not a JSON Web Key
+        {"kty":"oct","k":"c2Vj"} => has an unknown or refused type (`kty`, `crv`)
+        {"kty":"EC","crv":"P-521"} => has an unknown or refused type (`kty`, `crv`)
+        {"kty":"EC","crv":"secp256k1"} => has an unknown or refused type (`kty`, `crv`)
+        {"kty":"OKP","crv":"X25519"} => has an unknown or refused type (`kty`, `crv`)
+        {"kty":"OKP","crv":"Ed25519","use":"enc","x":"$X"} => is not for verifying signatures (`use`, `key_ops`)
+        {"kty":"OKP","crv":"Ed25519","key_ops":["sign"],"x":"$X"} => is not for verifying signatures (`use`, `key_ops`)
+        {"kty":"OKP","crv":"Ed25519","alg":"ES256","x":"$X"} => has an `alg` that is unknown or not for its type
+        {"kty":"EC","crv":"P-256","alg":"ES384","x":"$X","y":"$X"} => has an `alg` that is unknown or not for its type
+        {"kty":"RSA","alg":"RS512","n":"AQAB","e":"AQAB"} => has an `alg` that is unknown or not for its type
+        {"kty":"RSA","alg":"HS256","n":"AQAB","e":"AQAB"} => has an `alg` that is unknown or not for its type
+        {"kty":"RSA","n":"$N","e":"AQAB"} => has an RSA modulus under 2048 or over 8192 bits
+        {"kty":"RSA","e":"AQAB"} => has a bad `n`: missing
+        {"kty":"RSA","n":"AQAB"} => has a bad `e`: missing
+        {"kty":"EC","crv":"P-256","x":"$X"} => has a bad `y`: missing
+        {"kty":"EC","crv":"P-256","x":"AA","y":"$X"} => has a bad `x`: wrong length
+        {"kty":"EC","crv":"P-256","x":"$X","y":"AQ$X"} => has a bad `y`: no whole number of bytes
+        {"kty":"EC","crv":"P-256","x":"$X","y":"$X"} => has a bad `y`: no point of the curve with `x`
+        {"kty":"OKP","crv":"Ed25519","x":"AA"} => has a bad `x`: wrong length
+        {"kty":"OKP","crv":"Ed25519","x":""} => has a bad `x`: empty
+        {"kty":"OKP","crv":"Ed25519","x":"$X="} => has a bad `x`: padding
+        {"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo"} => has a bad `x`: not in the alphabet of base64url
+        {"kty":"OKP","crv":"Ed25519","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA"} => has a bad `x`: no point of the curve, or of small order
+    "#;
 
     #[test]
-    fn keys_that_cannot_verify_are_refused() {
-        let ed = |members: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519",{members}}}"#);
-        let ec = |members: &str| format!(r#"{{"kty":"EC","crv":"P-256",{members}}}"#);
-        let rsa = |members: &str| format!(r#"{{"kty":"RSA",{members}}}"#);
-        let parameter = KeyProblem::Parameter;
-        for (jwk, problem) in [
-            ("7".to_owned(), KeyProblem::Malformed),
-            ("{}".to_owned(), KeyProblem::Malformed),
-            (rsa(r#""kid":7"#), KeyProblem::Malformed),
-            (
-                r#"{"kty":"oct","k":"c2Vj"}"#.to_owned(),
-                KeyProblem::UnknownType,
-            ),
-            (
-                r#"{"kty":"EC","crv":"P-521"}"#.to_owned(),
-                KeyProblem::UnknownType,
-            ),
-            (
-                r#"{"kty":"EC","crv":"secp256k1"}"#.to_owned(),
-                KeyProblem::UnknownType,
-            ),
-            (
-                r#"{"kty":"OKP","crv":"X25519"}"#.to_owned(),
-                KeyProblem::UnknownType,
-            ),
-            (
-                ed(&format!(r#""use":"enc","x":"{X}""#)),
-                KeyProblem::NotForVerifying,
-            ),
-            (
-                ed(&format!(r#""key_ops":["sign"],"x":"{X}""#)),
-                KeyProblem::NotForVerifying,
-            ),
-            (
-                ed(&format!(r#""alg":"ES256","x":"{X}""#)),
-                KeyProblem::UnknownAlgorithm,
-            ),
-            (
-                ec(&format!(r#""alg":"ES384","x":"{X}","y":"{X}""#)),
-                KeyProblem::UnknownAlgorithm,
-            ),
-            (
-                rsa(r#""alg":"RS512","n":"AQAB","e":"AQAB""#),
-                KeyProblem::UnknownAlgorithm,
-            ),
-            (
-                rsa(r#""alg":"HS256","n":"AQAB","e":"AQAB""#),
-                KeyProblem::UnknownAlgorithm,
-            ),
-            (
-                rsa(&format!(r#""n":"{}","e":"AQAB""#, "A".repeat(340))),
-                KeyProblem::RsaSize,
-            ),
-            (rsa(r#""e":"AQAB""#), parameter("n", "is missing")),
-            (ec(&format!(r#""x":"{X}""#)), parameter("y", "is missing")),
-            (
-                ec(&format!(r#""x":"AA","y":"{X}""#)),
-                parameter("x", WRONG_LENGTH),
-            ),
-            (
-                ec(&format!(r#""x":"{X}","y":"AQ{X}""#)),
-                parameter("y", "is cut off: it is no whole number of bytes"),
-            ),
-            (
-                ec(&format!(r#""x":"{X}","y":"{X}""#)),
-                parameter("y", "makes no point of the curve with `x`"),
-            ),
-            (ed(r#""x":"AA""#), parameter("x", WRONG_LENGTH)),
-            (ed(r#""x":"""#), parameter("x", "is empty")),
-            (ed(&format!(r#""x":"{X}=""#)), parameter("x", "has padding")),
-            (
-                ed(r#""x":"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo""#),
-                parameter("x", "is not in the alphabet of base64url"),
-            ),
-            (
-                ed(r#""x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA""#),
-                parameter("x", "is no point of the curve, or of small order"),
-            ),
-        ] {
-            assert_eq!(problem_of(&jwk), problem, "{jwk}");
+    fn keys_that_cannot_verify_are_skipped_and_the_reason_is_told() {
+        let cases = SKIPPED.replace("$X", X).replace("$N", &"A".repeat(340));
+        for case in cases.trim().lines() {
+            let (jwk, problem) = case.split_once(" => ").unwrap();
+            let error = KeySet::parse(&format!(r#"{{"keys":[{jwk}]}}"#)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("has no usable key; key 0 {problem}"),
+                "{jwk}"
+            );
         }
     }
 
@@ -507,19 +456,8 @@ mod tests {
             r#"{{"keys":[{{"kty":"oct","k":"AA","kid":"a"}},{{"x":1e999}},{{"kty":"OKP","crv":"Ed25519","x":"{X}","kid":"b"}}]}}"#
         );
         let set = KeySet::parse(&set).unwrap();
-        assert_eq!(
-            set.skipped(),
-            [
-                SkippedKey {
-                    index: 0,
-                    problem: KeyProblem::UnknownType
-                },
-                SkippedKey {
-                    index: 1,
-                    problem: KeyProblem::Malformed
-                }
-            ]
-        );
+        let skipped: Vec<usize> = set.skipped().iter().map(|key| key.index).collect();
+        assert_eq!(skipped, [0, 1]);
         let found = |kid, alg| matches!(set.find(kid, alg), KeyLookup::Key(_));
         assert!(!found(Some("a"), Algorithm::EdDsa));
         assert!(found(Some("b"), Algorithm::EdDsa));

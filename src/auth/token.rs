@@ -25,109 +25,93 @@ pub const MAX_TOKEN_BYTES: usize = 8192;
 /// time in milliseconds, and makes a token that never expires in practice.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident $name:literal;)+) => {
+        /// Why a token is refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Reason {
+            $($(#[$doc])* $reason,)+
+        }
+
+        impl Reason {
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $name,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Tokens of this kind are not configured.
+    NotConfigured "not_configured";
+    /// The header was sent more than once, is not text, or has no token in it.
+    NotOneToken "not_one_token";
+    /// Over [`MAX_TOKEN_BYTES`].
+    TooLong "too_long";
+    /// Not three parts of unpadded, canonical base64url.
+    NotCompactJws "not_compact_jws";
+    /// The header or the claims are not a JSON object.
+    NotJsonObject "not_json_object";
+    /// The header or the claims have two members of one name.
+    DuplicateMember "duplicate_member";
+    /// The header has `crit`, or a `typ` of another kind of token.
+    RefusedHeader "refused_header";
+    /// `alg` or `kid` is missing or has the wrong type.
+    MalformedHeader "malformed_header";
+    /// `alg` is not one of the supported algorithms.
+    UnknownAlgorithm "unknown_algorithm";
+    /// The key set has no such key, or that key is for another algorithm.
+    UnknownKey "unknown_key";
+    Signature "signature";
+    MissingClaim "missing_claim";
+    /// A claim has the wrong type or is out of range.
+    MalformedClaim "malformed_claim";
+    /// A token with this claim is for something else.
+    RefusedClaim "refused_claim";
+    Expired "expired";
+    /// `exp` is more than [`MAX_LIFETIME`] ahead.
+    ExpiresTooLate "expires_too_late";
+    NotYetValid "not_yet_valid";
+    Issuer "issuer";
+    Audience "audience";
+    /// A required claim has another value.
+    RequiredClaim "required_claim";
+    /// The token is as good a token of another kind.
+    TwoKinds "two_kinds";
+    /// The claim that names somebody is no valid id, or not the cart of the request.
+    Subject "subject";
+}
+
 /// Why a token is refused. Only the log shows it, never an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// Tokens of this kind are not configured.
-    NotConfigured,
-    /// The header was sent more than once, is not text, or has no token in it.
-    NotOneToken,
-    /// Over [`MAX_TOKEN_BYTES`].
-    TooLong,
-    /// Not three parts of unpadded, canonical base64url.
-    NotCompactJws,
-    /// The header or the claims are not a JSON object.
-    NotJsonObject,
-    /// The header or the claims have two members of one name.
-    DuplicateMember,
-    /// The header has `crit`, or a `typ` of another kind of token.
-    RefusedHeader,
-    /// `alg` or `kid` is missing or has the wrong type.
-    MalformedHeader,
-    /// `alg` is not one of the supported algorithms.
-    UnknownAlgorithm,
-    /// The key set has no such key, or that key is for another algorithm.
-    UnknownKey,
-    /// The signature is wrong.
-    Signature,
-    /// This claim is required and missing.
-    MissingClaim(String),
-    /// This claim has the wrong type or is out of range.
-    MalformedClaim(String),
-    /// A token with this claim is for something else.
-    RefusedClaim(String),
-    /// `exp` is in the past.
-    Expired,
-    /// `exp` is more than [`MAX_LIFETIME`] ahead.
-    ExpiresTooLate,
-    /// `nbf` is in the future.
-    NotYetValid,
-    /// `iss` is not the expected one.
-    Issuer,
-    /// `aud` has none of the accepted ones.
-    Audience,
-    /// This required claim has another value.
-    RequiredClaim(String),
-    /// The token is as good a token of another kind.
-    TwoKinds,
-    /// This claim is not a valid id, or not the cart of the request.
-    Subject(String),
+pub struct Refusal {
+    reason: Reason,
+    claim: Option<String>,
 }
 
 impl Refusal {
-    /// The refusal's name in the log.
+    pub(super) fn of(reason: Reason, claim: &str) -> Self {
+        let claim = Some(claim.to_owned());
+        Self { reason, claim }
+    }
+
+    /// The reason's name in the log.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::NotConfigured => "not_configured",
-            Self::NotOneToken => "not_one_token",
-            Self::TooLong => "too_long",
-            Self::NotCompactJws => "not_compact_jws",
-            Self::NotJsonObject => "not_json_object",
-            Self::DuplicateMember => "duplicate_member",
-            Self::RefusedHeader => "refused_header",
-            Self::MalformedHeader => "malformed_header",
-            Self::UnknownAlgorithm => "unknown_algorithm",
-            Self::UnknownKey => "unknown_key",
-            Self::Signature => "signature",
-            Self::MissingClaim(_) => "missing_claim",
-            Self::MalformedClaim(_) => "malformed_claim",
-            Self::RefusedClaim(_) => "refused_claim",
-            Self::Expired => "expired",
-            Self::ExpiresTooLate => "expires_too_late",
-            Self::NotYetValid => "not_yet_valid",
-            Self::Issuer => "issuer",
-            Self::Audience => "audience",
-            Self::RequiredClaim(_) => "required_claim",
-            Self::TwoKinds => "two_kinds",
-            Self::Subject(_) => "subject",
-        }
+        self.reason.name()
     }
 
     /// The claim that is missing or wrong, if it is one.
     pub fn claim(&self) -> Option<&str> {
-        match self {
-            Self::MissingClaim(name)
-            | Self::MalformedClaim(name)
-            | Self::RefusedClaim(name)
-            | Self::RequiredClaim(name)
-            | Self::Subject(name) => Some(name),
-            Self::Expired | Self::ExpiresTooLate => Some("exp"),
-            Self::NotYetValid => Some("nbf"),
-            Self::Issuer => Some("iss"),
-            Self::Audience => Some("aud"),
-            Self::NotConfigured
-            | Self::NotOneToken
-            | Self::TooLong
-            | Self::NotCompactJws
-            | Self::NotJsonObject
-            | Self::DuplicateMember
-            | Self::RefusedHeader
-            | Self::MalformedHeader
-            | Self::UnknownAlgorithm
-            | Self::UnknownKey
-            | Self::Signature
-            | Self::TwoKinds => None,
-        }
+        self.claim.as_deref()
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        let claim = None;
+        Self { reason, claim }
     }
 }
 
@@ -144,7 +128,7 @@ impl Times {
         let expires = numeric_date(claims, "exp")?;
         numeric_date(claims, "iat")?;
         Ok(Self {
-            expires: expires.ok_or_else(|| Refusal::MissingClaim("exp".to_owned()))?,
+            expires: expires.ok_or_else(|| Refusal::of(Reason::MissingClaim, "exp"))?,
             not_before: numeric_date(claims, "nbf")?,
         })
     }
@@ -154,14 +138,14 @@ impl Times {
         #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
         let now = now.millis() as f64 / 1000.0;
         if self.expires + CLOCK_SKEW.as_secs_f64() <= now {
-            return Err(Refusal::Expired);
+            return Err(Refusal::of(Reason::Expired, "exp"));
         }
         if self.expires - MAX_LIFETIME.as_secs_f64() > now {
-            return Err(Refusal::ExpiresTooLate);
+            return Err(Refusal::of(Reason::ExpiresTooLate, "exp"));
         }
         let too_early = |not_before| not_before - CLOCK_SKEW.as_secs_f64() > now;
         if self.not_before.is_some_and(too_early) {
-            return Err(Refusal::NotYetValid);
+            return Err(Refusal::of(Reason::NotYetValid, "nbf"));
         }
         Ok(())
     }
@@ -188,7 +172,7 @@ impl<'t> UnverifiedToken<'t> {
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(Refusal::NotCompactJws);
+            return Err(Reason::NotCompactJws.into());
         };
         Ok(Self {
             signed: &token[..header.len() + 1 + payload.len()],
@@ -211,7 +195,7 @@ impl<'t> UnverifiedToken<'t> {
     /// Verifies the signature with a key, and returns the claims.
     pub(super) fn verify(&self, key: &Key) -> Result<Claims<'_>, Refusal> {
         if !key.verifies(self.signed.as_bytes(), &self.signature) {
-            return Err(Refusal::Signature);
+            return Err(Reason::Signature.into());
         }
         let claims = Claims(object(&self.payload)?);
         // `cnf` binds a token to a key, whose proof nobody checks here (RFC 9449 section
@@ -220,7 +204,7 @@ impl<'t> UnverifiedToken<'t> {
         // 3.11).
         for refused in ["cnf", "events"] {
             if claims.get(refused).is_some() {
-                return Err(Refusal::RefusedClaim(refused.to_owned()));
+                return Err(Refusal::of(Reason::RefusedClaim, refused));
             }
         }
         Ok(claims)
@@ -233,20 +217,20 @@ impl Header {
         // point to a key (`jwk`, `jku`, `x5c`, `x5u`) are ignored: the key comes from
         // the configured set.
         if header.get("crit").is_some() {
-            return Err(Refusal::RefusedHeader);
+            return Err(Reason::RefusedHeader.into());
         }
         let member = |name| header.get(name).filter(|value| value.get() != "null");
         if let Some(typ) = member("typ")
             && !text(Some(typ)).is_some_and(|typ| is_accepted_type(&typ))
         {
-            return Err(Refusal::RefusedHeader);
+            return Err(Reason::RefusedHeader.into());
         }
         let kid = match member("kid") {
             None => None,
-            kid => Some(text(kid).ok_or(Refusal::MalformedHeader)?.into_owned()),
+            kid => Some(text(kid).ok_or(Reason::MalformedHeader)?.into_owned()),
         };
-        let alg = text(header.get("alg")).ok_or(Refusal::MalformedHeader)?;
-        let alg = Algorithm::named(&alg).ok_or(Refusal::UnknownAlgorithm)?;
+        let alg = text(header.get("alg")).ok_or(Reason::MalformedHeader)?;
+        let alg = Algorithm::named(&alg).ok_or(Reason::UnknownAlgorithm)?;
         let kid = kid.filter(|kid| !kid.is_empty());
         Ok(Self { alg, kid })
     }
@@ -267,7 +251,7 @@ fn numeric_date(claims: &Claims<'_>, name: &str) -> Result<Option<f64>, Refusal>
         None => Ok(None),
         seconds => match parsed(seconds) {
             Some(seconds) => Ok(Some(seconds)),
-            None => Err(Refusal::MalformedClaim(name.to_owned())),
+            None => Err(Refusal::of(Reason::MalformedClaim, name)),
         },
     }
 }
@@ -276,11 +260,10 @@ fn numeric_date(claims: &Claims<'_>, name: &str) -> Result<Option<f64>, Refusal>
 /// value has one encoding only.
 fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
     if part.is_empty() {
-        return Err(Refusal::NotCompactJws);
+        return Err(Reason::NotCompactJws.into());
     }
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| Refusal::NotCompactJws)
+    let decoded = URL_SAFE_NO_PAD.decode(part);
+    Ok(decoded.map_err(|_| Reason::NotCompactJws)?)
 }
 
 /// Parses a JSON object. Refuses duplicate members, of which readers take
@@ -290,9 +273,9 @@ fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
 fn object(json: &[u8]) -> Result<Object<'_>, Refusal> {
     let is_strict = serde_json::from_slice::<Value>(json).is_ok();
     let object = serde_json::from_slice::<Object<'_>>(json).ok();
-    let object = object.filter(|_| is_strict).ok_or(Refusal::NotJsonObject)?;
+    let object = object.filter(|_| is_strict).ok_or(Reason::NotJsonObject)?;
     if object.has_duplicates() {
-        return Err(Refusal::DuplicateMember);
+        return Err(Reason::DuplicateMember.into());
     }
     Ok(object)
 }

@@ -8,7 +8,7 @@ use super::claims::{Claims, Expected};
 use super::credentials::Credential;
 use super::keys::{Algorithm, Key, KeySet};
 use super::remote::{NoKeys, RemoteKeySet};
-use super::token::{MAX_TOKEN_BYTES, Refusal, Times, UnverifiedToken};
+use super::token::{MAX_TOKEN_BYTES, Reason, Refusal, Times, UnverifiedToken};
 use super::verified::VerifiedTokens;
 use super::{AuthError, KeySource, TokenKind, TokenPolicy};
 use crate::client::Client;
@@ -85,11 +85,11 @@ impl<T> Verifier<T> {
     ) -> Result<Option<Arc<Verified<T>>>, AuthError> {
         let token = match credential {
             Credential::Absent => return Ok(None),
-            Credential::Malformed => return Err(self.refused(Refusal::NotOneToken)),
+            Credential::Malformed => return Err(self.refused(Reason::NotOneToken)),
             Credential::Token(token) => token,
         };
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(self.refused(Refusal::TooLong));
+            return Err(self.refused(Reason::TooLong));
         }
         let digest = VerifiedTokens::<Verified<T>>::digest(token);
         if let Some(verified) = self.verified.get(&digest)
@@ -103,7 +103,7 @@ impl<T> Verifier<T> {
         let key = self
             .find_key(token.kid(), token.alg(), deadline)
             .await?
-            .ok_or_else(|| self.refused(Refusal::UnknownKey))?;
+            .ok_or_else(|| self.refused(Reason::UnknownKey))?;
         let verified = self
             .verify_with(key, &token, read, now)
             .map_err(|refusal| self.refused(refusal))?;
@@ -124,7 +124,7 @@ impl<T> Verifier<T> {
         times.check(now)?;
         let audience = self.expected.check(&claims)?;
         if self.others.iter().any(|other| other.check(&claims).is_ok()) {
-            return Err(Refusal::TwoKinds);
+            return Err(Reason::TwoKinds.into());
         }
         Ok(Verified {
             content: read(&claims, audience)?,
@@ -165,10 +165,10 @@ impl<T> Verifier<T> {
         }
     }
 
-    fn refused(&self, refusal: Refusal) -> AuthError {
+    fn refused(&self, refusal: impl Into<Refusal>) -> AuthError {
         AuthError::InvalidToken {
             kind: self.kind,
-            refusal,
+            refusal: refusal.into(),
         }
     }
 }

@@ -67,9 +67,7 @@ impl Session<'_> {
         let session = self.with_all_time(&store);
         let query = query(&session).projection_expression("id");
         let mut removed = 0;
-        let result = session.remove_all(query, writer, &mut removed).await;
-        self.count(session.attempts());
-        match result {
+        match session.remove_all(query, writer, &mut removed).await {
             Ok(()) => Ok(ClearOutcome::Complete),
             Err(cause @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)))
                 if removed > 0 =>

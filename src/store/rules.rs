@@ -173,11 +173,8 @@ impl Action {
 /// A conditional write to one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemWrite {
-    /// The partition key.
     pub id: String,
-    /// What to change.
     pub change: Change,
-    /// The condition.
     pub condition: &'static str,
     /// The values in condition and update expression.
     pub values: Item,

@@ -143,10 +143,11 @@ where
     E: Error + ProvideErrorMetadata + 'static,
 {
     let (what, response) = match error {
-        SdkError::ServiceError(context) => {
+        SdkError::ServiceError(context) if !context.raw().status().is_success() => {
             let code = context.err().code().unwrap_or("an error without a code");
             (code, Some(context.raw()))
         }
+        SdkError::ServiceError(context) => ("an unreadable answer", Some(context.raw())),
         SdkError::ResponseError(context) => ("an unreadable answer", Some(context.raw())),
         SdkError::TimeoutError(_) => ("no answer in time", None),
         SdkError::DispatchFailure(_) if client::is_connect_error(error) => ("no connection", None),
@@ -158,8 +159,8 @@ where
         description += &format!(", status {}", response.status());
     } else {
         for error in client::chain(error) {
-            if let Some(error) = error.downcast_ref::<CredentialsError>() {
-                description += &format!(", {}", credentials(error));
+            if error.is::<CredentialsError>() {
+                description += ", the credentials could not be loaded";
             } else if let Some(error) = error.downcast_ref::<io::Error>() {
                 // A text of the operating system or of TLS.
                 description += &format!(", {error}");
@@ -172,15 +173,6 @@ where
     }
 }
 
-fn credentials(error: &CredentialsError) -> &'static str {
-    match error {
-        CredentialsError::CredentialsNotLoaded(_) => "there are no credentials",
-        CredentialsError::InvalidConfiguration(_) => "the credentials are configured wrongly",
-        CredentialsError::ProviderTimedOut(_) => "no credentials in time",
-        _ => "the credentials could not be fetched",
-    }
-}
-
 /// Returns the code and the message of an error of an operation that the store uses.
 fn metadata(error: &OperationError) -> Option<&ErrorMetadata> {
     None.or_else(|| Some(error.downcast_ref::<PutItemError>()?.meta()))
@@ -188,6 +180,20 @@ fn metadata(error: &OperationError) -> Option<&ErrorMetadata> {
         .or_else(|| Some(error.downcast_ref::<TransactWriteItemsError>()?.meta()))
         .or_else(|| Some(error.downcast_ref::<GetItemError>()?.meta()))
         .or_else(|| Some(error.downcast_ref::<QueryError>()?.meta()))
+}
+
+fn passes(error: &OperationError) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+        error.downcast_ref()
+    else {
+        return metadata(error).is_some_and(is_transient);
+    };
+    let mut reasons = cancelled.cancellation_reasons().iter();
+    reasons.any(|reason| {
+        reason
+            .code()
+            .is_some_and(|code| MORE_TRANSIENT_ERRORS.contains(&code))
+    })
 }
 
 /// Retries what passes. For the SDK alone, a cancelled transaction is final, and so are
@@ -203,18 +209,7 @@ impl ClassifyRetry for RetryTransient {
         let is_unreadable = context
             .response()
             .is_some_and(|response| response.status().is_success());
-        let passes = error.as_operation_error().is_some_and(|error| match error
-            .downcast_ref::<TransactWriteItemsError>(
-        ) {
-            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                let mut codes = cancelled.cancellation_reasons().iter();
-                codes.any(|reason| {
-                    let code = reason.code();
-                    code.is_some_and(|code| MORE_TRANSIENT_ERRORS.contains(&code))
-                })
-            }
-            _ => metadata(error).is_some_and(is_transient),
-        });
+        let passes = error.as_operation_error().is_some_and(passes);
         if is_unreadable || passes {
             RetryAction::transient_error()
         } else {
@@ -233,9 +228,10 @@ tokio::task_local! {
 }
 
 /// The attempts of one call, which are sent one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attempts {
-    sent: AtomicU32,
+    /// The attempts of all calls of the request.
+    sent: Arc<AtomicU32>,
     /// An attempt was sent and has not ended.
     in_flight: AtomicBool,
     /// An attempt ended without an answer that says whether it was applied.
@@ -243,9 +239,13 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    /// Returns how many were sent.
-    pub(super) fn sent(&self) -> u32 {
-        self.sent.load(Ordering::Relaxed)
+    /// No attempts. Those of the call are added to `sent`.
+    pub(super) fn counted_in(sent: &Arc<AtomicU32>) -> Self {
+        Self {
+            sent: Arc::clone(sent),
+            in_flight: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        }
     }
 
     /// Returns whether one of them got no answer, so that it may have been applied.

@@ -247,3 +247,35 @@ async fn an_association_without_an_end_gets_none_by_a_repeated_post() {
         .unchanged();
     assert!(!world.items().await[0].contains_key("expires_at"));
 }
+
+/// Where no lifetime is configured any more, associations that are asked for again do not
+/// end.
+#[tokio::test]
+async fn an_association_with_an_end_loses_it_by_a_repeated_post_without_a_lifetime() {
+    for (customers, all) in [(&[RON][..], &[RON][..]), (&["a", "b"], &["a", "b", "c"])] {
+        let (expiring, proxy, token) = world_with_lifetime().await;
+        let lasting = World::on(&[("ASSOCIATION_LIFETIME_DAYS", "")], &expiring).await;
+        let post = |ids: &[&str]| lasting.post("cart-1").bearer(&token).body(linkage(ids));
+        let call = expiring.post("cart-1").bearer(&token);
+        call.body(linkage(customers))
+            .send()
+            .await
+            .created(customers);
+        // Those that end lose their ends while the others are made.
+        let answer = post(all).send().await;
+        match customers == all {
+            true => answer.unchanged(),
+            false => answer.created(all),
+        }
+        for item in lasting.items().await {
+            assert!(!item.contains_key("expires_at"), "{item:?}");
+            let is_renewed = customers.contains(&item["customer_id"].as_s().unwrap().as_str());
+            assert_eq!(item.contains_key("renewed_at"), is_renewed, "{item:?}");
+        }
+        let calls = proxy.calls();
+        post(all).send().await.unchanged();
+        assert_eq!(proxy.calls(), calls + 1);
+        lasting.advance_clock(30 * DAY);
+        post(all).send().await.unchanged();
+    }
+}

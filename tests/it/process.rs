@@ -295,7 +295,7 @@ async fn all_configuration_faults_are_reported_together() {
 }
 
 /// The faults of the usual configuration with these variables.
-fn faults(variables: &[(&str, &str)]) -> Vec<String> {
+fn problems(variables: &[(&str, &str)]) -> Vec<String> {
     let env = environment(variables);
     let config = Config::from_lookup(|name| env.get(name).cloned());
     config.err().map_or_else(Vec::new, |error| error.problems)
@@ -317,7 +317,7 @@ fn cart_tokens_need_all_three_variables_or_none() {
         let missing: Vec<String> = missing
             .map(|index| format!("{} is required", variables[index].0))
             .collect();
-        assert_eq!(faults(&some), missing);
+        assert_eq!(problems(&some), missing);
     }
 }
 

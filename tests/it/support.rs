@@ -22,7 +22,7 @@ use cart_associations::auth::KEYS_CONNECT_TIMEOUT;
 use cart_associations::client;
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::store::{CONNECT_TIMEOUT, Store};
+use cart_associations::store::{CONNECT_TIMEOUT, Session, Store};
 use dev::dynamodb::{self, Emulator};
 use dev::environment::{Environment, REGION};
 use dev::proxy::Proxy;
@@ -77,6 +77,7 @@ tokio::task_local! {
 /// An application with a table and a clock that no other test uses.
 pub(crate) struct World {
     app: App,
+    store: Store,
     client: Client,
     env: Environment,
     clock: Clock,
@@ -97,14 +98,23 @@ impl World {
 
     /// A world in which a customer must prove that they hold a cart.
     pub(crate) async fn with_cart_tokens() -> Self {
-        let variables = cart_token_variables();
-        Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+        Self::with_owned(&cart_token_variables()).await
     }
 
     /// A world in which account tokens are accepted.
     pub(crate) async fn with_account_tokens() -> Self {
-        let variables = account_token_variables();
-        Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+        Self::with_owned(&account_token_variables()).await
+    }
+
+    /// A world in which customers and accounts must prove that they hold a cart.
+    pub(crate) async fn with_account_and_cart_tokens() -> Self {
+        let variables = [&account_token_variables()[..], &cart_token_variables()].concat();
+        Self::with_owned(&variables).await
+    }
+
+    async fn with_owned(variables: &[(&str, String)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (*name, &**value));
+        Self::with(&variables.collect::<Vec<_>>()).await
     }
 
     /// Like [`World::with`], on its way to the engine through a proxy of its own.
@@ -113,16 +123,6 @@ impl World {
         let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", &*proxy.endpoint);
         let world = Self::with(&[variables, &[endpoint]].concat()).await;
         (world, proxy)
-    }
-
-    /// A world with account tokens, and these environment variables.
-    pub(crate) async fn with_account_tokens(variables: &[(&str, String)]) -> Self {
-        let variables = [&account_token_variables()[..], variables].concat();
-        let variables: Vec<_> = variables
-            .iter()
-            .map(|(name, value)| (*name, &**value))
-            .collect();
-        Self::with(&variables).await
     }
 
     /// Like [`World::with`], with a clock that stops at `now`.
@@ -163,10 +163,11 @@ impl World {
         let store = Store::new(&sdk, config.table_name.clone());
         let ahead = Arc::new(AtomicU64::new(0));
         let clock = clock(now, Arc::clone(&ahead));
-        let app = App::new(config, store, &keys, clock.clone());
+        let app = App::new(config, store.clone(), &keys, clock.clone());
         app.warm_up().await;
         Self {
             app,
+            store,
             client,
             env,
             clock,
@@ -245,6 +246,12 @@ impl World {
         let put = self.client.put_item().set_item(Some(item));
         let put = put.table_name(&self.env["TABLE_NAME"]);
         put.send().await.unwrap();
+    }
+
+    /// A request's use of the store, for what no route does.
+    pub(crate) fn session(&self) -> Session<'_> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60 * 60);
+        self.store.session(deadline)
     }
 
     /// The application.

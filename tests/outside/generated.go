@@ -37,18 +37,18 @@ func TestTheCartsOfACustomer(t *testing.T) {
 	}
 
 	limit := 1
-	params := ListOwnCartsParams{XMoltinCustomerToken: &token, PageLimit: &limit}
-	for _, expected := range []string{carts[1], carts[0]} {
-		answer, err := shop.ListOwnCartsWithResponse(ctx, &params)
-		if err != nil || answer.JSON200 == nil || answer.JSON200.Data[0].Id != expected {
-			t.Fatal(err, answer)
-		}
-		next, err := url.Parse(*answer.JSON200.Links.Next)
-		if err != nil {
-			t.Fatal(err)
-		}
-		after := next.Query().Get("page[after]")
-		params.PageAfter = &after
+	first, err := shop.ListOwnCartsWithResponse(ctx, &ListOwnCartsParams{XMoltinCustomerToken: &token, PageLimit: &limit})
+	if err != nil || first.JSON200 == nil || first.JSON200.Data[0].Id != carts[1] {
+		t.Fatal(err, first)
+	}
+	next, err := url.Parse(*first.JSON200.Links.Next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := next.Query().Get("page[after]")
+	second, err := shop.ListOwnCartsWithResponse(ctx, &ListOwnCartsParams{XMoltinCustomerToken: &token, PageAfter: &after})
+	if err != nil || second.JSON200 == nil || second.JSON200.Data[0].Id != carts[0] {
+		t.Fatal(err, second)
 	}
 
 	for _, cart := range carts {
@@ -68,7 +68,8 @@ func TestTheAccountsOfACart(t *testing.T) {
 	if err != nil || answer.StatusCode() != 200 {
 		t.Fatal(err, answer)
 	}
-	removed, err := shop.DissociateAccountsWithResponse(ctx, "generated-go", &DissociateAccountsParams{EPAccountManagementAuthenticationToken: &token}, body)
+	remove := DissociateAccountsParams{EPAccountManagementAuthenticationToken: &token}
+	removed, err := shop.DissociateAccountsWithResponse(ctx, "generated-go", &remove, body)
 	if err != nil || removed.StatusCode() != 204 {
 		t.Fatal(err, removed)
 	}

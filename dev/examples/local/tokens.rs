@@ -14,6 +14,22 @@ use serde_json::{Value, json};
 const STOREFRONT: &str = "local-storefront";
 const BACK_END: &str = "local-back-end";
 
+/// The variables by which a function trusts another issuer: if one is set here, even to nothing, it replaces that of the
+/// local world.
+const OF_ISSUERS: [&str; 11] = [
+    "ACCESS_TOKEN_JWKS",
+    "ACCESS_TOKEN_ISSUER",
+    "ACCESS_TOKEN_AUDIENCE",
+    "ACCESS_TOKEN_CLAIMS",
+    "CUSTOMER_TOKEN_JWKS",
+    "CUSTOMER_TOKEN_ISSUER",
+    "CUSTOMER_TOKEN_AUDIENCE",
+    "CUSTOMER_TOKEN_CLAIMS",
+    "BACK_END_CLAIM",
+    "BACK_END_VALUES",
+    "CUSTOMER_ID_CLAIM",
+];
+
 /// Issues tokens with keys that are kept in a folder.
 pub(crate) struct Tokens {
     authorities: Authorities,
@@ -120,6 +136,7 @@ impl Tokens {
         if self.is_one_token {
             environment.retain(|name, _| !name.starts_with("CUSTOMER_TOKEN_"));
         }
+        environment.extend(std::env::vars().filter(|(name, _)| OF_ISSUERS.contains(&&**name)));
         Ok(environment)
     }
 }
