@@ -54,7 +54,9 @@ fn one_line(logged: &Map<String, Value>) -> String {
     };
     if let Some(duration) = logged.get("duration_ms").and_then(Value::as_f64) {
         let (route, status, outcome) = (text("route"), text("status"), text("outcome"));
-        return format!("{route} {status} {outcome} {duration:.0} ms");
+        return format!("{route} {status} {outcome} {duration:.0} ms")
+            .trim_start()
+            .to_owned();
     }
     let mut line = format!("{} {}", text("level"), text("message"));
     for name in logged.keys().filter(|name| !USUAL.contains(&name.as_str())) {
