@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The arithmetic of costs.md: `python3 docs/costs.py` writes its tables anew, with `--check` it only says whether they
-are up to date. Every assumption is here, once."""
+are up to date. `--programs RATE MS…` is for `make bench`. Every assumption is here, once."""
 
+import json
 import math
 import pathlib
 import runpy
@@ -13,6 +14,7 @@ GB = 2**30
 # Assumed of the function. BILLED_MS is a guess until a deployed function has been measured.
 BILLED_MS = 8
 MEMORY_MB = 256
+VCPU_MB = 1769  # the memory that comes with a whole processor ("Configure Lambda function memory", AWS)
 LOG_BYTES = 1150  # the function's line with its metrics, measured, with a function name of 40 characters
 WARN_LOG_BYTES = 860  # the same at LogLevel=WARN: metrics alone
 ACCESS_LOG_BYTES = 360  # the gateway's line
@@ -125,7 +127,7 @@ def tiered(amount, tiers):
     return cost
 
 
-def bill(rate):
+def bill(rate, billed_ms=BILLED_MS):
     requests = rate * SECONDS_A_MONTH
     millions = requests / 1e6
     writes = sum(part * UNITS[name][0] for name, part in MIX.items())
@@ -137,7 +139,7 @@ def bill(rate):
         "API Gateway, requests": tiered(requests, GATEWAY),
         "API Gateway, data out": tiered(requests * ANSWER_BYTES / GB, TRANSFER),
         "Lambda, invocations": millions * PER_MILLION_INVOCATIONS,
-        "Lambda, duration": requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
+        "Lambda, duration": requests * billed_ms / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
         "DynamoDB, write units": millions * writes * PER_MILLION_WRITE_UNITS,
         "DynamoDB, read units": millions * reads * PER_MILLION_READ_UNITS,
         "DynamoDB, what a month adds": added * stored() / GB * PER_GB_STORED,
@@ -294,7 +296,18 @@ def tables():
     ]
 
 
+def of_programs(rate, processor_ms):
+    """The bill of programs that need so much of a processor per request and wait as long for DynamoDB: all of it, and
+    the duration's part."""
+    for ms in processor_ms:
+        costs = bill(rate, BILLED_MS + (ms - PROCESSOR_MS) * VCPU_MB / MEMORY_MB)
+        yield sum(costs.values()), costs["Lambda, duration"]
+
+
 def main():
+    if sys.argv[1:2] == ["--programs"]:
+        rate, *processor_ms = map(float, sys.argv[2:])
+        return print(json.dumps(list(of_programs(rate, processor_ms))))
     page = pathlib.Path(__file__).with_name("costs.md")
     old = text = page.read_text()
     for name, lines in tables():

@@ -10,6 +10,7 @@ Exit status: 0 if every pair is associated, 1 if the import stopped before its e
 """
 
 import argparse
+import codecs
 import concurrent.futures
 import csv
 import hashlib
@@ -34,7 +35,11 @@ TIMEOUT = 15  # Seconds.
 
 
 class Stopped(Exception):
-    """Why the import stops, as a sentence."""
+    """Why the import stops, as a sentence. Started again, it may go on."""
+
+
+class Unusable(Exception):
+    """What is wrong with the file or the settings, as a sentence. To start again does not help."""
 
 
 class Tokens:
@@ -49,10 +54,10 @@ class Tokens:
         """The current token, or a new one if that is the refused one."""
         with self.lock:
             if self.token == refused:
-                done = subprocess.run(self.command, shell=True, stdout=subprocess.PIPE, text=True)
+                done = subprocess.run(self.command, shell=True, stdout=subprocess.PIPE, text=True, errors="replace")
                 self.token = done.stdout.strip()
-                if done.returncode != 0 or not self.token:
-                    raise Stopped("the command in GET_TOKEN failed or printed nothing")
+                if done.returncode != 0 or not re.fullmatch("[!-~]+", self.token):
+                    raise Stopped("the command in GET_TOKEN failed or printed no token")
             return self.token
 
 
@@ -82,11 +87,15 @@ class Api:
     """The API as a back end calls it. Each thread has a connection."""
 
     def __init__(self, url, tokens, pace, attempts):
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Stopped("API_URL must be the base URL of the API")
+        try:
+            parts = urllib.parse.urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host or parts.scheme not in ("http", "https"):
+            raise Unusable("API_URL must be the base URL of the API")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self.connect = lambda: kind(parts.hostname, parts.port, timeout=TIMEOUT)
+        self.connect = lambda: kind(host, port, timeout=TIMEOUT)
         self.base = parts.path.rstrip("/")
         self.tokens, self.pace, self.attempts = tokens, pace, attempts
         self.thread = threading.local()
@@ -140,14 +149,21 @@ class Import:
         self.path, self.api, self.pace, self.connections = path, api, pace, connections
         self.progress_path = path.with_name(path.name + ".progress")
         self.refused_path = path.with_name(path.name + ".refused")
-        content = path.read_bytes()
+        content = read(path)
+        self.columns, self.start = header(path, content)
         self.lines = content.count(b"\n")
         source = {"api": api_url, "sha256": hashlib.sha256(content).hexdigest()}
-        self.progress = {**source, "lines": 0, "bytes": 0, "pairs": 0, "refused": 0, "refused_bytes": 0}
+        lines = 0 if self.columns is None else 1
+        self.progress = {**source, "lines": lines, "bytes": self.start, "pairs": 0, "refused": 0, "refused_bytes": 0}
         if self.progress_path.exists():
-            self.progress = json.loads(self.progress_path.read_text())
-            if any(self.progress[name] != value for name, value in source.items()):
-                raise Stopped(f"{self.progress_path} is from another import; remove it to start from the first line")
+            try:
+                progress = json.loads(read(self.progress_path))
+                is_of_this = all(progress[name] == source.get(name, progress[name]) for name in self.progress)
+            except (ValueError, LookupError, TypeError):
+                is_of_this = False
+            if not is_of_this:
+                raise Unusable(f"{self.progress_path} is from another import; remove it to start from the first line")
+            self.progress = progress
             print(f"Continuing after line {self.progress['lines']:,} of {path}.", file=sys.stderr)
 
     def run(self):
@@ -155,12 +171,11 @@ class Import:
         started, before = time.monotonic(), self.progress["lines"]
         shown = started
         with self.path.open("rb") as file, self.refused_path.open("ab") as refused:
-            columns = self.read_header(file)
             file.seek(self.progress["bytes"])
             # What a window that was not finished left there.
             refused.truncate(min(refused.tell(), self.progress["refused_bytes"]))
             with concurrent.futures.ThreadPoolExecutor(self.connections) as pool:
-                while self.window(file, columns, refused, pool):
+                while self.window(file, refused, pool):
                     now = time.monotonic()
                     if now >= shown + 5:
                         shown = now
@@ -177,19 +192,9 @@ class Import:
         status, document = self.api.call("GET", path)
         if status != 200:
             code = (codes(document) or [f"{status}"])[0]
-            raise Stopped(f"the API does not answer like a back end's: {code}. Check API_URL, and the grant of the token")
+            raise Unusable(f"the API does not answer like a back end's: {code}. Check API_URL, and the grant of the token")
 
-    def read_header(self, file):
-        if self.path.suffix != ".csv":
-            return None
-        header = next(csv.reader([file.readline().decode("utf-8-sig")]), [])
-        if not {"cart_id", "customer_id"} <= set(header):
-            raise Stopped(f"the first line of {self.path} must name the columns cart_id and customer_id")
-        if not self.progress["lines"]:
-            self.progress.update(lines=1, bytes=file.tell())
-        return header
-
-    def window(self, file, columns, refused, pool):
+    def window(self, file, refused, pool):
         """Sends the next lines and records them. Returns whether there were any."""
         carts, refusals, read, pairs = {}, [], 0, 0
         for line in file:
@@ -197,7 +202,7 @@ class Import:
             number = self.progress["lines"] + read
             if line.strip():
                 try:
-                    cart, customer = parse(line, columns)
+                    cart, customer = parse(line, self.columns)
                 except (ValueError, LookupError, TypeError, RecursionError, csv.Error):
                     refusals.append((number, "unreadable_line", line))
                 else:
@@ -265,6 +270,38 @@ class Import:
         )
 
 
+def read(path):
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unusable(f"{path} cannot be read: {error.strerror}") from None
+
+
+def header(path, content):
+    """The columns of a CSV file, else None, and the position of the first pair. A byte order mark is skipped."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise Unusable(f"{path} is in UTF-16 or UTF-32; save it as UTF-8, or convert it with iconv")
+    if b"\n" not in content and b"\r" in content.strip():
+        raise Unusable(f"the lines of {path} end with a carriage return alone; replace these by line feeds")
+    start = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+    end = content.find(b"\n") + 1 or len(content)
+    if path.suffix.lower() != ".csv":
+        if content[start:].strip()[:1] not in (b"", b"{"):
+            raise Unusable(f"{path} must begin with a JSON object, or have the suffix .csv if it is CSV")
+        return None, start
+    try:
+        columns = next(csv.reader([content[start:end].decode()], strict=True), [])
+    except UnicodeDecodeError:
+        raise Unusable(f"the first line of {path} is not in UTF-8; save the file as UTF-8") from None
+    except csv.Error:
+        columns = []
+    if sorted(name for name in columns if name in ("cart_id", "customer_id")) != ["cart_id", "customer_id"]:
+        raise Unusable(
+            f"the first line of {path} must name the columns cart_id and customer_id, each once, separated by commas"
+        )
+    return columns, end
+
+
 def parse(line, columns):
     """The cart and the customer of a line."""
     text = line.decode()
@@ -311,12 +348,17 @@ def main():
         "--attempts", type=int, default=ATTEMPTS, help="how often a request is sent before the import stops (%(default)s)"
     )
     arguments = parser.parse_args()
+    if not min(arguments.rate, arguments.connections, arguments.attempts) > 0:
+        parser.error("--rate, --connections and --attempts must be more than 0")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         pace = Pace(arguments.rate)
         url = os.environ.get("API_URL", "")
         api = Api(url, Tokens(os.environ.get("GET_TOKEN", "")), pace, arguments.attempts)
         sys.exit(Import(arguments.file, url, api, pace, arguments.connections).run())
+    except Unusable as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except (Stopped, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:

@@ -1,25 +1,23 @@
-//! The path of a request, on one screen.
+//! The path of a request: caller, operation, response, one log line.
 
-use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use lambda_http::{Context, LambdaEvent};
-use serde_json::value::RawValue;
+use lambda_http::http::{HeaderValue, Request, Response, header};
+use lambda_http::{Body, Context, RequestExt as _};
 use tokio::time::Instant;
 use tracing::Level;
 
-use crate::association::Associations;
-use crate::auth::{AuthError, Authenticator};
+use crate::api::{self, Answer, ApiRequest};
+use crate::auth::Authenticator;
 use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::error::Error;
-use crate::request::{Operation, Request, ResponseOptions};
-use crate::response::{self, ErrorDocuments, Outcome, Response};
-use crate::store::{Budget, Store, StoreError};
-use crate::telemetry::{self, Cause, RequestLine};
+use crate::error::{Error, ErrorCode};
+use crate::jsonapi::media_type;
+use crate::store::Store;
+use crate::telemetry::{self, RequestLine};
 
 /// The time for an invocation without a known deadline.
 const DEFAULT_TIME: Duration = Duration::from_secs(10);
@@ -27,178 +25,139 @@ const DEFAULT_TIME: Duration = Duration::from_secs(10);
 /// The time before the deadline that is kept for the response.
 const RESPONSE_RESERVE: Duration = Duration::from_millis(500);
 
-/// The function: the state that all requests share.
+/// The function: an HTTP service, and the state that all requests share.
 #[derive(Debug)]
 pub struct App {
     authenticator: Authenticator,
-    associations: Associations,
-    error_documents: ErrorDocuments,
+    store: Store,
     clock: Clock,
-}
-
-/// What is known of a request so far, for its response and its log line.
-struct Progress {
-    route: &'static str,
-    grant: &'static str,
-    options: ResponseOptions,
-    budget: Budget,
+    association_lifetime: Option<Duration>,
+    error_docs_url: Option<String>,
 }
 
 impl App {
-    /// Creates the function.
-    pub fn new(config: Config, store: Store, http: &Client, clock: Clock) -> Self {
+    pub fn new(config: Config, store: Store, client: &Client, clock: Clock) -> Self {
         Self {
-            authenticator: Authenticator::new(
-                config.access_tokens,
-                config.customer_tokens,
-                config.cart_tokens,
-                config.grant_claim,
-                http,
-                &clock,
-            ),
-            associations: Associations::new(store, clock.clone(), config.association_lifetime),
-            error_documents: ErrorDocuments::new(config.error_docs_url),
+            authenticator: Authenticator::new(config.tokens, client, &clock),
+            store,
             clock,
+            association_lifetime: config.association_lifetime,
+            error_docs_url: config.error_docs_url,
         }
     }
 
     /// Fetches the keys and connects to the store before the first request.
-    /// Requests retry what fails here.
+    /// Requests retry what fails here, and log their own failures.
     pub async fn warm_up(&self) {
-        tokio::join!(self.authenticator.load_keys(), self.associations.warm_up());
+        let ((), connected) = tokio::join!(self.authenticator.load_keys(), self.store.warm_up());
+        if let Err(error) = connected {
+            tracing::debug!(cause = error.to_string(), "the warm-up of the store failed");
+        }
     }
 
-    /// Answers any event before its deadline. Every error becomes a response and is
-    /// logged once.
-    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<Response, Infallible> {
-        let (payload, context) = event.into_parts();
-        Ok(telemetry::within(&context, self.respond(payload.get(), &context)).await)
-    }
-
-    async fn respond(&self, event: &str, context: &Context) -> Response {
-        let began = Instant::now();
-        let time = self.time_until(context.deadline);
-        let deadline = began + time.saturating_sub(RESPONSE_RESERVE);
-        let mut progress = Progress {
-            route: "none",
-            grant: "none",
-            options: ResponseOptions::default(),
-            budget: Budget::until(deadline),
-        };
-        let answer = AssertUnwindSafe(self.answer(event, &mut progress, deadline)).catch_unwind();
-        let result = answer
+    /// Answers a request before the deadline of its [`Context`], if it has one. Every
+    /// error becomes a response and is logged once.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        let mut line = RequestLine::begin();
+        let result = AssertUnwindSafe(self.answer(&request, &mut line)).catch_unwind();
+        let result = result
             .await
             .unwrap_or_else(|_| Err(Error::Panic(telemetry::take_panic().unwrap_or_default())));
-
-        let response = match &result {
-            Ok(outcome) => response::success(outcome, progress.options),
-            Err(error) => {
-                self.error_documents
-                    .failure(error, progress.options, &context.request_id)
-            }
-        };
-        log(&progress, &response, result.as_ref().err(), began.elapsed());
-        response
+        let media_type = media_type::accepted(request.headers()).answer_type;
+        let context = request.lambda_context_ref();
+        let request_id = context.map_or("", |context| &context.request_id);
+        self.respond(result, line, media_type, request_id)
     }
 
-    /// The path: event -> request -> auth -> association -> store.
+    /// Answers an event that is no request.
+    pub fn refuse_unreadable(&self, context: &Context) -> Response<Body> {
+        let result = Err(ErrorCode::UnreadableEvent.into());
+        let media_type = HeaderValue::from_static("application/json");
+        self.respond(
+            result,
+            RequestLine::begin(),
+            media_type,
+            &context.request_id,
+        )
+    }
+
     async fn answer(
         &self,
-        event: &str,
-        progress: &mut Progress,
-        deadline: Instant,
-    ) -> Result<Outcome, Error> {
-        let request = Request::parse(event)?;
-        progress.options = request.response_options();
-        let request = request.route()?;
-        progress.route = request.route().key;
-        let grant = self
+        request: &Request<Body>,
+        line: &mut RequestLine,
+    ) -> Result<Answer, Error> {
+        let now = self.clock.now();
+        let time = time_left(request.lambda_context_ref(), now);
+        let deadline = line.began + time.saturating_sub(RESPONSE_RESERVE);
+
+        let matched = api::find(request.method(), request.uri().path())?;
+        line.route = matched.key.clone();
+        let caller = self
             .authenticator
-            .authenticate(&request.credentials(), self.clock.now(), deadline)
-            .await?;
-        progress.grant = grant.name();
-        let (associations, budget) = (&self.associations, &progress.budget);
-        let listed = |member_type, members, page| Outcome::Listed {
-            member_type,
-            members,
-            page,
-            path: request.path().into_owned(),
+            .authenticate(request.headers(), now, deadline);
+        let caller = caller.await?;
+        line.caller = caller.name();
+
+        let store = self.store.session(deadline);
+        let began = Instant::now();
+        let request = ApiRequest {
+            http: request,
+            matched: &matched,
+            caller: &caller,
+            authenticator: &self.authenticator,
+            store: &store,
+            lifetime: self.association_lifetime,
+            now,
+            deadline,
         };
-        Ok(match request.operation()? {
-            Operation::Associate(body) => {
-                let put = associations.associate(&grant, &body, budget).await?;
-                Outcome::Associated(put, body.customers)
-            }
-            Operation::Dissociate(body) => {
-                associations.dissociate(&grant, &body, budget).await?;
-                Outcome::Dissociated(body.customers)
-            }
-            Operation::ClearCart { cart } => {
-                Outcome::Cleared(associations.clear_cart(&grant, &cart, budget).await?)
-            }
-            Operation::ClearCustomer { customer } => {
-                let cleared = associations.clear_customer(&grant, &customer, budget);
-                Outcome::Cleared(cleared.await?)
-            }
-            Operation::ListCustomers { cart, page } => {
-                let customers = associations
-                    .list_customers(&grant, &cart, &page, budget)
-                    .await?;
-                listed("customer", customers, page)
-            }
-            Operation::ListOwnCarts { page } => {
-                let carts = associations.list_own_carts(&grant, &page, budget).await?;
-                listed("cart", carts, page)
-            }
-            Operation::ListCarts { customer, page } => {
-                let carts = associations
-                    .list_carts(&grant, &customer, &page, budget)
-                    .await?;
-                listed("cart", carts, page)
-            }
-        })
+        let answer = request.answer().await;
+        line.store_attempts = store.attempts();
+        if line.store_attempts > 0 {
+            line.store_time = began.elapsed();
+        }
+        answer
     }
 
-    /// Returns the time left. A deadline in the past means that none is known:
-    /// `cargo lambda watch` sends one in 1970.
-    fn time_until(&self, deadline_millis: u64) -> Duration {
-        let deadline = Timestamp::from_millis(deadline_millis);
-        self.clock.now().until(deadline).unwrap_or(DEFAULT_TIME)
+    /// Completes the response and logs the request.
+    fn respond(
+        &self,
+        result: Result<Answer, Error>,
+        mut line: RequestLine,
+        media_type: HeaderValue,
+        request_id: &str,
+    ) -> Response<Body> {
+        let (level, mut response) = match result {
+            Ok(answer) => {
+                line.outcome = answer.outcome;
+                if let Some(failure) = answer.failure {
+                    line.failed_with(failure);
+                }
+                (Level::INFO, answer.response)
+            }
+            Err(error) => {
+                let response = error.response(request_id, self.error_docs_url.as_deref());
+                (error.report(&mut line), response)
+            }
+        };
+        if !response.body().is_empty() {
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, media_type);
+        }
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        // Whose list it is depends on a header that caches do not look at.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        line.status = response.status().as_u16();
+        telemetry::request(level, &line);
+        response
     }
 }
 
-/// Logs the one line of a request.
-fn log(progress: &Progress, response: &Response, error: Option<&Error>, duration: Duration) {
-    let (level, cause) = match error {
-        None
-        | Some(Error::Request(_) | Error::Forbidden(_) | Error::Auth(AuthError::NoAccessToken)) => {
-            (Level::INFO, None)
-        }
-        Some(Error::Auth(AuthError::InvalidToken { fault, .. })) => {
-            (Level::INFO, Some(Cause::Cause(fault.name())))
-        }
-        Some(Error::Auth(AuthError::NoKeys { kind, .. })) => {
-            (Level::WARN, Some(Cause::KeySet(kind.name())))
-        }
-        Some(Error::Store(StoreError::Unavailable(cause) | StoreError::OutcomeUnknown(cause))) => {
-            (Level::WARN, Some(Cause::Cause(cause)))
-        }
-        Some(Error::Store(StoreError::Fault(cause)) | Error::Panic(cause)) => {
-            (Level::ERROR, Some(Cause::Cause(cause)))
-        }
-    };
-    telemetry::request(
-        level,
-        &RequestLine {
-            route: progress.route,
-            status: response.status(),
-            outcome: response.outcome(),
-            token_refused: matches!(error, Some(Error::Auth(AuthError::InvalidToken { .. }))),
-            grant: progress.grant,
-            cause,
-            duration,
-            store_time: progress.budget.time_spent(),
-            store_attempts: progress.budget.attempts_made(),
-        },
-    );
+/// Returns the time left. A deadline in the past means that none is known: `cargo
+/// lambda watch` sends one in 1970.
+fn time_left(context: Option<&Context>, now: Timestamp) -> Duration {
+    let deadline = context.map(|context| Timestamp::from_millis(context.deadline));
+    let left = deadline.and_then(|deadline| now.until(deadline));
+    left.unwrap_or(DEFAULT_TIME)
 }

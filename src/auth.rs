@@ -1,37 +1,57 @@
-//! Authentication: who calls, and which customers they may act for.
-//!
-//! A [`Grant`] can only be made here, from verified tokens: a function that takes
-//! one cannot be called without.
+//! Authentication: who calls, and for which customers and accounts they may act.
 
+mod caller;
+mod claims;
+mod credentials;
 mod keys;
 mod remote;
 mod token;
 mod verified;
+mod verifier;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lambda_http::http::Uri;
+use futures_util::future::OptionFuture;
+use lambda_http::http::{HeaderMap, Uri};
 use tokio::time::Instant;
 
-use self::keys::{Algorithm, Key};
-pub use self::keys::{KeyFault, KeySet, KeySetError, SkippedKey};
+use self::caller::ActsFor;
+pub use self::caller::{Caller, CartProof, Forbidden};
+use self::claims::Claims;
+pub use self::claims::{BackEnds, Expected, RequiredClaims};
+use self::credentials::Credential;
+pub use self::keys::{KeyProblem, KeySet, KeySetError, SkippedKey};
 pub use self::remote::CONNECT_TIMEOUT as KEYS_CONNECT_TIMEOUT;
-use self::remote::{NoKeys, RemoteKeySet};
-use self::token::{Claims, UnverifiedToken};
-pub use self::token::{Expected, MAX_LIFETIME, MAX_TOKEN_BYTES, TokenFault};
-use self::verified::{TokenDigest, VerifiedTokens};
+use self::token::Reason;
+pub use self::token::{MAX_LIFETIME, MAX_TOKEN_BYTES, Refusal};
+use self::verifier::{Verified, Verifier};
 use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
-use crate::ids::{CartId, CustomerId};
-use crate::request::{Credential, Credentials};
+use crate::ids::{Party, PartyKind};
+
+/// How the tokens of all kinds are verified, and what they mean.
+#[derive(Debug, Clone)]
+pub struct TokenPolicies {
+    pub access: TokenPolicy,
+    /// Customer tokens. Without, the access token names the customer.
+    pub customer: Option<TokenPolicy>,
+    pub account: Option<TokenPolicy>,
+    /// Cart tokens. Without, knowing a cart's id is enough.
+    pub cart: Option<TokenPolicy>,
+    /// Which access tokens are those of back ends.
+    pub back_ends: BackEnds,
+    /// The claim that is the customer's id.
+    pub customer_id_claim: String,
+    /// The claim that is the account's id.
+    pub account_id_claim: String,
+}
 
 /// How one kind of token is verified.
 #[derive(Debug, Clone)]
 pub struct TokenPolicy {
-    /// The keys that sign it.
     pub keys: KeySource,
-    /// Its issuer and audience.
     pub expected: Expected,
 }
 
@@ -44,136 +64,126 @@ pub enum KeySource {
     Url(Uri),
 }
 
-/// Verifies the tokens of a request and says what they permit.
-#[derive(Debug)]
-pub struct Authenticator {
-    access_tokens: Verifier,
-    customer_tokens: Verifier,
-    cart_tokens: Option<Verifier>,
-}
-
-/// Verifies one kind of token.
-#[derive(Debug)]
-struct Verifier {
-    kind: TokenKind,
-    keys: Keys,
-    expected: Expected,
-    /// The claim that names the grant, for tokens that have one.
-    grant_claim: Option<String>,
-    verified: VerifiedTokens<VerifiedToken>,
-}
-
-struct VerifiedToken {
-    kid: Option<String>,
-    /// The key that verified it.
-    key: Arc<Key>,
-    claims: Arc<Claims>,
-}
-
-#[derive(Debug)]
-enum Keys {
-    Inline(KeySet),
-    Remote(Arc<RemoteKeySet>),
-}
-
-/// The kinds of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// The OAuth 2.0 access token of the calling client.
     Access,
-    /// The token of the customer that the client acts for.
-    Customer,
+    /// The token of the customer or account for which the client acts.
+    Party(PartyKind),
     /// The proof that the caller holds a cart.
     Cart,
 }
 
+impl TokenKind {
+    /// The kind's name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Party(kind) => kind.as_str(),
+            Self::Cart => "cart",
+        }
+    }
+
+    /// The header in which it is sent.
+    pub fn header(self) -> &'static str {
+        match self {
+            Self::Access => "Authorization",
+            Self::Party(PartyKind::Customer) => "x-moltin-customer-token",
+            Self::Party(PartyKind::Account) => "EP-Account-Management-Authentication-Token",
+            Self::Cart => "x-cart-token",
+        }
+    }
+}
+
 /// Why a caller is not authenticated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthError {
-    /// No access token was sent.
     NoAccessToken,
     /// A token was sent and is refused.
     InvalidToken {
-        /// Its kind.
         kind: TokenKind,
-        /// The reason, for the log only.
-        fault: TokenFault,
+        refusal: Refusal,
     },
+    /// A customer token and an account token were sent, both valid: a request acts for
+    /// one party.
+    SeveralParties,
     /// The key set of a kind of token is not available, so that no token of that
     /// kind can be verified.
     NoKeys {
-        /// The kind of token.
         kind: TokenKind,
-        /// When a retry may succeed.
         retry_after: Duration,
     },
 }
 
-/// Why an authenticated caller may not do what they ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forbidden {
-    /// The access token's grant is not client_credentials, so it permits nothing
-    /// without a customer token.
-    CustomerTokenRequired,
-    /// Cart tokens are configured, and a customer's request to associate a cart has
-    /// none.
-    CartTokenRequired,
-    /// The body names a customer other than the token's.
-    OtherCustomer,
-    /// The path names a customer other than the token's.
-    OtherCustomersCarts,
-    /// The customer asks for a cart that they are not associated with.
-    NotOnCart,
-    /// Only client_credentials without a customer token permits it.
-    BackEndRequired,
+/// Verifies the tokens of a request and says what they permit.
+#[derive(Debug)]
+pub struct Authenticator {
+    access_tokens: Verifier<AccessToken>,
+    customer_tokens: Option<Verifier<PartyToken>>,
+    account_tokens: Option<Verifier<PartyToken>>,
+    cart_tokens: Option<Verifier<String>>,
+    back_ends: BackEnds,
+    customer_id_claim: String,
+    account_id_claim: String,
 }
 
-/// What the verified tokens of a request permit.
+/// What a verified access token says.
 #[derive(Debug)]
-pub struct Grant {
+struct AccessToken {
     client: String,
-    scope: Scope,
+    /// The accepted audience, if only `sub` names the client.
+    audience: Option<String>,
+    /// For whom the client may act without another token.
+    acts_for: ActsFor,
 }
 
+/// What a verified customer or account token says.
 #[derive(Debug)]
-enum Scope {
-    /// client_credentials without a customer token.
-    EveryCustomer,
-    /// A customer token, whatever the grant.
-    Customer { id: CustomerId, carts: HeldCarts },
-    /// Another grant, without a customer token.
-    Nobody,
-}
-
-/// The carts that a customer may be associated with.
-#[derive(Debug)]
-enum HeldCarts {
-    /// Cart tokens are not configured: knowing a cart's id is enough.
-    Any,
-    /// The cart of the cart token.
-    One(String),
-    /// No cart token was sent.
-    None,
+struct PartyToken {
+    party: Party,
+    /// The person, if it is not the party itself.
+    acted_by: Option<String>,
 }
 
 impl Authenticator {
-    /// Creates an authenticator. Without a policy for cart tokens, none is needed
-    /// and none is read. `grant_claim` is the claim of access tokens that names the
-    /// grant; `http` fetches key sets from URLs.
-    pub fn new(
-        access_tokens: TokenPolicy,
-        customer_tokens: TokenPolicy,
-        cart_tokens: Option<TokenPolicy>,
-        grant_claim: String,
-        http: &Client,
-        clock: &Clock,
-    ) -> Self {
-        let verifier =
-            |kind, policy, grant_claim| Verifier::new(kind, policy, grant_claim, http, clock);
+    /// Creates an authenticator. `client` fetches key sets from URLs.
+    pub fn new(policies: TokenPolicies, client: &Client, clock: &Clock) -> Self {
+        let TokenPolicies {
+            access,
+            customer,
+            account,
+            cart,
+            back_ends,
+            customer_id_claim,
+            account_id_claim,
+        } = policies;
+        let all = [
+            Some(&access),
+            customer.as_ref(),
+            account.as_ref(),
+            cart.as_ref(),
+        ]
+        .map(|policy| policy.map(|policy| policy.expected.clone()));
+        // A token must not be as good a token of another kind.
+        let others = |own: usize| {
+            let others = all.iter().enumerate().filter(|(index, _)| *index != own);
+            others
+                .filter_map(|(_, expected)| expected.clone())
+                .collect()
+        };
+        let party = |index, kind, policy: Option<TokenPolicy>| {
+            let kind = TokenKind::Party(kind);
+            policy.map(|policy| Verifier::new(kind, policy, others(index), client, clock))
+        };
         Self {
-            access_tokens: verifier(TokenKind::Access, access_tokens, Some(grant_claim)),
-            customer_tokens: verifier(TokenKind::Customer, customer_tokens, None),
-            cart_tokens: cart_tokens.map(|policy| verifier(TokenKind::Cart, policy, None)),
+            access_tokens: Verifier::new(TokenKind::Access, access, others(0), client, clock),
+            customer_tokens: party(1, PartyKind::Customer, customer),
+            account_tokens: party(2, PartyKind::Account, account),
+            cart_tokens: cart
+                .map(|policy| Verifier::new(TokenKind::Cart, policy, others(3), client, clock)),
+            back_ends,
+            customer_id_claim,
+            account_id_claim,
         }
     }
 
@@ -182,293 +192,167 @@ impl Authenticator {
     pub async fn load_keys(&self) {
         tokio::join!(
             self.access_tokens.load_keys(),
-            self.customer_tokens.load_keys(),
-            async {
-                if let Some(cart_tokens) = &self.cart_tokens {
-                    cart_tokens.load_keys().await;
-                }
-            }
+            OptionFuture::from(self.customer_tokens.as_ref().map(Verifier::load_keys)),
+            OptionFuture::from(self.account_tokens.as_ref().map(Verifier::load_keys)),
+            OptionFuture::from(self.cart_tokens.as_ref().map(Verifier::load_keys)),
         );
     }
 
-    /// Verifies the tokens of a request: the access token, then the customer token,
-    /// then, beside a customer token, the cart token. A token that is not valid is
-    /// an error, never the same as none. Waits for key sets no longer than until
-    /// `deadline`.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthError`]
+    /// Verifies the tokens of a request: the access token, then the customer token, then
+    /// the account token. A token that is not valid is an error, never the same as none.
+    /// Waits for key sets no longer than until `deadline`.
     pub async fn authenticate(
         &self,
-        credentials: &Credentials<'_>,
+        headers: &HeaderMap,
         now: Timestamp,
         deadline: Instant,
-    ) -> Result<Grant, AuthError> {
-        let access = self
-            .access_tokens
-            .verify(&credentials.access_token, now, deadline)
-            .await?
-            .ok_or(AuthError::NoAccessToken)?;
-        let customer = self
-            .customer_tokens
-            .verify(&credentials.customer_token, now, deadline)
-            .await?;
+    ) -> Result<Caller, AuthError> {
+        let bearer = credentials::bearer(headers);
+        let read = |claims: &Claims<'_>, audience: &str| self.read_access_token(claims, audience);
+        let access = self.access_tokens.verify(bearer, read, now, deadline);
+        let access = access.await?.ok_or(AuthError::NoAccessToken)?;
+        let customer = self.party_token(PartyKind::Customer, headers, now, deadline);
+        let customer = customer.await?;
+        let account = self.party_token(PartyKind::Account, headers, now, deadline);
+        let account = account.await?;
 
-        let scope = match customer {
-            Some(claims) => Scope::Customer {
-                id: claims
-                    .subject
-                    .parse()
-                    .map_err(|_| self.customer_tokens.refused(TokenFault::Subject))?,
-                carts: self.held_carts(credentials, now, deadline).await?,
-            },
-            None => match access.grant.as_deref() {
-                Some("client_credentials" | "client-credentials") => Scope::EveryCustomer,
-                Some(_) | None => Scope::Nobody,
-            },
+        let access = &access.content;
+        let (acts_for, acted_by) = match (customer, account) {
+            (Some(_), Some(_)) => return Err(AuthError::SeveralParties),
+            (Some(token), None) | (None, Some(token)) => {
+                let PartyToken { party, acted_by } = &token.content;
+                (ActsFor::One(party.clone()), acted_by.clone())
+            }
+            (None, None) => (access.acts_for.clone(), None),
         };
-        Ok(Grant {
-            client: access.subject.clone(),
-            scope,
+        let client = match (&acts_for, &access.audience) {
+            (ActsFor::One(party), Some(audience)) if party.id() == access.client => audience,
+            _ => &access.client,
+        };
+        Ok(Caller {
+            client: client.clone(),
+            acts_for,
+            acted_by,
+            token_kinds: match (&self.customer_tokens, &self.account_tokens) {
+                (None, None) => &[],
+                (Some(_), None) => &[PartyKind::Customer],
+                (None, Some(_)) => &[PartyKind::Account],
+                (Some(_), Some(_)) => &[PartyKind::Customer, PartyKind::Account],
+            },
         })
     }
 
-    /// Verifies the cart token of a request. One for another cart is refused here,
-    /// like a forged one, so that no answer tells the two apart.
-    async fn held_carts(
+    /// Checks that a caller who acts for one party holds the cart in the path, which is
+    /// unchecked. A token for another cart is refused like a forged one, so that no
+    /// answer tells the two apart.
+    pub async fn prove_cart(
         &self,
-        credentials: &Credentials<'_>,
+        caller: &Caller,
+        headers: &HeaderMap,
+        cart_id: &str,
         now: Timestamp,
         deadline: Instant,
-    ) -> Result<HeldCarts, AuthError> {
+    ) -> Result<CartProof, AuthError> {
+        let ActsFor::One(_) = caller.acts_for else {
+            return Ok(CartProof::Given);
+        };
+        let credential = credentials::token(headers, TokenKind::Cart.header());
         let Some(cart_tokens) = &self.cart_tokens else {
-            return Ok(HeldCarts::Any);
+            return not_configured(TokenKind::Cart, credential).map(|()| CartProof::Given);
         };
-        let claims = cart_tokens
-            .verify(&credentials.cart_token, now, deadline)
-            .await?;
-        match claims {
-            None => Ok(HeldCarts::None),
-            Some(claims) if Some(&*claims.subject) == credentials.cart_id => {
-                Ok(HeldCarts::One(claims.subject.clone()))
-            }
-            Some(_) => Err(cart_tokens.refused(TokenFault::Subject)),
-        }
-    }
-}
-
-impl Verifier {
-    fn new(
-        kind: TokenKind,
-        policy: TokenPolicy,
-        grant_claim: Option<String>,
-        http: &Client,
-        clock: &Clock,
-    ) -> Self {
-        let keys = match policy.keys {
-            KeySource::Inline(keys) => {
-                keys.log_skipped(kind.name());
-                Keys::Inline(keys)
-            }
-            KeySource::Url(url) => Keys::Remote(Arc::new(RemoteKeySet::new(
-                kind.name(),
-                url,
-                http.clone(),
-                clock.clone(),
-            ))),
-        };
-        Self {
-            kind,
-            keys,
-            expected: policy.expected,
-            grant_claim,
-            verified: VerifiedTokens::default(),
+        let read = |claims: &Claims<'_>, _: &str| Ok(claims.required_name("sub")?.into_owned());
+        match cart_tokens.verify(credential, read, now, deadline).await? {
+            None => Ok(CartProof::Missing),
+            Some(token) if token.content == cart_id => Ok(CartProof::Given),
+            Some(_) => Err(AuthError::InvalidToken {
+                kind: TokenKind::Cart,
+                refusal: Refusal::of(Reason::Subject, "sub"),
+            }),
         }
     }
 
-    async fn load_keys(&self) {
-        if let Keys::Remote(keys) = &self.keys {
-            keys.load().await;
-        }
-    }
-
-    /// Verifies a token and returns its claims; `None` if none was sent.
-    async fn verify(
+    /// Verifies the token of a customer or account, if one was sent.
+    async fn party_token(
         &self,
-        credential: &Credential<'_>,
+        kind: PartyKind,
+        headers: &HeaderMap,
         now: Timestamp,
         deadline: Instant,
-    ) -> Result<Option<Arc<Claims>>, AuthError> {
-        let token = match credential {
-            Credential::Absent => return Ok(None),
-            Credential::Malformed => return Err(self.refused(TokenFault::NotOneToken)),
-            Credential::Token(token) => token,
+    ) -> Result<Option<Arc<Verified<PartyToken>>>, AuthError> {
+        let (verifier, id_claim) = match kind {
+            PartyKind::Customer => (&self.customer_tokens, &self.customer_id_claim),
+            PartyKind::Account => (&self.account_tokens, &self.account_id_claim),
         };
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(self.refused(TokenFault::TooLong));
-        }
-        let digest = TokenDigest::of(token);
-        if let Some(verified) = self.verified.get(&digest)
-            && self.is_key_current(&verified, deadline).await?
-        {
-            verified
-                .claims
-                .check_times(now)
-                .map_err(|fault| self.refused(fault))?;
-            return Ok(Some(Arc::clone(&verified.claims)));
-        }
-        let token = UnverifiedToken::parse(token).map_err(|fault| self.refused(fault))?;
-        let key = self
-            .find_key(token.kid(), token.alg(), deadline)
-            .await?
-            .ok_or_else(|| self.refused(TokenFault::UnknownKey))?;
-        let claims = token
-            .verify(&key, &self.expected, self.grant_claim.as_deref(), now)
-            .map_err(|fault| self.refused(fault))?;
-        let claims = Arc::new(claims);
-        let verified = VerifiedToken {
-            kid: token.kid().map(str::to_owned),
-            key,
-            claims: Arc::clone(&claims),
+        let credential = credentials::token(headers, TokenKind::Party(kind).header());
+        let Some(verifier) = verifier else {
+            return not_configured(TokenKind::Party(kind), credential).map(|()| None);
         };
-        self.verified.insert(digest, verified);
-        Ok(Some(claims))
+        let read = |claims: &Claims<'_>, _: &str| read_party_token(kind, id_claim, claims);
+        verifier.verify(credential, read, now, deadline).await
     }
 
-    /// Returns whether the key that verified a token is still the one that the
-    /// token names.
-    async fn is_key_current(
+    fn read_access_token(
         &self,
-        token: &VerifiedToken,
-        deadline: Instant,
-    ) -> Result<bool, AuthError> {
-        let key = self
-            .find_key(token.kid.as_deref(), token.key.algorithm, deadline)
-            .await?;
-        Ok(key.is_some_and(|key| Arc::ptr_eq(&key, &token.key)))
+        claims: &Claims<'_>,
+        audience: &str,
+    ) -> Result<AccessToken, Refusal> {
+        let (client, audience) = match claims.client()? {
+            Some(client) => (client, None),
+            None => (claims.required_name("sub")?, Some(audience.to_owned())),
+        };
+        let acts_for = match self.back_ends.lacking(claims) {
+            None => ActsFor::Everybody,
+            Some(claim) if self.customer_tokens.is_some() => ActsFor::Nobody {
+                claim: claim.to_owned(),
+            },
+            Some(claim) => self.own_customer(claims, claim),
+        };
+        Ok(AccessToken {
+            client: client.into_owned(),
+            audience,
+            acts_for,
+        })
     }
 
-    async fn find_key(
-        &self,
-        kid: Option<&str>,
-        alg: Algorithm,
-        deadline: Instant,
-    ) -> Result<Option<Arc<Key>>, AuthError> {
-        match &self.keys {
-            Keys::Inline(keys) => Ok(keys.find(kid, alg).key()),
-            Keys::Remote(keys) => {
-                let key = keys.find(kid, alg, deadline).await;
-                key.map_err(|NoKeys { retry_after }| AuthError::NoKeys {
-                    kind: self.kind,
-                    retry_after,
-                })
-            }
-        }
-    }
-
-    fn refused(&self, fault: TokenFault) -> AuthError {
-        AuthError::InvalidToken {
-            kind: self.kind,
-            fault,
+    /// Returns the customer that an access token names. A machine without the right of a
+    /// back end is no customer: its id is that of its client. `lacking` is the claim by
+    /// which the token is no back end's.
+    fn own_customer(&self, claims: &Claims<'_>, lacking: &str) -> ActsFor {
+        let nobody = |claim: &str| ActsFor::Nobody {
+            claim: claim.to_owned(),
+        };
+        match claims.name(&self.customer_id_claim) {
+            Ok(Some(id)) if claims.is_client(&id) => nobody(lacking),
+            Ok(Some(id)) => Party::new(PartyKind::Customer, &id)
+                .map_or_else(|_| nobody(&self.customer_id_claim), ActsFor::One),
+            Ok(None) | Err(_) => nobody(&self.customer_id_claim),
         }
     }
 }
 
-impl TokenKind {
-    /// The kind's name in logs and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Access => "access",
-            Self::Customer => "customer",
-            Self::Cart => "cart",
-        }
-    }
+fn read_party_token(
+    kind: PartyKind,
+    id_claim: &str,
+    claims: &Claims<'_>,
+) -> Result<PartyToken, Refusal> {
+    let id = claims.required_name(id_claim)?;
+    let party = Party::new(kind, &id).map_err(|_| Refusal::of(Reason::Subject, id_claim))?;
+    let acted_by = match kind {
+        PartyKind::Customer => None,
+        PartyKind::Account => claims.name("sub")?.filter(|person| *person != id),
+    };
+    let acted_by = acted_by.map(Cow::into_owned);
+    Ok(PartyToken { party, acted_by })
 }
 
-impl Grant {
-    /// The calling client: the access token's `sub`.
-    pub fn client(&self) -> &str {
-        &self.client
-    }
-
-    /// The grant's name in logs and metrics.
-    pub fn name(&self) -> &'static str {
-        match self.scope {
-            Scope::EveryCustomer => "client_credentials",
-            Scope::Customer { .. } => "customer",
-            Scope::Nobody => "none",
-        }
-    }
-
-    /// Returns the customer whose token was sent.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden::CustomerTokenRequired`], if none was sent.
-    pub fn customer(&self) -> Result<&CustomerId, Forbidden> {
-        match &self.scope {
-            Scope::Customer { id, .. } => Ok(id),
-            Scope::EveryCustomer | Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
-        }
-    }
-
-    /// Returns the only customer that the caller may act for; `None` if they may
-    /// act for every customer.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden::CustomerTokenRequired`], if they may act for nobody.
-    pub fn only_customer(&self) -> Result<Option<&CustomerId>, Forbidden> {
-        match &self.scope {
-            Scope::EveryCustomer => Ok(None),
-            Scope::Customer { id, .. } => Ok(Some(id)),
-            Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
-        }
-    }
-
-    /// Checks that the caller may act for all of these customers.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden`], if there is one that they may not act for.
-    pub fn permit(&self, customers: &[CustomerId]) -> Result<(), Forbidden> {
-        match &self.scope {
-            Scope::EveryCustomer => Ok(()),
-            Scope::Nobody => Err(Forbidden::CustomerTokenRequired),
-            Scope::Customer { id, .. } if customers.iter().all(|customer| customer == id) => Ok(()),
-            Scope::Customer { .. } => Err(Forbidden::OtherCustomer),
-        }
-    }
-
-    /// Checks that the caller may act for all of these customers, and that they hold
-    /// the cart.
-    ///
-    /// # Errors
-    ///
-    /// [`Forbidden`], as of [`permit`](Self::permit), or if the caller acts for one
-    /// customer and did not prove that they hold the cart.
-    pub fn permit_association(
-        &self,
-        cart: &CartId,
-        customers: &[CustomerId],
-    ) -> Result<(), Forbidden> {
-        self.permit(customers)?;
-        match &self.scope {
-            Scope::Customer { carts, .. } if !carts.include(cart) => {
-                Err(Forbidden::CartTokenRequired)
-            }
-            Scope::EveryCustomer | Scope::Customer { .. } | Scope::Nobody => Ok(()),
-        }
-    }
-}
-
-impl HeldCarts {
-    fn include(&self, cart: &CartId) -> bool {
-        match self {
-            Self::Any => true,
-            Self::One(held) => held == cart.as_str(),
-            Self::None => false,
-        }
+/// Refuses a token of a kind that is not configured: what it would narrow or prove
+/// cannot be checked.
+fn not_configured(kind: TokenKind, credential: Credential<'_>) -> Result<(), AuthError> {
+    match credential {
+        Credential::Absent => Ok(()),
+        Credential::Malformed | Credential::Token(_) => Err(AuthError::InvalidToken {
+            kind,
+            refusal: Reason::NotConfigured.into(),
+        }),
     }
 }

@@ -193,20 +193,17 @@ pub(crate) fn is_connect_error(error: &(dyn Error + 'static)) -> bool {
         .any(ClientError::is_connect)
 }
 
-/// Formats an error and its sources in one line.
-///
-/// Sources that print a structure are left out: some of the SDK's errors show the
-/// request, which names carts and customers.
+/// Formats an error and its sources in one line. Not for the SDK's errors: some show
+/// the request, which names carts and customers.
 pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
-    let texts: Vec<String> = chain(error)
-        .map(ToString::to_string)
-        .filter(|text| !text.contains('{'))
-        .collect();
+    let texts: Vec<String> = chain(error).map(ToString::to_string).collect();
     texts.join(": ")
 }
 
 /// Iterates over an error and its sources.
-fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+pub(crate) fn chain<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let error = next?;

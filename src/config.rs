@@ -1,4 +1,4 @@
-//! The configuration: a function of a lookup of environment variables. All faults
+//! The configuration: a function of a lookup of environment variables. All problems
 //! are reported together.
 
 use std::fmt;
@@ -8,10 +8,19 @@ use std::time::Duration;
 
 use lambda_http::http::Uri;
 
-use crate::auth::{Expected, KeySet, KeySource, TokenPolicy};
+use crate::auth::{
+    BackEnds, Expected, KeySet, KeySource, RequiredClaims, TokenPolicies, TokenPolicy,
+};
 use crate::client::TrustedRoots;
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
+
+/// Claims that must not be the id of a customer or account: those that are not about a
+/// person, and those that users can change (OpenID Connect Core section 5.1).
+const NO_IDS: &str = "iss aud exp nbf iat jti azp client_id cid appid \
+    name given_name family_name middle_name nickname preferred_username profile picture website \
+    email email_verified gender birthdate zoneinfo locale phone_number phone_number_verified address \
+    updated_at";
 
 /// The checked configuration.
 #[derive(Debug)]
@@ -20,14 +29,9 @@ pub struct Config {
     pub table_name: String,
     /// `AWS_REGION`
     pub region: String,
-    /// `ACCESS_TOKEN_JWKS`, `ACCESS_TOKEN_ISSUER`, `ACCESS_TOKEN_AUDIENCE`
-    pub access_tokens: TokenPolicy,
-    /// `CUSTOMER_TOKEN_JWKS`, `CUSTOMER_TOKEN_ISSUER`, `CUSTOMER_TOKEN_AUDIENCE`
-    pub customer_tokens: TokenPolicy,
-    /// `CART_TOKEN_JWKS`, `CART_TOKEN_ISSUER`, `CART_TOKEN_AUDIENCE`
-    pub cart_tokens: Option<TokenPolicy>,
-    /// `ACCESS_TOKEN_GRANT_CLAIM`
-    pub grant_claim: String,
+    /// `ACCESS_TOKEN_…`, `CUSTOMER_TOKEN_…`, `ACCOUNT_TOKEN_…`, `CART_TOKEN_…`,
+    /// `BACK_END_CLAIM`, `BACK_END_VALUES`, `CUSTOMER_ID_CLAIM`, `ACCOUNT_ID_CLAIM`
+    pub tokens: TokenPolicies,
     /// `ASSOCIATION_LIFETIME_DAYS`
     pub association_lifetime: Option<Duration>,
     /// `SSL_CERT_FILE`
@@ -36,16 +40,16 @@ pub struct Config {
     pub error_docs_url: Option<String>,
 }
 
-/// All faults of a configuration.
+/// All problems of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The faults, at least one. Each begins with the variable's name.
-    pub faults: Vec<String>,
+    /// The problems, at least one. Each begins with the variable's name.
+    pub problems: Vec<String>,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.faults.join("; "))
+        f.write_str(&self.problems.join("; "))
     }
 }
 
@@ -53,22 +57,14 @@ impl std::error::Error for ConfigError {}
 
 impl Config {
     /// Reads the configuration. An empty value counts as absent.
-    ///
-    /// # Errors
-    ///
-    /// All faults at once.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut reader = Reader {
             lookup,
-            faults: Vec::new(),
+            problems: Vec::new(),
         };
         let table_name = reader.required("TABLE_NAME");
         let region = reader.required("AWS_REGION");
-        let access_tokens = reader.token_policy("ACCESS_TOKEN");
-        let customer_tokens = reader.token_policy("CUSTOMER_TOKEN");
-        let cart_tokens = reader.optional_token_policy("CART_TOKEN");
-        reader.check_parties_differ(["ACCESS_TOKEN", "CUSTOMER_TOKEN", "CART_TOKEN"]);
-        let grant_claim = reader.optional("ACCESS_TOKEN_GRANT_CLAIM");
+        let tokens = reader.token_policies();
         let association_lifetime = reader.lifetime("ASSOCIATION_LIFETIME_DAYS");
         let trusted_roots = reader.trusted_roots("SSL_CERT_FILE");
         let error_docs_url = reader.url("ERROR_DOCS_URL");
@@ -78,33 +74,28 @@ impl Config {
             reader.url(name);
         }
 
-        match (table_name, region, access_tokens, customer_tokens) {
-            (Some(table_name), Some(region), Some(access_tokens), Some(customer_tokens))
-                if reader.faults.is_empty() =>
-            {
+        match (table_name, region, tokens) {
+            (Some(table_name), Some(region), Some(tokens)) if reader.problems.is_empty() => {
                 Ok(Self {
                     table_name,
                     region,
-                    access_tokens,
-                    customer_tokens,
-                    cart_tokens,
-                    grant_claim: grant_claim.unwrap_or_else(|| "grant_type".to_owned()),
+                    tokens,
                     association_lifetime,
                     trusted_roots,
                     error_docs_url,
                 })
             }
             _ => Err(ConfigError {
-                faults: reader.faults,
+                problems: reader.problems,
             }),
         }
     }
 }
 
-/// Looks variables up and collects their faults.
+/// Looks variables up and collects their problems.
 struct Reader<L> {
     lookup: L,
-    faults: Vec<String>,
+    problems: Vec<String>,
 }
 
 impl<L: Fn(&str) -> Option<String>> Reader<L> {
@@ -115,50 +106,140 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn required(&mut self, name: &str) -> Option<String> {
         let value = self.optional(name);
         if value.is_none() {
-            self.faults.push(format!("{name} is required"));
+            self.problems.push(format!("{name} is required"));
         }
         value
+    }
+
+    fn token_policies(&mut self) -> Option<TokenPolicies> {
+        if self.optional("ACCESS_TOKEN_GRANT_CLAIM").is_some() {
+            self.problems.push(
+                "ACCESS_TOKEN_GRANT_CLAIM is replaced by BACK_END_CLAIM and BACK_END_VALUES"
+                    .to_owned(),
+            );
+        }
+        let access = self.token_policy("ACCESS_TOKEN");
+        let customer = self.optional_token_policy("CUSTOMER_TOKEN");
+        let account = self.optional_token_policy("ACCOUNT_TOKEN");
+        let cart = self.optional_token_policy("CART_TOKEN");
+        let account_id_claim = self.id_claim("ACCOUNT_ID_CLAIM");
+        if account.is_none() && account_id_claim != "sub" {
+            self.problems
+                .push("ACCOUNT_ID_CLAIM needs ACCOUNT_TOKEN_JWKS and its like".to_owned());
+        }
+        let kinds = [
+            ("ACCESS_TOKEN", access.as_ref()),
+            ("CUSTOMER_TOKEN", customer.as_ref()),
+            ("ACCOUNT_TOKEN", account.as_ref()),
+            ("CART_TOKEN", cart.as_ref()),
+        ];
+        self.check_kinds_are_apart(&kinds);
+        let back_ends = BackEnds {
+            claims: self.list("BACK_END_CLAIM", &["grant_type"]),
+            values: self.back_end_values("BACK_END_VALUES"),
+        };
+        Some(TokenPolicies {
+            back_ends,
+            customer_id_claim: self.id_claim("CUSTOMER_ID_CLAIM"),
+            account_id_claim,
+            access: access?,
+            customer,
+            account,
+            cart,
+        })
     }
 
     fn token_policy(&mut self, prefix: &str) -> Option<TokenPolicy> {
         let keys = self.key_source(&format!("{prefix}_JWKS"));
         let issuer = self.required(&format!("{prefix}_ISSUER"));
-        let audience = self.required(&format!("{prefix}_AUDIENCE"));
-        let (issuer, audience) = (issuer?, audience?);
-        Some(TokenPolicy {
+        let audiences = format!("{prefix}_AUDIENCE");
+        self.required(&audiences);
+        let expected = Expected {
+            audiences: self.list(&audiences, &[]),
+            claims: self.required_claims(&format!("{prefix}_CLAIMS")),
+            issuer: issuer?,
+        };
+        (!expected.audiences.is_empty()).then_some(TokenPolicy {
             keys: keys?,
-            expected: Expected { issuer, audience },
+            expected,
         })
     }
 
-    /// Reads a policy of which all variables are set or none.
+    /// Reads a policy if any of its variables is set.
     fn optional_token_policy(&mut self, prefix: &str) -> Option<TokenPolicy> {
-        let names = ["JWKS", "ISSUER", "AUDIENCE"].map(|name| format!("{prefix}_{name}"));
-        let is_set = names.map(|name| self.optional(&name).is_some());
-        if is_set.contains(&true) {
+        let names = ["JWKS", "ISSUER", "AUDIENCE", "CLAIMS"];
+        let mut names = names.map(|name| format!("{prefix}_{name}")).into_iter();
+        if names.any(|name| self.optional(&name).is_some()) {
             self.token_policy(prefix)
         } else {
             None
         }
     }
 
-    /// Checks that no two kinds of tokens have the same issuer and audience, so that
-    /// a token of one kind cannot pass for one of another.
-    fn check_parties_differ(&mut self, prefixes: [&str; 3]) {
-        let parties = prefixes.map(|prefix| {
-            let read = |name| self.optional(&format!("{prefix}_{name}"));
-            read("ISSUER").zip(read("AUDIENCE"))
-        });
-        for (index, prefix) in prefixes.iter().enumerate() {
-            for (other, pair) in prefixes.iter().zip(&parties).take(index) {
-                if pair.is_some() && *pair == parties[index] {
-                    self.faults.push(format!(
-                        "{prefix}_ISSUER, {prefix}_AUDIENCE must differ from {other}_ISSUER, \
-                         {other}_AUDIENCE, so that one kind of token cannot pass for the other"
+    fn required_claims(&mut self, name: &str) -> RequiredClaims {
+        let Some(json) = self.optional(name) else {
+            return RequiredClaims::default();
+        };
+        RequiredClaims::parse(&json).unwrap_or_else(|problem| {
+            self.problems.push(format!("{name} {problem}"));
+            RequiredClaims::default()
+        })
+    }
+
+    /// Checks that no token can pass for one of another kind.
+    fn check_kinds_are_apart(&mut self, kinds: &[(&str, Option<&TokenPolicy>)]) {
+        for (index, (name, policy)) in kinds.iter().enumerate() {
+            for (other_name, other) in &kinds[..index] {
+                if let (Some(policy), Some(other)) = (policy, other)
+                    && !policy.expected.is_apart_from(&other.expected)
+                {
+                    self.problems.push(format!(
+                        "{name}_ISSUER, {name}_AUDIENCE or {name}_CLAIMS must differ from \
+                         {other_name}_ISSUER, {other_name}_AUDIENCE or {other_name}_CLAIMS, so \
+                         that one kind of token cannot pass for the other: another issuer, no \
+                         audience in common, or one claim with values that exclude each other"
                     ));
                 }
             }
         }
+    }
+
+    /// Reads values that are separated by commas.
+    fn list(&mut self, name: &str, default: &[&str]) -> Vec<String> {
+        let Some(value) = self.optional(name) else {
+            return default.iter().map(|&value| value.to_owned()).collect();
+        };
+        let values: Vec<String> = value
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect();
+        if values.iter().any(String::is_empty) {
+            self.problems.push(format!(
+                "{name} must not have an empty value between its commas"
+            ));
+        }
+        values
+    }
+
+    fn back_end_values(&mut self, name: &str) -> Vec<String> {
+        let values = self.list(name, &["client_credentials", "client-credentials"]);
+        // A string claim is compared word by word, so no token could have such a value.
+        if values.iter().any(|value| value.contains(' ')) {
+            self.problems
+                .push(format!("{name} must not have a value with a space"));
+        }
+        values
+    }
+
+    fn id_claim(&mut self, name: &str) -> String {
+        let claim = self.optional(name);
+        let claim = claim.map_or_else(|| "sub".to_owned(), |claim| claim.trim().to_owned());
+        if NO_IDS.split(' ').any(|name| name == claim) {
+            self.problems.push(format!(
+                "{name} must not be {claim}: it does not identify a person, or users can change it"
+            ));
+        }
+        claim
     }
 
     fn key_source(&mut self, name: &str) -> Option<KeySource> {
@@ -171,7 +252,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             key_set_url(value.trim()).map(KeySource::Url)
         };
         source
-            .map_err(|fault| self.faults.push(format!("{name} {fault}")))
+            .map_err(|problem| self.problems.push(format!("{name} {problem}")))
             .ok()
     }
 
@@ -179,8 +260,8 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let Some(path) = self.optional(name) else {
             return TrustedRoots::built_in();
         };
-        TrustedRoots::from_pem_file(Path::new(&path)).unwrap_or_else(|fault| {
-            self.faults.push(format!("{name} {fault}"));
+        TrustedRoots::from_pem_file(Path::new(&path)).unwrap_or_else(|problem| {
+            self.problems.push(format!("{name} {problem}"));
             TrustedRoots::built_in()
         })
     }
@@ -190,7 +271,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         match value.trim().parse() {
             Ok(days @ 1..=3650) => Some(Duration::from_secs(days * SECONDS_A_DAY)),
             _ => {
-                self.faults
+                self.problems
                     .push(format!("{name} must be a whole number from 1 to 3650"));
                 None
             }
@@ -205,7 +286,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
                 && url.host().is_some_and(|host| !host.is_empty())
         });
         if !is_web {
-            self.faults
+            self.problems
                 .push(format!("{name} must be an http:// or https:// URL"));
             return None;
         }
@@ -216,17 +297,17 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 /// Parses the URL of a key set. It must be `https`, so that nobody can change the
 /// keys on the way, or `http` on this machine.
 fn key_set_url(value: &str) -> Result<Uri, String> {
-    const FAULT: &str = "must be a JWK Set (JSON that begins with {) or the https:// URL of one \
+    const PROBLEM: &str = "must be a JWK Set (JSON that begins with {) or the https:// URL of one \
                          (http:// for loopback hosts only)";
-    let url: Uri = value.parse().map_err(|_| FAULT)?;
-    let authority = url.authority().ok_or(FAULT)?;
+    let url: Uri = value.parse().map_err(|_| PROBLEM)?;
+    let authority = url.authority().ok_or(PROBLEM)?;
     if authority.as_str().contains('@') {
         return Err("must not have a user or a password in its URL".to_owned());
     }
     match url.scheme_str() {
         Some("https") => Ok(url),
         Some("http") if is_loopback(authority.host()) => Ok(url),
-        _ => Err(FAULT.to_owned()),
+        _ => Err(PROBLEM.to_owned()),
     }
 }
 

@@ -1,16 +1,38 @@
-//! The errors of all layers in one enum.
+//! The table of error codes, and the one place where the errors of all layers
+//! become responses.
+//!
+//! The matches have no `_`: a new error does not compile until somebody decides what
+//! it means to a caller and to an operator.
 
-use crate::association::AssociationError;
-use crate::auth::{AuthError, Forbidden};
-use crate::fault::{ErrorCode, Fault};
-use crate::request::{AFTER, RequestError};
+use lambda_http::Body;
+use lambda_http::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use tracing::Level;
+
+use crate::auth::{AuthError, Forbidden, TokenKind};
+use crate::ids::PartyKind;
+use crate::json;
 use crate::store::StoreError;
+use crate::telemetry::RequestLine;
+
+/// The most errors that a response names. A body of 64 KiB can have so many that
+/// naming them all would exceed Lambda's limit of 6 MB.
+pub const MAX_ERRORS: usize = 100;
+
+/// The `Retry-After` of a store that fails or takes too long, in seconds: the
+/// smallest value of the header, and longer than most throttling lasts.
+pub const RETRY_AFTER: &str = "1";
 
 /// Why a request fails.
 #[derive(Debug)]
 pub enum Error {
-    /// The request is not understood.
-    Request(RequestError),
+    /// The request is wrong in these ways, at least one, all with the same status.
+    Request(Vec<RequestError>),
+    /// The path exists, but not with this method.
+    MethodNotAllowed {
+        /// The value of `Allow`.
+        allow: String,
+    },
     /// The caller is not authenticated.
     Auth(AuthError),
     /// The caller may not do this.
@@ -21,9 +43,82 @@ pub enum Error {
     Panic(String),
 }
 
+/// One error of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RequestError {
+    pub code: ErrorCode,
+    pub source: Option<Source>,
+}
+
+/// The place of an error in a request: the JSON:API `source`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// A JSON Pointer (RFC 6901) to the wrong value, or to the object that lacks a
+    /// member, because JSON:API 1.1 requires a value that exists.
+    Pointer(String),
+    /// A path or query parameter.
+    Parameter(String),
+    Header(&'static str),
+}
+
+#[derive(Serialize)]
+struct ErrorDocument<'a> {
+    errors: Vec<ErrorObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<Links>,
+    status: String,
+    code: &'static str,
+    title: &'static str,
+    detail: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+}
+
+#[derive(Serialize)]
+struct Links {
+    about: String,
+}
+
+impl RequestError {
+    /// An error of a value in the body.
+    pub fn at(code: ErrorCode, pointer: impl Into<String>) -> Self {
+        let source = Some(Source::Pointer(pointer.into()));
+        Self { code, source }
+    }
+
+    /// An error of a path or query parameter.
+    pub fn of_parameter(code: ErrorCode, name: impl Into<String>) -> Self {
+        let source = Some(Source::Parameter(name.into()));
+        Self { code, source }
+    }
+
+    pub fn of_header(code: ErrorCode, name: &'static str) -> Self {
+        let source = Some(Source::Header(name));
+        Self { code, source }
+    }
+}
+
+impl From<ErrorCode> for RequestError {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, source: None }
+    }
+}
+
+impl From<ErrorCode> for Error {
+    fn from(code: ErrorCode) -> Self {
+        Self::Request(vec![code.into()])
+    }
+}
+
 impl From<RequestError> for Error {
     fn from(error: RequestError) -> Self {
-        Self::Request(error)
+        Self::Request(vec![error])
     }
 }
 
@@ -33,15 +128,314 @@ impl From<AuthError> for Error {
     }
 }
 
-impl From<AssociationError> for Error {
-    fn from(error: AssociationError) -> Self {
-        match error {
-            AssociationError::Forbidden(forbidden) => Self::Forbidden(forbidden),
-            AssociationError::InvalidCursor => {
-                let fault = Fault::of_parameter(ErrorCode::InvalidPageCursor, AFTER);
-                Self::Request(fault.into())
+impl From<Forbidden> for Error {
+    fn from(forbidden: Forbidden) -> Self {
+        Self::Forbidden(forbidden)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Error {
+    /// The code of the first error, which names the outcome in logs and metrics.
+    pub fn code(&self) -> ErrorCode {
+        let first = self.errors().into_iter().next();
+        first.map_or(ErrorCode::InternalError, |error| error.code)
+    }
+
+    /// Makes the response: a JSON:API error document. `docs_url` is the base of
+    /// `links.about`; the code is the fragment.
+    pub fn response(&self, request_id: &str, docs_url: Option<&str>) -> Response<Body> {
+        let object = |RequestError { code, source }: RequestError| ErrorObject {
+            id: request_id,
+            links: docs_url.map(|base| Links {
+                about: format!("{base}#{}", code.as_str()),
+            }),
+            status: code.status().as_str().to_owned(),
+            code: code.as_str(),
+            title: code.title(),
+            detail: code.detail(),
+            source,
+        };
+        let errors = self.errors().into_iter().map(object).collect();
+        let mut response = json::response(self.code().status(), &ErrorDocument { errors });
+        response.headers_mut().extend(self.header());
+        response
+    }
+
+    /// The header that the status requires.
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let (name, value) = match self {
+            Self::MethodNotAllowed { allow } => (header::ALLOW, allow.clone()),
+            Self::Auth(AuthError::NoAccessToken) => (header::WWW_AUTHENTICATE, "Bearer".to_owned()),
+            Self::Auth(AuthError::InvalidToken { .. }) => {
+                let challenge = "Bearer error=\"invalid_token\"".to_owned();
+                (header::WWW_AUTHENTICATE, challenge)
             }
-            AssociationError::Store(error) => Self::Store(error),
+            Self::Auth(AuthError::NoKeys { retry_after, .. }) => {
+                let seconds = retry_after.as_secs_f64().ceil().max(1.0);
+                (header::RETRY_AFTER, seconds.to_string())
+            }
+            Self::Store(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => {
+                (header::RETRY_AFTER, RETRY_AFTER.to_owned())
+            }
+            Self::Request(_)
+            | Self::Auth(AuthError::SeveralParties)
+            | Self::Forbidden(_)
+            | Self::Store(StoreError::Internal(_))
+            | Self::Panic(_) => return None,
+        };
+        Some((name, value.try_into().ok()?))
+    }
+
+    /// Returns what a caller did wrong or meets, 1 to [`MAX_ERRORS`] errors.
+    fn errors(&self) -> Vec<RequestError> {
+        let error = match self {
+            Self::Request(errors) => {
+                return errors.iter().take(MAX_ERRORS).cloned().collect();
+            }
+            Self::MethodNotAllowed { .. } => ErrorCode::MethodNotAllowed.into(),
+            Self::Auth(error) => match error {
+                AuthError::NoAccessToken => {
+                    let header = TokenKind::Access.header();
+                    RequestError::of_header(ErrorCode::AccessTokenRequired, header)
+                }
+                AuthError::InvalidToken { kind, .. } => {
+                    let code = match kind {
+                        TokenKind::Access => ErrorCode::InvalidAccessToken,
+                        TokenKind::Party(PartyKind::Customer) => ErrorCode::InvalidCustomerToken,
+                        TokenKind::Party(PartyKind::Account) => ErrorCode::InvalidAccountToken,
+                        TokenKind::Cart => ErrorCode::InvalidCartToken,
+                    };
+                    RequestError::of_header(code, kind.header())
+                }
+                AuthError::SeveralParties => {
+                    let header = TokenKind::Party(PartyKind::Account).header();
+                    RequestError::of_header(ErrorCode::SeveralParties, header)
+                }
+                AuthError::NoKeys { .. } => ErrorCode::KeysUnavailable.into(),
+            },
+            Self::Forbidden(forbidden) => match forbidden {
+                Forbidden::TokenRequired { kind, .. } => {
+                    let code = match kind {
+                        PartyKind::Customer => ErrorCode::CustomerTokenRequired,
+                        PartyKind::Account => ErrorCode::AccountTokenRequired,
+                    };
+                    RequestError::of_header(code, TokenKind::Party(*kind).header())
+                }
+                Forbidden::OwnCartsOfBackEnd => {
+                    let header = TokenKind::Party(PartyKind::Customer).header();
+                    RequestError::of_header(ErrorCode::OwnCartsOfBackEnd, header)
+                }
+                Forbidden::NoRight { .. } => {
+                    RequestError::of_header(ErrorCode::NoRight, TokenKind::Access.header())
+                }
+                Forbidden::CartTokenRequired => {
+                    let header = TokenKind::Cart.header();
+                    RequestError::of_header(ErrorCode::CartTokenRequired, header)
+                }
+                Forbidden::OtherParty(kind) => RequestError::at(other_party(*kind), "/data"),
+                Forbidden::OtherPartysCarts(kind) => {
+                    let parameter = match kind {
+                        PartyKind::Customer => "customerId",
+                        PartyKind::Account => "accountId",
+                    };
+                    RequestError::of_parameter(other_party(*kind), parameter)
+                }
+                Forbidden::NotOnCart => RequestError::of_parameter(ErrorCode::NotOnCart, "cartId"),
+                Forbidden::BackEndRequired => {
+                    RequestError::of_header(ErrorCode::BackEndRequired, TokenKind::Access.header())
+                }
+            },
+            Self::Store(StoreError::Unavailable(_)) => ErrorCode::StoreUnavailable.into(),
+            Self::Store(StoreError::OutcomeUnknown(_)) => ErrorCode::OutcomeUnknown.into(),
+            Self::Store(StoreError::Internal(_)) | Self::Panic(_) => {
+                ErrorCode::InternalError.into()
+            }
+        };
+        vec![error]
+    }
+
+    /// Tells the operator: adds the error to the request's line, and returns the
+    /// level of that.
+    pub(crate) fn report(self, line: &mut RequestLine) -> Level {
+        line.outcome = self.code().as_str();
+        match self {
+            Self::Request(_)
+            | Self::MethodNotAllowed { .. }
+            | Self::Auth(AuthError::NoAccessToken | AuthError::SeveralParties) => Level::INFO,
+            Self::Forbidden(forbidden) => {
+                line.claim = forbidden.claim().map(str::to_owned);
+                Level::INFO
+            }
+            Self::Auth(AuthError::InvalidToken { refusal, .. }) => {
+                line.token_refused = true;
+                line.cause = Some(refusal.name().to_owned());
+                line.claim = refusal.claim().map(str::to_owned);
+                Level::INFO
+            }
+            Self::Auth(AuthError::NoKeys { kind, .. }) => {
+                line.key_set = Some(kind.name());
+                Level::WARN
+            }
+            Self::Store(error) => {
+                let level = match error {
+                    StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Level::WARN,
+                    StoreError::Internal(_) => Level::ERROR,
+                };
+                line.failed_with(error.into_failure());
+                level
+            }
+            Self::Panic(cause) => {
+                line.cause = Some(cause);
+                Level::ERROR
+            }
         }
     }
+}
+
+fn other_party(kind: PartyKind) -> ErrorCode {
+    match kind {
+        PartyKind::Customer => ErrorCode::OtherCustomer,
+        PartyKind::Account => ErrorCode::OtherAccount,
+    }
+}
+
+macro_rules! error_codes {
+    ($($name:ident $status:literal $code:literal: $title:literal, $detail:literal;)+) => {
+        /// The stable codes of errors, which responses, logs and metrics share. Two rows
+        /// may have one code, with different details.
+        /// `docs/errors.md` explains each.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorCode {
+            $($name,)+
+        }
+
+        impl ErrorCode {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The value of `code`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)+
+                }
+            }
+
+            /// The HTTP status.
+            pub fn status(self) -> StatusCode {
+                let status: u16 = match self {
+                    $(Self::$name => $status,)+
+                };
+                StatusCode::from_u16(status).expect("the table has valid statuses")
+            }
+
+            /// The JSON:API `title`.
+            pub fn title(self) -> &'static str {
+                match self {
+                    $(Self::$name => $title,)+
+                }
+            }
+
+            /// The JSON:API `detail`.
+            pub fn detail(self) -> &'static str {
+                match self {
+                    $(Self::$name => $detail,)+
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    UnreadableEvent 400 "unreadable_event": "Unreadable event",
+        "The event is not one of API Gateway or of a function URL.";
+    InvalidId 400 "invalid_id": "Invalid identifier",
+        "An identifier must be 1 to 128 of the characters A-Z, a-z, 0-9, _ and -.";
+    BodyRequired 400 "body_required": "Body missing",
+        "The request needs a body: a JSON:API document with the member `data`.";
+    InvalidEncoding 400 "invalid_encoding": "Invalid encoding",
+        "The body is not UTF-8, or not the base64 that the event announces.";
+    InvalidJson 400 "invalid_json": "Invalid JSON",
+        "The body is not JSON.";
+    InvalidDocument 400 "invalid_document": "Invalid document",
+        "The body must be a JSON object.";
+    DataRequired 400 "data_required": "Member missing",
+        "The document must have the member `data`.";
+    InvalidData 400 "invalid_data": "Invalid data",
+        "`data` must be an array of resource identifiers.";
+    DataEmpty 400 "data_empty": "Empty data",
+        "`data` must have at least one member.";
+    TooManyMembers 400 "too_many_members": "Too many members",
+        "`data` must not have more than 100 members.";
+    InvalidMember 400 "invalid_member": "Invalid member",
+        "A member of `data` must be an object with `type` and `id`.";
+    TypeRequired 400 "type_required": "Member missing",
+        "A member of `data` must have a `type`.";
+    InvalidType 400 "invalid_type": "Invalid type",
+        "The `type` of a member must be the one that the path names: `customer` or `account`.";
+    IdRequired 400 "id_required": "Member missing",
+        "A member of `data` must have an `id`.";
+    InvalidPageLimit 400 "invalid_page_limit": "Invalid page limit",
+        "`page[limit]` must be one whole number from 1 to 100.";
+    InvalidPageCursor 400 "invalid_page_cursor": "Invalid page cursor",
+        "`page[after]` must be the cursor in a `links.next` of this list, at most one day old.";
+    UnknownPageParameter 400 "unknown_page_parameter": "Unknown parameter",
+        "The only parameters for paging are `page[limit]`, `page[after]` and `page[offset]=0`.";
+    UnsupportedParameter 400 "unsupported_parameter": "Unsupported parameter",
+        "This request does not support the parameter. JSON:API reserves names made only of the letters a to z.";
+    SeveralParties 400 "several_parties": "Several parties",
+        "A request acts for one customer or one account. Send a customer token or an account token, not both.";
+    AccessTokenRequired 401 "access_token_required": "Access token required",
+        "The request needs the header `Authorization: Bearer` with an access token.";
+    InvalidAccessToken 401 "invalid_access_token": "Invalid access token",
+        "The access token is malformed, expired or not for this API.";
+    InvalidCustomerToken 401 "invalid_customer_token": "Invalid customer token",
+        "The customer token is malformed, expired or not for this API.";
+    InvalidAccountToken 401 "invalid_account_token": "Invalid account token",
+        "The account token is malformed, expired or not for this API.";
+    InvalidCartToken 401 "invalid_cart_token": "Invalid cart token",
+        "The cart token is malformed, expired or not for this cart.";
+    CustomerTokenRequired 403 "customer_token_required": "Customer token required",
+        "The access token is not one of a back end, so this needs a customer token beside it.";
+    OwnCartsOfBackEnd 403 "customer_token_required": "Customer token required",
+        "A back end has no carts of its own. It lists those of a customer by GET /v2/customers/{customerId}/relationships/carts, and those of an account by GET /v2/accounts/{accountId}/relationships/carts.";
+    AccountTokenRequired 403 "account_token_required": "Account token required",
+        "The access token is not one of a back end, so this needs an account token beside it.";
+    CartTokenRequired 403 "cart_token_required": "Cart token required",
+        "A customer or account needs a cart token to be associated with the cart.";
+    OtherCustomer 403 "other_customer": "Other customer",
+        "The tokens do not permit acting for this customer.";
+    OtherAccount 403 "other_account": "Other account",
+        "The tokens do not permit acting for this account.";
+    NotOnCart 403 "not_on_cart": "Not on this cart",
+        "Only those who are associated with a cart, and back ends, may list who else is.";
+    BackEndRequired 403 "back_end_required": "Back end required",
+        "This needs an access token of a back end, and no customer or account token.";
+    NoRight 403 "back_end_required": "Back end required",
+        "The access token is not one of a back end, and it names no customer.";
+    FullReplacementUnsupported 403 "full_replacement_unsupported": "Full replacement unsupported",
+        "`data` must be an empty array. A relationship can be cleared, but not replaced.";
+    RouteNotFound 404 "route_not_found": "Not found",
+        "No resource has this path.";
+    MethodNotAllowed 405 "method_not_allowed": "Method not allowed",
+        "The resource does not have this method. The Allow header lists those that it has.";
+    NotAcceptable 406 "not_acceptable": "Not acceptable",
+        "JSON:API is served without extensions and without media type parameters other than profile.";
+    BodyTooLarge 413 "body_too_large": "Body too large",
+        "The body must not be larger than 64 KiB.";
+    UnsupportedMediaType 415 "unsupported_media_type": "Unsupported media type",
+        "The body must be application/json, with no parameter but charset=utf-8, or application/vnd.api+json, with no parameter but profile, and not compressed.";
+    InternalError 500 "internal_error": "Internal error",
+        "The service failed. The cause is logged under this id.";
+    KeysUnavailable 503 "keys_unavailable": "Temporarily unavailable",
+        "Tokens cannot be verified at the moment. Nothing was changed. Sending the request again is safe.";
+    OutcomeUnknown 503 "outcome_unknown": "Outcome unknown",
+        "The request may or may not have taken effect. Sending it again is safe.";
+    StoreUnavailable 503 "store_unavailable": "Temporarily unavailable",
+        "Nothing was changed. Sending the request again is safe.";
 }

@@ -9,8 +9,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
+use lambda_http::Body;
+use lambda_http::http::{Response, StatusCode};
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Parses a field; `None` if it is absent or has another type.
@@ -27,6 +29,15 @@ pub(crate) fn text<'a>(field: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
 pub(crate) fn texts<'a>(field: Option<&'a RawValue>) -> Option<Vec<Cow<'a, str>>> {
     let texts = parsed::<Vec<Text<'a>>>(field)?;
     Some(texts.into_iter().map(|Text(text)| text).collect())
+}
+
+/// Makes a response with a JSON document.
+pub(crate) fn response(status: StatusCode, document: &impl Serialize) -> Response<Body> {
+    let json = serde_json::to_string(document);
+    let json = json.expect("a document has string keys and no fallible parts");
+    let mut response = Response::new(Body::Text(json));
+    *response.status_mut() = status;
+    response
 }
 
 /// A JSON string, borrowed if it has no escapes.

@@ -5,31 +5,30 @@
 //! # The path of a request
 //!
 //! ```text
-//! event -> request (parse) -> auth (who may) -> association (what to do) -> store -> response
+//! gateway -> app -> auth (who acts for whom) -> one operation of api -> store
 //! ```
 //!
-//! [`App::handle`](app::App::handle) shows it on one screen. Each layer has its own
-//! errors; [`fault`] is the table of the codes that callers see, and [`response`]
-//! turns errors into documents. Layers import those before them, and `association`
-//! imports `store`; only `app` imports `response`.
+//! [`App::handle`](app::App::handle) shows it on one screen, and each file of
+//! `api/` shows one operation. What the operations share is below them: the rules of
+//! JSON:API in `jsonapi`, those of writes in [`store::rules`]. Each layer has its own
+//! errors; [`error`] turns them into responses. Imports follow the flow.
 //!
 //! The modules below are in reading order.
 
+pub mod gateway;
+
 pub mod app;
-pub mod request;
 
 pub mod auth;
 
-pub mod association;
+pub mod api;
+pub mod jsonapi;
+
 pub mod cursor;
 
 pub mod store;
 
-pub mod response;
-
 pub mod error;
-
-pub mod fault;
 
 pub mod client;
 

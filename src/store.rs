@@ -6,34 +6,54 @@
 //! random id, asks for the item that refused a condition, and treats an item with
 //! its own id as its own success. [`rules`] says what follows from any other item.
 
-mod budget;
 mod clear;
 mod lists;
-mod retry;
 pub mod rules;
+mod transient;
 
+use std::error::Error;
 use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Put, TransactWriteItem, Update};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use uuid::Uuid;
 
-pub use self::budget::Budget;
-use self::budget::RecordAttempts;
 pub use self::clear::ClearOutcome;
-pub use self::lists::Member;
-use self::rules::{Change, ItemWrite, Next, Reply, Write, is_live, text};
+pub use self::lists::{Member, Position};
+use self::rules::{Change, Item, ItemWrite, Next, Reply, Write, is_live, key, text};
 pub use self::rules::{WriteOutcome, Writer};
+use self::transient::{ATTEMPTS, Attempts, CONDITION_FAILED, RecordAttempts, RetryTransient};
 use crate::client;
 use crate::clock::Timestamp;
-use crate::ids::{CartId, CustomerId};
+use crate::ids::{CartId, Party};
+
+/// Completes a write: the builders of all kinds have these setters. DynamoDB refuses an
+/// empty map of values.
+macro_rules! conditional {
+    ($builder:expr, $table:expr, $write:expr) => {
+        $builder
+            .table_name($table)
+            .condition_expression($write.condition)
+            .set_expression_attribute_values(Some($write.values).filter(|all| !all.is_empty()))
+            .return_values_on_condition_check_failure(AllOld)
+    };
+}
 
 /// The time limit for opening a TCP and TLS connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
@@ -50,12 +70,15 @@ const INITIAL_BACKOFF: Duration = Duration::from_millis(25);
 /// The longest delay between attempts.
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The most attempts of one call to DynamoDB. The budget usually ends first.
+/// The most attempts of one call to DynamoDB. The time usually ends first.
 const MAX_ATTEMPTS: u32 = 8;
 
 /// The most writes that one request sends under new conditions. It needs more than
 /// two only while others write the same associations.
 pub const MAX_ROUNDS: u8 = 8;
+
+/// The longest time that a request waits for the store.
+const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// The time limit for the warm-up call. Lambda allows the whole start ten
 /// seconds; requests have limits of their own and need not wait for a slow start.
@@ -69,42 +92,85 @@ const NO_KEY: &str = "#";
 pub struct Store {
     client: Client,
     table: String,
+    /// A permit for each call that may run at the same time. A call above that waits,
+    /// before it sends anything.
+    calls: Arc<Semaphore>,
 }
 
-/// Why the store did not do what it was asked. Each holds the cause for the log.
+/// One request's use of the store: until when it may wait, and what it has sent.
+#[derive(Debug)]
+pub struct Session<'s> {
+    store: &'s Store,
+    deadline: Instant,
+    /// Set by the first call.
+    end: OnceLock<Instant>,
+    attempts: Arc<AtomicU32>,
+}
+
+/// Why the store did not do what it was asked.
 #[derive(Debug)]
 pub enum StoreError {
     /// DynamoDB throttled, failed or was not reached. Nothing was written.
-    Unavailable(String),
+    Unavailable(Failure),
     /// DynamoDB did not answer in time. The write may have been applied.
-    OutcomeUnknown(String),
+    OutcomeUnknown(Failure),
     /// DynamoDB refused the request: a bug or a wrong configuration.
-    Fault(String),
+    Internal(Failure),
+}
+
+/// A failure of DynamoDB, for the log. It names no cart and no party.
+#[derive(Debug)]
+pub struct Failure {
+    /// What happened.
+    pub description: String,
+    /// The id that DynamoDB gave the request, for which AWS Support asks.
+    pub request_id: Option<String>,
 }
 
 impl StoreError {
-    /// The error of a read: its outcome does not matter, since it changes nothing.
-    fn of_read(self) -> Self {
+    fn unavailable(description: &str) -> Self {
+        Self::Unavailable(Failure {
+            description: description.to_owned(),
+            request_id: None,
+        })
+    }
+
+    /// The failure that caused it.
+    pub fn failure(&self) -> &Failure {
+        let (Self::Unavailable(failure) | Self::OutcomeUnknown(failure) | Self::Internal(failure)) =
+            self;
+        failure
+    }
+
+    /// The failure that caused it.
+    pub fn into_failure(self) -> Failure {
+        let (Self::Unavailable(failure) | Self::OutcomeUnknown(failure) | Self::Internal(failure)) =
+            self;
+        failure
+    }
+
+    /// The error of a write, given whether an attempt of it was lost, so that it may have
+    /// been applied.
+    fn of_write(self, is_lost: bool) -> Self {
         match self {
-            Self::OutcomeUnknown(cause) => Self::Unavailable(cause),
-            other => other,
+            Self::Unavailable(failure) | Self::Internal(failure) if is_lost => {
+                Self::OutcomeUnknown(failure)
+            }
+            error => error,
         }
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Unavailable(cause) | Self::OutcomeUnknown(cause) | Self::Fault(cause)) = self;
-        f.write_str(cause)
+        f.write_str(&self.failure().description)
     }
 }
 
-impl std::error::Error for StoreError {}
-
 impl Store {
     /// Creates a store on a table. Region, endpoint, credentials and HTTP client
-    /// come from `config`; time limits and retries are set here.
-    pub fn new(config: &aws_config::SdkConfig, table: String) -> Self {
+    /// come from `sdk`; time limits and retries are set here.
+    pub fn new(sdk: &aws_config::SdkConfig, table: String) -> Self {
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
@@ -112,103 +178,169 @@ impl Store {
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(INITIAL_BACKOFF)
             .with_max_backoff(MAX_BACKOFF);
-        let config = Builder::from(config)
+        let config = Builder::from(sdk)
             .timeout_config(timeouts)
             // The attempt timeout ends an attempt that stalls.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
-            .retry_classifier(retry::MoreRetries)
+            .retry_classifier(RetryTransient)
             .retry_partition(retry_partition())
             .interceptor(RecordAttempts)
             .build();
-        let client = Client::from_conf(config);
-        Self { client, table }
+        Self {
+            client: Client::from_conf(config),
+            table,
+            calls: Arc::new(Semaphore::new(client::MAX_CONNECTIONS)),
+        }
     }
 
     /// Reads a key that cannot exist, so that connection, TLS session and code are
-    /// ready before the first request.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Unavailable`], after one attempt or half a second.
+    /// ready before the first request. Takes half a second at most.
     pub async fn warm_up(&self) -> Result<(), StoreError> {
-        let get = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .key("id", text(NO_KEY))
-            .customize()
-            .config_override(Builder::new().retry_config(RetryConfig::disabled()));
-        match tokio::time::timeout(WARM_UP_LIMIT, get.send()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(StoreError::Unavailable(client::cause(&error))),
-            Err(late) => Err(StoreError::Unavailable(late.to_string())),
+        let session = self.session(Instant::now() + WARM_UP_LIMIT);
+        session.get(NO_KEY, "id").await.map(drop)
+    }
+
+    /// Begins a request. It waits for the store until `deadline`, but no longer than
+    /// three seconds from its first call on.
+    pub fn session(&self, deadline: Instant) -> Session<'_> {
+        Session {
+            store: self,
+            deadline,
+            end: OnceLock::new(),
+            attempts: Arc::default(),
         }
     }
+}
 
-    /// Associates a cart with customers, all or none. Associations that exist stay
-    /// as they are, but are renewed if they end before `lifetime`, which is how long
+impl Session<'_> {
+    /// Returns how many attempts were sent.
+    pub fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Associates a cart with parties of one kind, all or none. Associations that exist
+    /// stay as they are, but are renewed if they end before `lifetime`, which is how long
     /// an association lasts after it was last requested; `None` is for ever.
-    pub async fn put(
+    pub async fn associate(
         &self,
         cart: &CartId,
-        customers: &[CustomerId],
+        parties: &[Party],
         writer: Writer,
         lifetime: Option<Duration>,
-        budget: &Budget,
     ) -> Result<WriteOutcome, StoreError> {
-        let write = Write::put(keys(cart, customers), writer, lifetime);
-        self.write(write, budget).await
+        self.write(Write::put(keys(cart, parties), writer, lifetime))
+            .await
     }
 
-    /// Removes the associations of a cart with customers, all or none. Idempotent.
-    pub async fn remove(
+    /// Removes the associations of a cart with parties of one kind, all or none.
+    /// Idempotent.
+    pub async fn dissociate(
         &self,
         cart: &CartId,
-        customers: &[CustomerId],
+        parties: &[Party],
         writer: Writer,
-        budget: &Budget,
     ) -> Result<(), StoreError> {
-        let write = Write::removal(keys(cart, customers), writer);
-        self.write(write, budget).await.map(drop)
+        let write = Write::removal(keys(cart, parties), writer);
+        self.write(write).await.map(drop)
     }
 
-    /// Returns whether a customer is associated with a cart: a consistent read.
+    /// Returns whether a party is associated with a cart: a consistent read.
     pub async fn is_associated(
         &self,
         cart: &CartId,
-        customer: &CustomerId,
+        party: &Party,
         now: Timestamp,
-        budget: &Budget,
     ) -> Result<bool, StoreError> {
+        let key = key(cart.as_str(), party);
+        let item = self.get(&key, "associated_at, expires_at").await?;
+        Ok(item.is_some_and(|item| is_live(&item, now)))
+    }
+
+    /// Reads attributes of an item consistently.
+    async fn get(&self, key: &str, attributes: &str) -> Result<Option<Item>, StoreError> {
         let get = self
+            .store
             .client
             .get_item()
-            .table_name(&self.table)
-            .key("id", text(&key(cart, customer)))
-            .projection_expression("associated_at, expires_at")
+            .table_name(&self.store.table)
+            .key("id", text(key))
+            .projection_expression(attributes)
             .consistent_read(true);
-        let got = budget
-            .spend(get.send())
-            .await
-            .map_err(StoreError::of_read)?;
-        let got = got.map_err(|error| Budget::failed_read(&error))?;
-        Ok(got.item.is_some_and(|item| is_live(&item, now)))
+        Ok(self.read(get.send()).await?.item)
+    }
+
+    /// Waits for a read. Whether an attempt was lost does not matter, since it changes
+    /// nothing.
+    async fn read<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, StoreError>
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        let result = self.call(call, &mut false).await?;
+        result.map_err(|error| transient::failed(&error))
+    }
+
+    /// Waits for a call, no longer than until the end. Sets `is_lost` if an attempt got no
+    /// answer.
+    fn call<T>(
+        &self,
+        call: impl Future<Output = T>,
+        is_lost: &mut bool,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        let attempts = Arc::new(Attempts::counted_in(&self.attempts));
+        // Boxed: the SDK's futures are some kilobytes, copied with each future
+        // around them.
+        let call = ATTEMPTS.scope(Arc::clone(&attempts), Box::pin(call));
+        async move {
+            let now = Instant::now();
+            let end = self.end.get_or_init(|| self.deadline.min(now + MAX_WAIT));
+            // `timeout_at` would poll the call once, which sends it.
+            if now >= *end {
+                return Err(StoreError::unavailable("no time is left for the store"));
+            }
+            let permitted = async {
+                let permit = self.store.calls.acquire().await;
+                let _permit = permit.expect("it is never closed");
+                call.await
+            };
+            let result = tokio::time::timeout_at(*end, permitted).await;
+            *is_lost |= attempts.is_lost();
+            result.map_err(|_| StoreError::unavailable("the store did not answer in time"))
+        }
+    }
+
+    /// The same request on `store`, which may wait until the deadline.
+    fn with_all_time<'s>(&self, store: &'s Store) -> Session<'s> {
+        Session {
+            store,
+            deadline: self.deadline,
+            end: self.deadline.into(),
+            attempts: Arc::clone(&self.attempts),
+        }
     }
 
     /// Writes until what was sent is applied, or is known not to be needed.
-    async fn write(&self, mut write: Write, budget: &Budget) -> Result<WriteOutcome, StoreError> {
+    async fn write(&self, mut write: Write) -> Result<WriteOutcome, StoreError> {
+        let mut is_lost = false;
+        let mut cause = "others kept changing the same associations";
         for _ in 0..MAX_ROUNDS {
-            let Some(replies) = self.send(write.item_writes(), budget).await? else {
+            let sent = self.send(write.item_writes(), &mut is_lost).await;
+            let Some(replies) = sent.map_err(|error| error.of_write(is_lost))? else {
                 return Ok(write.outcome());
             };
-            match write.next(&replies, budget.has_lost_attempt()) {
+            match write.next(&replies, is_lost, Uuid::new_v4) {
                 Next::Send => {}
                 Next::Done(outcome) => return Ok(outcome),
-                Next::GiveUp => break,
+                Next::GiveUp => {
+                    cause = "an attempt was lost, and may have been undone by others since";
+                    break;
+                }
             }
         }
-        Err(budget.given_up("others kept changing the same associations".to_owned()))
+        Err(StoreError::unavailable(cause).of_write(is_lost))
     }
 
     /// Sends writes, all or none. Returns `None` if they were applied, and the reply
@@ -216,169 +348,149 @@ impl Store {
     async fn send(
         &self,
         writes: Vec<ItemWrite>,
-        budget: &Budget,
+        is_lost: &mut bool,
     ) -> Result<Option<Vec<Reply>>, StoreError> {
-        match <[ItemWrite; 1]>::try_from(writes) {
-            Ok([write]) => self.send_one(write, budget).await,
-            Err(writes) => self.send_all(writes, budget).await,
-        }
-    }
-
-    async fn send_one(
-        &self,
-        write: ItemWrite,
-        budget: &Budget,
-    ) -> Result<Option<Vec<Reply>>, StoreError> {
-        let values = Some(write.values).filter(|values| !values.is_empty());
-        let expression = match write.change {
+        let Store { client, table, .. } = self.store;
+        let write = match <[ItemWrite; 1]>::try_from(writes) {
+            Ok([write]) => write,
+            Err(writes) => return self.send_all(writes, is_lost).await,
+        };
+        match write.change {
             Change::Put(item) => {
-                let put = self
-                    .client
-                    .put_item()
-                    .table_name(&self.table)
-                    .set_item(Some(item))
-                    .condition_expression(write.condition)
-                    .set_expression_attribute_values(values)
-                    .return_values_on_condition_check_failure(AllOld);
-                let Err(error) = budget.spend(put.send()).await? else {
-                    return Ok(None);
-                };
-                return match error.as_service_error() {
-                    Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                        Ok(Some(vec![Reply::Refused(failed.item.clone())]))
-                    }
-                    _ => Err(budget.failed(&error)),
-                };
+                let put = conditional!(client.put_item().set_item(Some(item)), table, write);
+                reply(self.call(put.send(), is_lost).await?, |error| match error {
+                    PutItemError::ConditionalCheckFailedException(failed) => Some(failed),
+                    _ => None,
+                })
             }
-            Change::Update(expression) => Some(expression.to_owned()),
-            Change::Check => None,
-        };
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", text(&write.id))
-            .set_update_expression(expression)
-            .condition_expression(write.condition)
-            .set_expression_attribute_values(values)
-            .return_values_on_condition_check_failure(AllOld);
-        let Err(error) = budget.spend(update.send()).await? else {
-            return Ok(None);
-        };
-        match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                Ok(Some(vec![Reply::Refused(failed.item.clone())]))
+            Change::Update(expression) => {
+                let update = client.update_item().key("id", text(&write.id));
+                let update = conditional!(update.update_expression(expression), table, write);
+                reply(
+                    self.call(update.send(), is_lost).await?,
+                    |error| match error {
+                        UpdateItemError::ConditionalCheckFailedException(failed) => Some(failed),
+                        _ => None,
+                    },
+                )
             }
-            _ => Err(budget.failed(&error)),
+            Change::Check => self.send_all(vec![write], is_lost).await,
         }
     }
 
     async fn send_all(
         &self,
         writes: Vec<ItemWrite>,
-        budget: &Budget,
+        is_lost: &mut bool,
     ) -> Result<Option<Vec<Reply>>, StoreError> {
-        let actions = writes.into_iter().map(|write| self.action(write)).collect();
+        let Store { client, table, .. } = self.store;
+        let actions = writes.into_iter().map(|write| action(table, write));
         // The SDK gives each call its own `ClientRequestToken`.
-        let transaction = self
-            .client
+        let transaction = client
             .transact_write_items()
-            .set_transact_items(Some(actions));
-        let Err(error) = budget.spend(transaction.send()).await? else {
+            .set_transact_items(Some(actions.collect()));
+        let Err(error) = self.call(transaction.send(), is_lost).await? else {
             return Ok(None);
         };
         let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
             error.as_service_error()
         else {
-            return Err(budget.failed(&error));
+            return Err(transient::failed(&error));
         };
         let reasons = cancelled.cancellation_reasons();
-        if let Some(fault) = reasons.iter().find(|reason| is_fault(reason)) {
-            let cause = fault.message().unwrap_or_default();
-            return Err(StoreError::Fault(format!("transaction refused: {cause}")));
+        let failed = |reason: &CancellationReason| reason.code() == Some(CONDITION_FAILED);
+        if !reasons.iter().any(failed) || reasons.iter().any(transient::is_ours) {
+            return Err(transient::cancelled(&error, reasons));
         }
-        if !reasons.iter().any(failed_condition) {
-            return Err(budget.failed(&error));
-        }
-        let reply = |reason: &CancellationReason| match failed_condition(reason) {
+        let reply = |reason: &CancellationReason| match failed(reason) {
             true => Reply::Refused(reason.item.clone()),
             false => Reply::Accepted,
         };
         Ok(Some(reasons.iter().map(reply).collect()))
     }
+}
 
-    fn action(&self, write: ItemWrite) -> TransactWriteItem {
-        let (id, condition) = (text(&write.id), write.condition);
-        let values = Some(write.values).filter(|values| !values.is_empty());
-        let action = TransactWriteItem::builder();
-        let action = match write.change {
-            Change::Put(item) => action.put(
-                Put::builder()
-                    .table_name(&self.table)
-                    .set_item(Some(item))
-                    .condition_expression(condition)
-                    .set_expression_attribute_values(values)
-                    .return_values_on_condition_check_failure(AllOld)
-                    .build()
-                    .expect("table and item are set"),
-            ),
-            Change::Update(expression) => action.update(
-                Update::builder()
-                    .table_name(&self.table)
-                    .key("id", id)
-                    .update_expression(expression)
-                    .condition_expression(condition)
-                    .set_expression_attribute_values(values)
-                    .return_values_on_condition_check_failure(AllOld)
-                    .build()
-                    .expect("table, key and update are set"),
-            ),
-            Change::Check => action.condition_check(
-                ConditionCheck::builder()
-                    .table_name(&self.table)
-                    .key("id", id)
-                    .condition_expression(condition)
-                    .set_expression_attribute_values(values)
-                    .return_values_on_condition_check_failure(AllOld)
-                    .build()
-                    .expect("table, key and condition are set"),
-            ),
-        };
-        action.build()
+/// Returns the reply to a single write, if its condition failed.
+fn reply<T, E>(
+    result: Result<T, SdkError<E, HttpResponse>>,
+    failed: impl Fn(&E) -> Option<&ConditionalCheckFailedException>,
+) -> Result<Option<Vec<Reply>>, StoreError>
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let Err(error) = result else {
+        return Ok(None);
+    };
+    match error.as_service_error().and_then(failed) {
+        Some(failed) => Ok(Some(vec![Reply::Refused(failed.item.clone())])),
+        None => Err(transient::failed(&error)),
     }
 }
 
+fn action(table: &str, write: ItemWrite) -> TransactWriteItem {
+    const ALL_SET: &str = "table, key or item, update and condition are set";
+    let id = text(&write.id);
+    let action = TransactWriteItem::builder();
+    let action = match write.change {
+        Change::Put(item) => {
+            let put = conditional!(Put::builder().set_item(Some(item)), table, write);
+            action.put(put.build().expect(ALL_SET))
+        }
+        Change::Update(expression) => {
+            let update = Update::builder()
+                .key("id", id)
+                .update_expression(expression);
+            let update = conditional!(update, table, write);
+            action.update(update.build().expect(ALL_SET))
+        }
+        Change::Check => {
+            let check = conditional!(ConditionCheck::builder().key("id", id), table, write);
+            action.condition_check(check.build().expect(ALL_SET))
+        }
+    };
+    action.build()
+}
+
 /// A partition without a retry quota. The SDK's default quota is shared by all
-/// requests: once used up, a lost answer would stay unresolved. The budget bounds
-/// the retries of each request.
+/// requests: once used up, a lost answer would stay unresolved. The time of a request
+/// bounds its retries.
 fn retry_partition() -> RetryPartition {
     RetryPartition::custom("associations")
         .token_bucket(TokenBucket::unlimited())
         .build()
 }
 
-fn failed_condition(reason: &CancellationReason) -> bool {
-    reason.code() == Some("ConditionalCheckFailed")
+fn keys(cart: &CartId, parties: &[Party]) -> Vec<String> {
+    let key = |party| key(cart.as_str(), party);
+    parties.iter().map(key).collect()
 }
 
-/// Returns whether a reason means that the action itself is invalid
-/// ("TransactWriteItems", AWS, lists the reasons for cancellation).
-fn is_fault(reason: &CancellationReason) -> bool {
-    const TRANSIENT: [&str; 5] = [
-        "None",
-        "ConditionalCheckFailed",
-        "ProvisionedThroughputExceeded",
-        "ThrottlingError",
-        "TransactionConflict",
-    ];
-    reason.code().is_some_and(|code| !TRANSIENT.contains(&code))
-}
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
 
-fn keys(cart: &CartId, customers: &[CustomerId]) -> Vec<String> {
-    let key = |customer| key(cart, customer);
-    customers.iter().map(key).collect()
-}
+    use aws_config::{BehaviorVersion, SdkConfig};
+    use futures_util::FutureExt as _;
 
-fn key(cart: &CartId, customer: &CustomerId) -> String {
-    format!("{}#{}", cart.as_str(), customer.as_str())
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_above_the_limit_waits_and_is_not_sent() {
+        let sdk = SdkConfig::builder().behavior_version(BehaviorVersion::v2026_01_12());
+        let store = Store::new(&sdk.build(), "table".to_owned());
+        let soon = store.session(Instant::now() + Duration::from_millis(10));
+        let session = store.session(Instant::now() + Duration::from_secs(60));
+        let (mut lost, mut not_lost) = (vec![false; client::MAX_CONNECTIONS], false);
+        let mut running = Vec::new();
+        for lost in &mut lost {
+            let mut call = Box::pin(session.call(pending::<()>(), lost));
+            assert!((&mut call).now_or_never().is_none());
+            running.push(call);
+        }
+        let late = soon.call(ready(()), &mut not_lost).await;
+        assert!(matches!(late, Err(StoreError::Unavailable(_))), "{late:?}");
+
+        running.pop();
+        assert!(session.call(ready(()), &mut not_lost).await.is_ok());
+    }
 }

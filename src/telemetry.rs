@@ -16,13 +16,12 @@ use std::sync::{Arc, OnceLock};
 
 use lambda_http::Context;
 use serde::Serialize;
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-pub(crate) use self::metrics::{Cause, RequestLine, key_set_not_refreshed, request};
+pub(crate) use self::metrics::{RequestLine, key_set_not_refreshed, request};
 use crate::clock::{Clock, Timestamp};
 
 /// The value of `service` in every line.
@@ -46,11 +45,14 @@ struct Output {
     function_name: String,
     function_version: String,
     level: LevelFilter,
+    /// The level of lines that have only metrics: Lambda drops lines below its own
+    /// level, and lines without one ("Log-level filtering", AWS).
+    metrics_level: &'static str,
 }
 
 /// What all lines of one invocation share.
 #[derive(Debug, Clone, Serialize)]
-struct Invocation {
+pub(crate) struct Invocation {
     #[serde(rename = "function_request_id")]
     request_id: String,
     xray_trace_id: Option<String>,
@@ -70,10 +72,15 @@ struct Line<'a> {
 }
 
 impl Output {
-    fn line(&self, timestamp: Timestamp, level: Level, message: Option<&'static str>) -> Line<'_> {
+    fn line(
+        &self,
+        timestamp: Timestamp,
+        level: &'static str,
+        message: Option<&'static str>,
+    ) -> Line<'_> {
         Line {
             timestamp,
-            level: level.as_str(),
+            level,
             message,
             service: SERVICE,
             function_name: &self.function_name,
@@ -88,13 +95,14 @@ pub fn init(lookup: impl Fn(&str) -> Option<String>, clock: Clock) {
     let configured = lookup("AWS_LAMBDA_LOG_LEVEL").filter(|level| !level.is_empty());
     let parsed = configured
         .as_deref()
-        .map_or(Some(LevelFilter::INFO), parse_level);
-    let level = parsed.unwrap_or(LevelFilter::INFO);
+        .map_or(Some(DEFAULT_LEVEL), parse_level);
+    let (metrics_level, level) = parsed.unwrap_or(DEFAULT_LEVEL);
     let output = OUTPUT.get_or_init(|| Output {
         clock,
         function_name: lookup("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
         function_version: lookup("AWS_LAMBDA_FUNCTION_VERSION").unwrap_or_default(),
         level,
+        metrics_level,
     });
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
@@ -110,27 +118,51 @@ pub fn init(lookup: impl Fn(&str) -> Option<String>, clock: Clock) {
     }
 }
 
-/// Parses the level names of Lambda ("Configuring advanced logging controls", AWS).
-fn parse_level(name: &str) -> Option<LevelFilter> {
-    match name.to_ascii_uppercase().as_str() {
-        "TRACE" => Some(LevelFilter::TRACE),
-        "DEBUG" => Some(LevelFilter::DEBUG),
-        "INFO" => Some(LevelFilter::INFO),
-        "WARN" => Some(LevelFilter::WARN),
-        "ERROR" | "FATAL" => Some(LevelFilter::ERROR),
-        _ => None,
+const DEFAULT_LEVEL: (&str, LevelFilter) = ("INFO", LevelFilter::INFO);
+
+/// Parses a level name of Lambda ("Configuring advanced logging controls", AWS).
+/// Nothing is logged at FATAL.
+fn parse_level(name: &str) -> Option<(&'static str, LevelFilter)> {
+    [
+        ("TRACE", LevelFilter::TRACE),
+        ("DEBUG", LevelFilter::DEBUG),
+        DEFAULT_LEVEL,
+        ("WARN", LevelFilter::WARN),
+        ("ERROR", LevelFilter::ERROR),
+        ("FATAL", LevelFilter::OFF),
+    ]
+    .into_iter()
+    .find(|(known, _)| known.eq_ignore_ascii_case(name))
+}
+
+impl Invocation {
+    /// Of the first invocation of a process, `cold_start` is true.
+    pub(crate) fn of(context: &Context) -> Self {
+        static WARM: AtomicBool = AtomicBool::new(false);
+        Self {
+            request_id: context.request_id.clone(),
+            xray_trace_id: context.xray_trace_id.clone(),
+            cold_start: !WARM.swap(true, Ordering::Relaxed),
+        }
     }
 }
 
 /// Runs the handling of an invocation, whose id all lines then have.
-pub async fn within<F: Future>(context: &Context, future: F) -> F::Output {
-    static WARM: AtomicBool = AtomicBool::new(false);
-    let invocation = Arc::new(Invocation {
-        request_id: context.request_id.clone(),
-        xray_trace_id: context.xray_trace_id.clone(),
-        cold_start: !WARM.swap(true, Ordering::Relaxed),
-    });
-    INVOCATION.scope(invocation, future).await
+pub(crate) async fn within<F: Future>(invocation: Invocation, future: F) -> F::Output {
+    let _unclaimed = LogUnclaimedPanic;
+    INVOCATION.scope(Arc::new(invocation), future).await
+}
+
+/// Logs a panic that ends the handling of an invocation, since no line of a request
+/// has it.
+struct LogUnclaimedPanic;
+
+impl Drop for LogUnclaimedPanic {
+    fn drop(&mut self) {
+        if let Some(cause) = take_panic() {
+            tracing::error!(cause, "panic");
+        }
+    }
 }
 
 /// Returns the current invocation, if there is one.

@@ -18,6 +18,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::template::Template;
 
@@ -37,11 +38,11 @@ impl Emulator {
         Self::start(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, database)
     }
 
-    /// Starts an emulator on `port`, or on a free port if that is 0, that keeps its data in `file`.
-    pub fn with_file(port: u16, file: &Path) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
-            format!("DynamoDB cannot listen on port {port} (DYNAMODB_PORT=… sets another)")
-        })?;
+    /// Starts an emulator that keeps its data in `file`, on a free port of a random loopback address: web pages may call it
+    /// where they find it.
+    pub fn with_file(file: &Path) -> Result<Self> {
+        let [first, second, ..] = Uuid::new_v4().into_bytes();
+        let listener = TcpListener::bind((Ipv4Addr::new(127, first, second, 1), 0))?;
         let database = Database::new(&file.to_string_lossy())
             .map_err(|error| anyhow!("{} could not be opened: {error}", file.display()))?;
         Self::start(listener, database)
@@ -92,7 +93,7 @@ impl Client {
     }
 
     /// Creates the table of `template.yaml` under this name and returns once it can be used. An existing table of that
-    /// name is kept as it is.
+    /// name is kept, and gets the indexes that it lacks.
     pub async fn create_table(&self, name: &str) -> Result<()> {
         let template = Template::read();
         let tables = template.of_type("AWS::DynamoDB::GlobalTable");
@@ -101,7 +102,7 @@ impl Client {
         };
         let input = create_table(name, properties);
         match self.call("CreateTable", &input).await {
-            Err(error) if is_resource_in_use(&error) => {}
+            Err(error) if is_resource_in_use(&error) => self.add_indexes(name, &input).await?,
             created => {
                 created.with_context(|| format!("the table {name} could not be created"))?;
             }
@@ -110,6 +111,33 @@ impl Client {
         let ttl = &properties["TimeToLiveSpecification"];
         if ttl["Enabled"] == true {
             self.enable_ttl(name, ttl).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds the indexes that a table lacks, one at a time, as DynamoDB requires.
+    async fn add_indexes(&self, name: &str, input: &Value) -> Result<()> {
+        let table = json!({ "TableName": name });
+        let described = self.call("DescribeTable", &table).await?;
+        let indexes = |table: &Value| -> Vec<Value> {
+            let indexes = table["GlobalSecondaryIndexes"].as_array();
+            indexes.cloned().unwrap_or_default()
+        };
+        let existing = indexes(&described["Table"]);
+        for index in indexes(input) {
+            if existing
+                .iter()
+                .any(|other| other["IndexName"] == index["IndexName"])
+            {
+                continue;
+            }
+            let update = json!({
+                "TableName": name,
+                "AttributeDefinitions": input["AttributeDefinitions"],
+                "GlobalSecondaryIndexUpdates": [{ "Create": index }],
+            });
+            self.call("UpdateTable", &update).await?;
+            self.wait_until_active(name).await?;
         }
         Ok(())
     }

@@ -50,6 +50,17 @@ pub fn cart_token_variables(authorities: &Authorities) -> Result<[(&'static str,
     ])
 }
 
+/// The variables that make a function accept account tokens from `authorities`.
+pub fn account_token_variables(authorities: &Authorities) -> Result<[(&'static str, String); 4]> {
+    let Authorities { account, .. } = authorities;
+    Ok([
+        ("ACCOUNT_TOKEN_JWKS", account.key.jwks()?),
+        ("ACCOUNT_TOKEN_ISSUER", account.issuer.clone()),
+        ("ACCOUNT_TOKEN_AUDIENCE", account.audience.clone()),
+        ("ACCOUNT_ID_CLAIM", "account_id".to_owned()),
+    ])
+}
+
 /// Gives a command the environment of a Lambda function: these variables, those that Lambda sets, and no others.
 /// `runtime_api` is host and port.
 pub fn set<'c>(

@@ -100,7 +100,7 @@ pub async fn stop_requested() -> Result<()> {
     Ok(())
 }
 
-/// The memory and the processor time that a process has used.
+/// The memory and the processor time that a process has used, and its page faults.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
     /// Resident memory now.
@@ -109,6 +109,8 @@ pub struct Usage {
     pub peak_kib: u64,
     /// The time of all its threads on a processor.
     pub processor: Duration,
+    /// The pages that it was given or that were mapped for it when it first used them.
+    pub page_faults: u64,
 }
 
 impl Usage {
@@ -126,10 +128,18 @@ impl Usage {
         }
         let memory = || Some((kib("VmRSS:")?, kib("VmHWM:")?));
         let (resident_kib, peak_kib) = memory().context("/proc/…/status has no sizes")?;
+        let stat = std::fs::read_to_string(process.join("stat"))?;
+        // Behind the name, which may have spaces: `minflt` is the tenth field of all, its name the second.
+        let faults = stat
+            .rsplit(") ")
+            .next()
+            .and_then(|rest| rest.split(' ').nth(7));
+        let page_faults = faults.context("/proc/…/stat is too short")?.parse()?;
         Ok(Self {
             resident_kib,
             peak_kib,
             processor,
+            page_faults,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
@@ -18,6 +18,8 @@ use crate::dynamodb::Client;
 pub enum Fault {
     /// DynamoDB refuses it with this code and status 400.
     Refused(&'static str),
+    /// DynamoDB refuses it with this code, this message and status 400.
+    RefusedFor(&'static str, &'static str),
     /// DynamoDB cancels the transaction for a conflict, or refuses a single
     /// write for one.
     Conflict,
@@ -52,6 +54,16 @@ pub struct Plan {
     pub after_commit: bool,
 }
 
+/// The engine does not see the call.
+impl From<Fault> for Plan {
+    fn from(fault: Fault) -> Self {
+        Self {
+            fault,
+            after_commit: false,
+        }
+    }
+}
+
 /// A call of the function.
 #[derive(Debug, Clone)]
 pub struct Recorded {
@@ -72,6 +84,12 @@ impl Recorded {
         is_for(&self.bytes, name)
     }
 }
+
+/// DynamoDB's id of every call.
+pub const REQUEST_ID: &str = "K2VH6V8EDKHPSJ5Q1D5TNTV0VRVV4KQNSO5AEMVJF66Q9ASUAAJG";
+
+/// How much earlier or later than now DynamoDB accepts a signature.
+const SIGNATURE_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// A running proxy.
 pub struct Proxy {
@@ -95,6 +113,8 @@ struct Shared {
     open: AtomicUsize,
     /// Whether calls are dropped, because their callers gave up before [`Proxy::heal`].
     draining: AtomicBool,
+    /// How far DynamoDB's clock is ahead, in seconds, if it compares signatures with it.
+    clock: Mutex<Option<i64>>,
     /// Changes when idle connections must close.
     generation: watch::Sender<usize>,
 }
@@ -133,6 +153,7 @@ impl Proxy {
             connections: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            clock: Mutex::default(),
             generation: watch::Sender::new(0),
         });
         tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -140,15 +161,16 @@ impl Proxy {
     }
 
     /// Applies a plan to the next so many calls.
-    pub fn next(&self, plan: Plan, times: usize) {
+    pub fn next(&self, plan: impl Into<Plan>, times: usize) {
         let mut plans = self.shared.plans.lock().unwrap();
-        plans.next.extend(std::iter::repeat_n((None, plan), times));
+        let planned = (None, plan.into());
+        plans.next.extend(std::iter::repeat_n(planned, times));
     }
 
     /// Applies a plan to the next so many calls for a cart, or of an index.
-    pub fn next_for(&self, name: &str, plan: Plan, times: usize) {
+    pub fn next_for(&self, name: &str, plan: impl Into<Plan>, times: usize) {
         let mut plans = self.shared.plans.lock().unwrap();
-        let planned = (Some(name.to_owned()), plan);
+        let planned = (Some(name.to_owned()), plan.into());
         plans.next.extend(std::iter::repeat_n(planned, times));
     }
 
@@ -158,8 +180,14 @@ impl Proxy {
     }
 
     /// Applies a plan to all calls from now on.
-    pub fn always(&self, plan: Plan) {
-        self.shared.plans.lock().unwrap().always = Some(plan);
+    pub fn always(&self, plan: impl Into<Plan>) {
+        self.shared.plans.lock().unwrap().always = Some(plan.into());
+    }
+
+    /// Sets DynamoDB's clock, which is so many seconds ahead. It then refuses signatures of other times, and its answers
+    /// have a `Date`.
+    pub fn set_clock(&self, seconds_ahead: i64) {
+        *self.shared.clock.lock().unwrap() = Some(seconds_ahead);
     }
 
     /// Holds the next `times` calls whose bodies contain this text: their connections are closed, and they reach the
@@ -279,8 +307,16 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
         }
         let plan = shared.plans.lock().unwrap().take(&body);
         let Some(plan) = plan else {
-            let (status, answer) = shared.forward(&target, body).await;
-            send(&mut stream, KEEP_ALIVE, status, &answer).await?;
+            let clock = *shared.clock.lock().unwrap();
+            let now = clock.map(service_time);
+            let refused = now.and_then(|now| refused_time(headers.get("x-amz-date")?, now));
+            let (status, answer) = match refused {
+                Some(message) => (400, refusal("InvalidSignatureException", &message).into()),
+                None => shared.forward(&target, body).await,
+            };
+            let date = now.map(|now| format!("\r\ndate: {}", httpdate::fmt_http_date(now)));
+            let headers = format!("{KEEP_ALIVE}{}", date.unwrap_or_default());
+            send(&mut stream, &headers, status, &answer).await?;
             continue;
         };
         let transaction = target.ends_with("TransactWriteItems");
@@ -330,21 +366,20 @@ impl Fault {
         let (status, answer) =
             committed.unwrap_or((200, Bytes::from_static(b"{\"ConsumedCapacity\":{}}")));
         match self {
-            Self::Refused(code) => send(&mut stream, CLOSE, 400, &refusal(code)).await,
+            Self::Refused(code) => send(&mut stream, CLOSE, 400, &refusal(code, DETAIL)).await,
+            Self::RefusedFor(code, message) => {
+                send(&mut stream, CLOSE, 400, &refusal(code, message)).await
+            }
             Self::Conflict if transaction => {
                 send(&mut stream, CLOSE, 400, &transaction_conflict()).await
             }
             Self::Conflict => {
-                send(
-                    &mut stream,
-                    CLOSE,
-                    400,
-                    &refusal("TransactionConflictException"),
-                )
-                .await
+                let refusal = refusal("TransactionConflictException", DETAIL);
+                send(&mut stream, CLOSE, 400, &refusal).await
             }
             Self::Failed(status) => {
-                send(&mut stream, CLOSE, status, &refusal("InternalServerError")).await
+                let failure = refusal("InternalServerError", DETAIL);
+                send(&mut stream, CLOSE, status, &failure).await
             }
             Self::Reset => stream.set_zero_linger().ok(),
             Self::Close => Some(()),
@@ -384,9 +419,46 @@ fn is_for(body: &[u8], cart: &str) -> bool {
         .any(|end| body.contains(&format!("\"{cart}{end}")))
 }
 
-fn refusal(code: &str) -> Vec<u8> {
+/// The time of a clock that is so many seconds ahead.
+fn service_time(seconds_ahead: i64) -> SystemTime {
+    let difference = Duration::from_secs(seconds_ahead.unsigned_abs());
+    match seconds_ahead < 0 {
+        true => SystemTime::now() - difference,
+        false => SystemTime::now() + difference,
+    }
+}
+
+/// Returns why a signature of this time is refused now, if it is.
+fn refused_time(signed: &str, now: SystemTime) -> Option<String> {
+    let earliest = amz_date(now - SIGNATURE_LIFE);
+    let latest = amz_date(now + SIGNATURE_LIFE);
+    let now = amz_date(now);
+    if *signed < *earliest {
+        let text = format!("{signed} is now earlier than {earliest} ({now} - 5 min.)");
+        Some(format!("Signature expired: {text}"))
+    } else if *signed > *latest {
+        let text = format!("{signed} is still later than {latest} ({now} + 5 min.)");
+        Some(format!("Signature not yet current: {text}"))
+    } else {
+        None
+    }
+}
+
+/// A time as `x-amz-date` has it, such as 20261122T120000Z.
+fn amz_date(time: SystemTime) -> String {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    // Sun, 22 Nov 2026 12:00:00 GMT
+    let date = httpdate::fmt_http_date(time);
+    let month = MONTHS.find(&date[8..11]).unwrap() / 3 + 1;
+    let time = date[17..25].replace(':', "");
+    format!("{}{month:02}{}T{time}Z", &date[12..16], &date[5..7])
+}
+
+/// What no caller may see.
+const DETAIL: &str = "internal detail of the engine";
+
+fn refusal(code: &str, message: &str) -> Vec<u8> {
     let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
-    let message = "internal detail of the engine";
     json!({ "__type": kind, "message": message })
         .to_string()
         .into_bytes()
@@ -395,7 +467,7 @@ fn refusal(code: &str) -> Vec<u8> {
 fn transaction_conflict() -> Vec<u8> {
     let answer: Value = json!({
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-        "Message": "internal detail of the engine",
+        "Message": DETAIL,
         "CancellationReasons": [
             { "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" },
             { "Code": "None" },
@@ -424,23 +496,23 @@ async fn read_call(stream: &mut TcpStream) -> Option<(BTreeMap<String, String>, 
 
 /// What the head of an answer says about its connection. Without it, a call could be sent while the connection is being
 /// closed, and would be lost rightly.
-const KEEP_ALIVE: &str = "keep-alive";
-const CLOSE: &str = "close";
+const KEEP_ALIVE: &str = "connection: keep-alive";
+const CLOSE: &str = "connection: close";
 
-async fn send(stream: &mut TcpStream, connection: &str, status: u16, body: &[u8]) -> Option<()> {
-    send_head(stream, connection, status, body.len()).await?;
+async fn send(stream: &mut TcpStream, headers: &str, status: u16, body: &[u8]) -> Option<()> {
+    send_head(stream, headers, status, body.len()).await?;
     stream.write_all(body).await.ok()
 }
 
 async fn send_head(
     stream: &mut TcpStream,
-    connection: &str,
+    headers: &str,
     status: u16,
     length: usize,
 ) -> Option<()> {
     let head = format!(
         "HTTP/1.1 {status} Status\r\ncontent-type: application/x-amz-json-1.0\r\n\
-         content-length: {length}\r\nconnection: {connection}\r\n\r\n"
+         x-amzn-requestid: {REQUEST_ID}\r\ncontent-length: {length}\r\n{headers}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.ok()
 }

@@ -11,7 +11,7 @@ use anyhow::Result;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -49,6 +49,7 @@ struct Requests {
 struct Invocation {
     event: String,
     deadline_millis: u64,
+    client_context: Option<String>,
     completed: oneshot::Sender<Completed>,
 }
 
@@ -116,7 +117,14 @@ impl RuntimeApi {
 
     /// Invokes the function with an event and a deadline, in milliseconds since the epoch.
     pub async fn invoke(&self, event: &str, deadline_millis: u64) -> Result<Completed> {
-        self.shared.invoke(event.to_owned(), deadline_millis).await
+        let event = event.to_owned();
+        self.shared.invoke(event, deadline_millis, None).await
+    }
+
+    /// Invokes the function with an event and the client context of the caller.
+    pub async fn invoke_with(&self, event: &str, client_context: &str) -> Result<Completed> {
+        let context = Some(client_context.to_owned());
+        self.shared.invoke(event.to_owned(), 0, context).await
     }
 
     /// Waits for the error that the function reports instead of starting.
@@ -142,11 +150,17 @@ pub fn deadline_millis() -> u64 {
 }
 
 impl Shared {
-    async fn invoke(&self, event: String, deadline_millis: u64) -> Result<Completed> {
+    async fn invoke(
+        &self,
+        event: String,
+        deadline_millis: u64,
+        client_context: Option<String>,
+    ) -> Result<Completed> {
         let (completed, receiver) = oneshot::channel();
         let invocation = Invocation {
             event,
             deadline_millis,
+            client_context,
             completed,
         };
         // The queue cannot be closed: `self` has both its ends.
@@ -173,7 +187,7 @@ impl Shared {
     }
 }
 
-async fn next(State(shared): State<Arc<Shared>>) -> ([(HeaderName, String); 4], String) {
+async fn next(State(shared): State<Arc<Shared>>) -> (HeaderMap, String) {
     shared.requests.send_modify(|requests| {
         requests.count += 1;
         requests.last = Instant::now();
@@ -194,7 +208,13 @@ async fn next(State(shared): State<Arc<Shared>>) -> ([(HeaderName, String); 4], 
             "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1".to_owned(),
         ),
     ];
-    let headers = headers.map(|(name, value)| (HeaderName::from_static(name), value));
+    let context = invocation.client_context;
+    let context = context.map(|context| ("lambda-runtime-client-context", context));
+    let headers = headers.into_iter().chain(context).map(|(name, value)| {
+        let value = HeaderValue::try_from(value).expect("text without control characters");
+        (HeaderName::from_static(name), value)
+    });
+    let headers = headers.collect();
     let running = Running {
         since: Instant::now(),
         completed: invocation.completed,
@@ -227,7 +247,7 @@ async fn init_error(State(shared): State<Arc<Shared>>, body: Bytes) -> StatusCod
 
 /// Invokes the function over HTTP.
 async fn invocations(State(shared): State<Arc<Shared>>, event: String) -> (StatusCode, String) {
-    match shared.invoke(event, deadline_millis()).await {
+    match shared.invoke(event, deadline_millis(), None).await {
         Ok(Completed {
             result: Ok(response),
             ..

@@ -39,16 +39,20 @@ pub struct Authorities {
     pub access: Authority,
     /// Issues customer tokens.
     pub customer: Authority,
+    /// Issues account tokens.
+    pub account: Authority,
     /// Issues cart tokens.
     pub cart: Authority,
 }
 
 const ACCESS_KEY_ID: &str = "access-1";
 const CUSTOMER_KEY_ID: &str = "customer-1";
+const ACCOUNT_KEY_ID: &str = "account-1";
 const CART_KEY_ID: &str = "cart-1";
 
 impl Authorities {
-    /// Authorities with new keys: ES256 for access tokens, EdDSA for customer tokens and ES384 for cart tokens.
+    /// Authorities with new keys: ES256 for access tokens, EdDSA for customer and account tokens, and ES384 for cart
+    /// tokens.
     pub fn generate() -> Result<Self> {
         Self::with_keys(SigningKey::generate)
     }
@@ -77,6 +81,11 @@ impl Authorities {
                 audience: "shop".to_owned(),
                 key: key(CUSTOMER_KEY_ID, Algorithm::EdDSA)?,
             },
+            account: Authority {
+                issuer: "https://accounts.example.com".to_owned(),
+                audience: "company-shop".to_owned(),
+                key: key(ACCOUNT_KEY_ID, Algorithm::EdDSA)?,
+            },
             cart: Authority {
                 issuer: "https://carts.example.com".to_owned(),
                 audience: "cart-holders".to_owned(),
@@ -95,6 +104,11 @@ impl Authority {
     /// A customer token for a customer who has signed in.
     pub fn customer_token(&self, customer: &str) -> Result<String> {
         self.token(customer, &json!({}))
+    }
+
+    /// An account token for a person who buys for this account, whose id is in the claim `account_id`.
+    pub fn account_token(&self, account: &str, person: &str) -> Result<String> {
+        self.token(person, &json!({ "account_id": account }))
     }
 
     /// A cart token for the device that holds this cart.

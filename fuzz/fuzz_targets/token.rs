@@ -1,77 +1,102 @@
-//! Any bytes as a token. Only the tokens that the issuer signed are accepted, to the
-//! byte, and each only as its kind of token.
+//! Any header and any claims with a correct signature, as each kind of token. An
+//! input of two lines, the header and the claims, becomes a token. It is accepted
+//! only if code in this target, which is independent of the function's, agrees.
 #![no_main]
 
 use std::sync::LazyLock;
 
-use cart_associations::auth::{AuthError, Authenticator, Grant, MAX_TOKEN_BYTES, TokenKind};
-use cart_associations::request::{Credential, Credentials};
 use cart_associations_fuzz::{
-    ACCESS_TOKENS, CART, CART_TOKENS, CUSTOMER_TOKENS, KEYS, authenticator, mutate, now,
+    ACCESS, CART, CUSTOMER, Function, Issuer, Members, NOW, OF_CARTS, OF_CUSTOMERS, is_id, mutate,
+    text,
 };
-use futures_util::FutureExt as _;
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
-use tokio::time::Instant;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
-static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| authenticator(KEYS));
+static FUNCTION: LazyLock<Function> = LazyLock::new(|| {
+    let function = Function::start();
+    assert_eq!(answer(&function, &[]), 200, "with valid tokens");
+    function
+});
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    mutate::token(data, size, max_size, seed)
+    mutate::json_lines(data, size, max_size, seed)
 });
 
 fuzz_target!(|data: &[u8]| -> Corpus {
-    // Headers in an event are text.
-    let Ok(token) = std::str::from_utf8(data) else {
+    let Some(end) = data.iter().position(|byte| *byte == b'\n') else {
         return Corpus::Reject;
     };
-    let presented = || Credential::Token(token.into());
-    let absent = || Credential::Absent;
-    let access_token = || Credential::Token(ACCESS_TOKENS[0].into());
-    let customer_token = || Credential::Token(CUSTOMER_TOKENS[0].into());
-
-    let result = authenticate(presented(), absent(), absent());
-    check(result, TokenKind::Access, ACCESS_TOKENS.contains(&token));
-    let result = authenticate(access_token(), presented(), absent());
-    let is_customer_token = CUSTOMER_TOKENS.contains(&token);
-    check(result, TokenKind::Customer, is_customer_token);
-    let result = authenticate(access_token(), customer_token(), presented());
-    let is_cart_token = CART_TOKENS.contains(&token);
-    check(result, TokenKind::Cart, is_cart_token);
-    if is_customer_token || is_cart_token {
-        assert!(token.len() <= MAX_TOKEN_BYTES);
+    let (header, claims) = (&data[..end], &data[end + 1..]);
+    let token = FUNCTION.sign(header, claims);
+    for kind in [ACCESS, OF_CUSTOMERS, OF_CARTS] {
+        let status = answer(&FUNCTION, &[(&kind, &token)]);
+        assert!([200, 401, 403].contains(&status), "{status} for {kind:?}");
+        let accepted = status != 401;
+        assert!(!accepted || is_valid(header, claims, &kind), "{kind:?}");
     }
     Corpus::Keep
 });
 
-fn authenticate(
-    access: Credential<'_>,
-    customer: Credential<'_>,
-    cart: Credential<'_>,
-) -> Result<Grant, AuthError> {
-    let credentials = Credentials {
-        access_token: access,
-        customer_token: customer,
-        cart_token: cart,
-        cart_id: Some(CART),
-    };
-    AUTHENTICATOR
-        .authenticate(&credentials, now(), Instant::now())
-        .now_or_never()
-        .expect("the keys are inline")
+/// The status of the answer to a POST with valid tokens of all kinds, some of them
+/// replaced.
+fn answer(function: &Function, replaced: &[(&Issuer, &str)]) -> u64 {
+    let mut headers = json!({});
+    for (kind, subject) in [
+        (ACCESS, "client"),
+        (OF_CUSTOMERS, CUSTOMER),
+        (OF_CARTS, CART),
+    ] {
+        headers[kind.header] = json!(function.token(&kind, subject, "implicit"));
+    }
+    for (kind, token) in replaced {
+        headers[kind.header] = json!(token);
+    }
+    let bearer = format!(
+        "Bearer {}",
+        headers[ACCESS.header].as_str().expect("a token")
+    );
+    headers[ACCESS.header] = json!(bearer);
+    let body = json!({ "data": [{ "type": "customer", "id": CUSTOMER }] });
+    let event = json!({
+        "version": "2.0",
+        "rawPath": format!("/v2/carts/{CART}/relationships/customers"),
+        "headers": headers,
+        "requestContext": { "http": { "method": "POST" } },
+        "body": body.to_string(),
+    });
+    let (answer, _) = function.answer(to_raw_value(&event).expect("JSON"));
+    answer["statusCode"].as_u64().expect("a status")
 }
 
-fn check(result: Result<Grant, AuthError>, presented: TokenKind, is_valid: bool) {
-    match result {
-        Ok(grant) => {
-            assert!(is_valid, "{grant:?}");
-            assert_eq!(grant.client(), "storefront");
-            let customer = grant.name() == "customer";
-            assert_eq!(customer, presented != TokenKind::Access);
-        }
-        Err(AuthError::InvalidToken { kind, fault }) => {
-            assert!(!is_valid, "{fault:?}");
-            assert_eq!(kind, presented);
-        }
-        Err(other @ (AuthError::NoAccessToken | AuthError::NoKeys { .. })) => panic!("{other:?}"),
-    }
+/// Returns whether a token may be accepted as this kind.
+fn is_valid(header: &[u8], claims: &[u8], kind: &Issuer) -> bool {
+    let members = |part| serde_json::from_slice::<Members<'_>>(part).ok();
+    let (Some(header), Some(claims)) = (members(header), members(claims)) else {
+        return false;
+    };
+    let alg = text(&header, "alg").unwrap_or_default();
+    let kid = text(&header, "kid").unwrap_or_default();
+    let audiences = match text(&claims, "aud").or(text(&claims, "client_id")) {
+        Some(one) => vec![one],
+        None => claims.get("aud").map_or_else(Vec::new, |aud| texts(aud)),
+    };
+    let time = |name: &str| serde_json::from_str::<f64>(claims.get(name)?.get()).ok();
+    let subject = text(&claims, "sub").unwrap_or_default();
+    ["EdDSA", "Ed25519"].contains(&&*alg)
+        && ["", "1"].contains(&&*kid)
+        && !header.contains_key("crit")
+        && text(&claims, "iss").is_some_and(|issuer| issuer == kind.issuer)
+        && audiences.iter().any(|audience| audience == kind.audience)
+        && time("exp").is_some_and(|exp| exp > NOW as f64 - 30.0)
+        && time("nbf").is_none_or(|nbf| nbf <= NOW as f64 + 30.0)
+        && (kind.header != OF_CUSTOMERS.header || is_id(&subject))
+        && (kind.header != OF_CARTS.header || subject == CART)
+}
+
+/// The texts of an array, whose other members count as empty.
+fn texts(array: &RawValue) -> Vec<String> {
+    let members: Vec<&RawValue> = serde_json::from_str(array.get()).unwrap_or_default();
+    let text = |member: &&RawValue| serde_json::from_str(member.get()).unwrap_or_default();
+    members.iter().map(text).collect()
 }

@@ -1,167 +1,176 @@
-//! What the fuzz targets share: a clock that stands still, keys and tokens from
-//! files, a table in memory, and mutations.
+//! The function as the fuzz targets call it: with keys of its own, a clock that
+//! stands still, and a table in memory.
 
 pub mod mutate;
-pub mod table;
+mod table;
 
 use std::collections::HashMap;
 
-use cart_associations::auth::{Authenticator, Expected, KeySet, KeySource, TokenPolicy};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use cart_associations::app::App;
+use cart_associations::auth::KEYS_CONNECT_TIMEOUT;
+use cart_associations::client::Client;
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::client::Client;
+use cart_associations::gateway;
+use lambda_http::{Context, LambdaEvent};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
-/// 2026-11-23T00:00:00Z, in seconds since the epoch. The tokens in `seeds/` are valid
-/// at this time.
+pub use table::Call;
+use table::Table;
+
+/// 2026-11-23T00:00:00Z, in seconds since the epoch. `seeds/token` has times near it.
 pub const NOW: u64 = 1_795_392_000;
 
-/// The customer of `CUSTOMER_TOKEN`.
+/// The customer and the cart of the valid tokens.
 pub const CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
-
-/// The cart of `CART_TOKEN`.
 pub const CART: &str = "c1";
 
-pub const ACCESS_ISSUER: &str = "https://auth.example.com";
-pub const ACCESS_AUDIENCE: &str = "carts";
-pub const CUSTOMER_ISSUER: &str = "https://login.example.com";
-pub const CUSTOMER_AUDIENCE: &str = "shop";
-pub const CART_ISSUER: &str = "https://carts.example.com";
-pub const CART_AUDIENCE: &str = "cart-holders";
-
-/// The keys that signed the tokens in `seeds/`: one for each algorithm.
-pub const KEYS: &str = include_str!("../keys.json");
-
-macro_rules! seeds {
-    ($($name:literal),+ $(,)?) => {
-        [$(include_str!(concat!("../seeds/token/", $name))),+]
-    };
+/// Who issues a kind of token, and for whom.
+#[derive(Debug)]
+pub struct Issuer {
+    pub variables: &'static str,
+    pub issuer: &'static str,
+    pub audience: &'static str,
+    pub header: &'static str,
 }
 
-/// The valid access tokens.
-pub const ACCESS_TOKENS: [&str; 6] = seeds![
-    "access-eddsa",
-    "access-implicit",
-    "access-es256",
-    "access-es384",
-    "access-ps256",
-    "access-rs256",
-];
+pub const ACCESS: Issuer = Issuer {
+    variables: "ACCESS_TOKEN",
+    issuer: "https://auth.example.com",
+    audience: "carts",
+    header: "authorization",
+};
 
-/// The valid customer tokens.
-pub const CUSTOMER_TOKENS: [&str; 5] = seeds![
-    "customer-eddsa",
-    "customer-es256",
-    "customer-es384",
-    "customer-ps256",
-    "customer-rs256",
-];
+pub const OF_CUSTOMERS: Issuer = Issuer {
+    variables: "CUSTOMER_TOKEN",
+    issuer: "https://login.example.com",
+    audience: "shop",
+    header: "x-moltin-customer-token",
+};
 
-/// The valid cart tokens for [`CART`].
-pub const CART_TOKENS: [&str; 5] = seeds![
-    "cart-eddsa",
-    "cart-es256",
-    "cart-es384",
-    "cart-ps256",
-    "cart-rs256",
-];
+pub const OF_CARTS: Issuer = Issuer {
+    variables: "CART_TOKEN",
+    issuer: "https://carts.example.com",
+    audience: "cart-holders",
+    header: "x-cart-token",
+};
 
-/// The time [`NOW`].
-pub fn now() -> Timestamp {
-    Timestamp::from_millis(NOW * 1000)
+/// The function, and what it is called with.
+pub struct Function {
+    app: App,
+    table: Table,
+    runtime: Runtime,
+    key: Ed25519KeyPair,
 }
 
-/// A clock that always shows [`NOW`].
-pub fn clock() -> Clock {
-    Clock::from_fn(now)
+impl Function {
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        // Inputs contain no signatures, so each process can have a new key.
+        let key = Ed25519KeyPair::generate().expect("a key");
+        let x = URL_SAFE_NO_PAD.encode(key.public_key());
+        let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x }] });
+        let config = Config::from_lookup(|name| variable(name, &keys)).expect("a configuration");
+        let table = Table::default();
+        let store = runtime.block_on(table.store(config.table_name.clone()));
+        // Never used, because the key sets are inline.
+        let client = Client::new(&config.trusted_roots, KEYS_CONNECT_TIMEOUT);
+        let clock = Clock::from_fn(|| Timestamp::from_millis(NOW * 1000));
+        Self {
+            app: App::new(config, store, &client, clock),
+            table,
+            runtime,
+            key,
+        }
+    }
+
+    /// Signs a token with any header and any claims.
+    pub fn sign(&self, header: &[u8], claims: &[u8]) -> String {
+        let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+        let signed = format!("{}.{}", encode(header), encode(claims));
+        let signature = encode(self.key.sign(signed.as_bytes()).as_ref());
+        format!("{signed}.{signature}")
+    }
+
+    /// A valid token of this kind.
+    pub fn token(&self, of: &Issuer, subject: &str, grant: &str) -> String {
+        let claims = json!({
+            "iss": of.issuer, "aud": of.audience, "sub": subject, "exp": NOW + 1, "grant_type": grant,
+        });
+        self.sign(br#"{"alg":"EdDSA"}"#, claims.to_string().as_bytes())
+    }
+
+    /// The answer to an event, and the calls of the table before it.
+    pub fn answer(&self, event: Box<RawValue>) -> (Value, Vec<Call>) {
+        let mut context = Context::default();
+        "8476a536-e9f4-11e8-9739-2dfe598c3fcd".clone_into(&mut context.request_id);
+        let answer = gateway::handle(&self.app, LambdaEvent::new(event, context));
+        let Ok(answer) = self.runtime.block_on(answer);
+        let answer = serde_json::to_value(&answer).expect("an answer is JSON");
+        (answer, self.table.take_calls())
+    }
 }
 
-/// An authenticator for all kinds of tokens. All kinds have the same keys, so they
-/// differ only in issuer and audience.
-pub fn authenticator(keys: &str) -> Authenticator {
-    let keys = KeySet::parse(keys).expect("the keys are good");
-    let policy = |issuer: &str, audience: &str| TokenPolicy {
-        keys: KeySource::Inline(keys.clone()),
-        expected: Expected {
-            issuer: issuer.to_owned(),
-            audience: audience.to_owned(),
-        },
-    };
-    Authenticator::new(
-        policy(ACCESS_ISSUER, ACCESS_AUDIENCE),
-        policy(CUSTOMER_ISSUER, CUSTOMER_AUDIENCE),
-        Some(policy(CART_ISSUER, CART_AUDIENCE)),
-        "grant_type".to_owned(),
-        &http(&config()),
-        &clock(),
-    )
+fn variable(name: &str, keys: &Value) -> Option<String> {
+    let issuers = [ACCESS, OF_CUSTOMERS, OF_CARTS];
+    let of_issuer =
+        issuers
+            .iter()
+            .find_map(|issuer| match name.strip_prefix(issuer.variables)? {
+                "_JWKS" => Some(keys.to_string()),
+                "_ISSUER" => Some(issuer.issuer.to_owned()),
+                "_AUDIENCE" => Some(issuer.audience.to_owned()),
+                _ => None,
+            });
+    match name {
+        "TABLE_NAME" => Some("associations".to_owned()),
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        _ => of_issuer,
+    }
 }
 
-/// The function's configuration with these keys.
-pub fn config() -> Config {
-    Config::from_lookup(|name| {
-        let value = match name {
-            "TABLE_NAME" => "associations",
-            "AWS_REGION" => "us-east-1",
-            "ACCESS_TOKEN_JWKS" | "CUSTOMER_TOKEN_JWKS" | "CART_TOKEN_JWKS" => KEYS,
-            "ACCESS_TOKEN_ISSUER" => ACCESS_ISSUER,
-            "ACCESS_TOKEN_AUDIENCE" => ACCESS_AUDIENCE,
-            "CUSTOMER_TOKEN_ISSUER" => CUSTOMER_ISSUER,
-            "CUSTOMER_TOKEN_AUDIENCE" => CUSTOMER_AUDIENCE,
-            "CART_TOKEN_ISSUER" => CART_ISSUER,
-            "CART_TOKEN_AUDIENCE" => CART_AUDIENCE,
-            _ => return None,
-        };
-        Some(value.to_owned())
-    })
-    .expect("the configuration is good")
-}
+/// The members of a JSON object, unparsed: a [`Value`] is not always the value in
+/// the text.
+pub type Members<'a> = HashMap<String, &'a RawValue>;
 
-/// An HTTP client that is never used, because the key sets are inline.
-pub fn http(config: &Config) -> Client {
-    Client::new(
-        &config.trusted_roots,
-        cart_associations::auth::KEYS_CONNECT_TIMEOUT,
-    )
+/// The text that a member has.
+pub fn text(members: &Members<'_>, name: &str) -> Option<String> {
+    serde_json::from_str(members.get(name)?.get()).ok()
 }
 
 /// Returns whether an identifier matches `[A-Za-z0-9_-]{1,128}`. Independent of the
 /// function's code, so the two can disagree.
 pub fn is_id(id: &str) -> bool {
-    (1..=128).contains(&id.chars().count())
-        && id
-            .chars()
-            .all(|c| matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-'))
+    let safe = |c| matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '-');
+    (1..=128).contains(&id.chars().count()) && id.chars().all(safe)
 }
 
-type Members<'a> = HashMap<String, &'a RawValue>;
-
-/// Whether a body has an empty `data`. Members that the contract does not mention
-/// may be any JSON.
-pub fn is_empty(body: &[u8]) -> bool {
-    data(body).is_some_and(|members| members.is_empty())
-}
-
-fn data(body: &[u8]) -> Option<Vec<&RawValue>> {
-    let text = std::str::from_utf8(body).ok()?;
-    let document: Members<'_> = serde_json::from_str(text).ok()?;
-    serde_json::from_str(document.get("data")?.get()).ok()
-}
-
-/// The customers that a body names, each once and in order; `None` if the body is
-/// invalid. Members that the contract does not mention may be any JSON.
-pub fn customers(body: &[u8]) -> Option<Vec<String>> {
-    let mut customers: Vec<String> = Vec::new();
-    for member in data(body)? {
-        let member: Members<'_> = serde_json::from_str(member.get()).ok()?;
-        let read = |name| serde_json::from_str::<String>(member.get(name)?.get()).ok();
-        let id = read("id").filter(|id| is_id(id))?;
-        if read("type")? != "customer" {
-            return None;
-        }
-        if !customers.contains(&id) {
-            customers.push(id);
+/// The parties that the body of an event names, each once and in order; `None` if
+/// the function must refuse it. Members that the contract does not mention may be
+/// any JSON.
+pub fn parties(event: &Value) -> Option<Vec<String>> {
+    let body = event["body"].as_str()?;
+    let body = match event["isBase64Encoded"] {
+        Value::Bool(true) => STANDARD.decode(body).ok()?,
+        _ => body.as_bytes().to_vec(),
+    };
+    let document: Members<'_> = serde_json::from_slice(&body).ok()?;
+    let data: Vec<Members<'_>> = serde_json::from_str(document.get("data")?.get()).ok()?;
+    let mut parties = Vec::new();
+    for member in &data {
+        text(member, "type")?;
+        let id = text(member, "id").filter(|id| is_id(id))?;
+        if !parties.contains(&id) {
+            parties.push(id);
         }
     }
-    (1..=100).contains(&customers.len()).then_some(customers)
+    (1..=100).contains(&parties.len()).then_some(parties)
 }

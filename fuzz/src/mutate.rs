@@ -1,8 +1,6 @@
-//! Mutations that keep JSON and base64url valid. Random bytes would rarely get past
-//! the first checks.
+//! Mutations that keep JSON valid. Random bytes would rarely get past the first
+//! checks.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzzer_mutate;
 use serde_json::{Value, json};
 
@@ -21,31 +19,6 @@ impl Random {
     fn one_in(&mut self, chances: usize) -> bool {
         self.below(chances) == 0
     }
-}
-
-/// Changes one of a token's three parts, after decoding it from base64url.
-pub fn token(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
-    let mut random = Random(seed.into());
-    let changed = (!random.one_in(3))
-        .then(|| changed_token(&data[..size], &mut random))
-        .flatten();
-    replace(data, size, max_size, changed.map(String::into_bytes))
-}
-
-fn changed_token(data: &[u8], random: &mut Random) -> Option<String> {
-    let mut parts: Vec<&str> = std::str::from_utf8(data).ok()?.split('.').collect();
-    let index = random.below(parts.len());
-    let part = URL_SAFE_NO_PAD.decode(parts[index]).ok()?;
-    let part = match serde_json::from_slice::<Value>(&part) {
-        Ok(mut json) if !random.one_in(3) => {
-            change(&mut json, random);
-            json.to_string().into_bytes()
-        }
-        _ => bytes(&part),
-    };
-    let part = URL_SAFE_NO_PAD.encode(part);
-    parts[index] = &part;
-    Some(parts.join("."))
 }
 
 /// Changes values of a JSON text, including those in strings that contain JSON.

@@ -1,5 +1,5 @@
-//! A table in memory that records its calls. The first letter of the cart's or
-//! customer's identifier decides how it answers: at once, with an error, or never.
+//! A table in memory that records its calls. All writes succeed. Lists and reads of
+//! carts and parties whose identifier begins with `p` find something.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,27 +13,24 @@ use aws_smithy_types::body::SdkBody;
 use cart_associations::store::Store;
 use serde_json::{Value, json};
 
-/// The calls of the table since [`Table::take_calls`] was last called.
 #[derive(Debug, Clone, Default)]
-pub struct Table(Arc<Mutex<Vec<TableCall>>>);
+pub(crate) struct Table(Arc<Mutex<Vec<Call>>>);
 
 /// A write or read of the table.
 #[derive(Debug)]
-pub struct TableCall {
-    /// Whether it is a read.
+pub struct Call {
     pub is_read: bool,
     /// Whether it puts an association.
     pub associates: bool,
-    /// Empty if it reads a customer's carts.
-    pub cart: String,
-    pub customers: Vec<String>,
-    /// Whether it got an error or no answer.
-    pub failed: bool,
+    /// The cart of each item, or the one whose list is read.
+    pub carts: Vec<String>,
+    /// The customer or account of each item, or the one whose list is read.
+    pub parties: Vec<String>,
 }
 
 impl Table {
     /// The function's store on this table.
-    pub async fn store(&self, name: String) -> Store {
+    pub(crate) async fn store(&self, name: String) -> Store {
         let connector = SharedHttpConnector::new(self.clone());
         let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))
@@ -46,7 +43,7 @@ impl Table {
     }
 
     /// The calls since this was last called.
-    pub fn take_calls(&self) -> Vec<TableCall> {
+    pub(crate) fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut *self.0.lock().expect("no thread has panicked"))
     }
 }
@@ -54,156 +51,93 @@ impl Table {
 impl HttpConnector for Table {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let target = request.headers().get("x-amz-target").expect("an operation");
-        let body: Value = serde_json::from_slice(request.body().bytes().expect("in memory"))
-            .expect("the SDK writes JSON");
-        let operation = target.strip_prefix("DynamoDB_20120810.").expect("DynamoDB");
+        let (_, operation) = target.split_once('.').expect("an operation");
+        let body = request.body().bytes().expect("in memory");
+        let body: Value = serde_json::from_slice(body).expect("the SDK writes JSON");
         let items: Vec<&Value> = match operation {
             "PutItem" => vec![&body["Item"]],
             "UpdateItem" | "GetItem" => vec![&body["Key"]],
-            "TransactWriteItems" => body["TransactItems"]
-                .as_array()
-                .expect("actions")
-                .iter()
-                .map(|action| match &action["Put"]["Item"] {
-                    Value::Null if action["Update"].is_null() => &action["ConditionCheck"]["Key"],
-                    Value::Null => &action["Update"]["Key"],
-                    item => item,
-                })
-                .collect(),
+            "TransactWriteItems" => {
+                let actions = body["TransactItems"].as_array().expect("actions");
+                actions.iter().map(item).collect()
+            }
             "Query" => Vec::new(),
             other => panic!("unexpected operation {other}"),
         };
-        let keys: Vec<(&str, &str)> = items
-            .iter()
-            .map(|item| {
-                let key = item["id"]["S"].as_str().expect("a key");
-                key.split_once('#').expect("two identifiers")
-            })
-            .collect();
-        let value = |name: &str| body["ExpressionAttributeValues"][name]["S"].as_str();
-        let cart = keys
-            .first()
-            .map(|key| key.0)
-            .or(value(":cart"))
-            .unwrap_or_default();
-        let one_cart = keys.iter().all(|key| key.0 == cart);
-        let one_customer = keys.iter().all(|key| key.1 == keys[0].1);
-        assert!(one_cart || one_customer, "{keys:?}");
-        let customers: Vec<&str> = keys
-            .iter()
-            .map(|key| key.1)
-            .chain(value(":customer"))
-            .collect();
-
-        let list = body["IndexName"].as_str().unwrap_or_default();
-        let first = if list == "by_customer" {
-            customers[0]
-        } else {
-            cart
+        let keys = items.iter().map(|item| item["id"]["S"].as_str());
+        let keys: Vec<&str> = keys.map(|key| key.expect("a key")).collect();
+        let parts = |of: fn(&str) -> Option<(&str, &str)>| {
+            keys.iter()
+                .map(move |key| of(key).expect("two identifiers"))
         };
-        let (answer, failed) = match first.as_bytes()[0] {
-            b'u' => (Some((500, fault("InternalServerError"))), true),
-            b't' => (Some((400, fault("ThrottlingException"))), true),
-            b'h' => (None, true),
-            _ if operation == "Query" => (Some(query_answer(&body, first)), false),
-            _ if operation == "GetItem" => (Some(get_answer(&keys)), false),
-            _ => (Some(write_answer(&items, &keys)), false),
+        let mut carts: Vec<&str> = parts(|key| key.split_once('#')).map(|key| key.0).collect();
+        let mut parties: Vec<&str> = parts(|key| key.rsplit_once('#')).map(|key| key.1).collect();
+        let answer = match operation {
+            "Query" => {
+                let of = body["ExpressionAttributeValues"][":of"]["S"].as_str();
+                let of = of.expect("whose list it is");
+                let is_of_cart = index(&body).ends_with("by_cart");
+                let owners = if is_of_cart { &mut carts } else { &mut parties };
+                owners.push(of);
+                list(&body, of, is_of_cart)
+            }
+            "GetItem" if carts[0].starts_with('p') => json!({ "Item": {
+                "id": { "S": keys[0] },
+                "associated_at": { "S": "2026-11-22T12:00:00.000Z" },
+            } }),
+            _ => json!({}),
         };
-        self.0
-            .lock()
-            .expect("no thread has panicked")
-            .push(TableCall {
-                is_read: matches!(operation, "GetItem" | "Query"),
-                associates: items.iter().any(|item| item.get("associated_at").is_some()),
-                cart: cart.to_owned(),
-                customers: customers.into_iter().map(str::to_owned).collect(),
-                failed,
-            });
-        let Some((status, body)) = answer else {
-            return HttpConnectorFuture::new(std::future::pending());
+        let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+        let call = Call {
+            is_read: matches!(operation, "GetItem" | "Query"),
+            associates: items.iter().any(|item| item.get("associated_at").is_some()),
+            carts: owned(carts),
+            parties: owned(parties),
         };
-        let body = SdkBody::from(body.to_string());
-        let status = u16::try_from(status).expect("a status");
-        let status = status.try_into().expect("a status");
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, body)))
+        self.0.lock().expect("no thread has panicked").push(call);
+        let status = 200.try_into().expect("a status");
+        let answer = HttpResponse::new(status, SdkBody::from(answer.to_string()));
+        HttpConnectorFuture::ready(Ok(answer))
     }
 }
 
-/// A list of a cart or customer whose identifier begins with `p` has as many members
-/// as the query asks for, even after they were removed: the index lags behind. Other
-/// lists are empty.
-fn query_answer(query: &Value, of: &str) -> (i32, Value) {
-    let values = query["ExpressionAttributeValues"].as_object();
-    // Like DynamoDB, refuse an empty value for a key.
-    if values.is_some_and(|values| values.values().any(|value| value["S"] == "")) {
-        return (400, fault("ValidationException"));
-    }
+/// The item or the key of an action of a transaction.
+fn item(action: &Value) -> &Value {
+    let places = ["/Put/Item", "/Update/Key", "/ConditionCheck/Key"];
+    let mut found = places.iter().filter_map(|place| action.pointer(place));
+    found.next().expect("an item or a key")
+}
+
+/// As many members as the query asks for, even after they were removed: the index
+/// lags behind. None if the identifier does not begin with `p`.
+fn list(query: &Value, of: &str, is_of_cart: bool) -> Value {
     let count = query["Limit"].as_u64().filter(|_| of.starts_with('p'));
-    let items: Vec<Value> = (0..count.unwrap_or_default())
-        .map(|number| {
-            let id = match query["IndexName"].as_str() {
-                Some("by_cart") => format!("{of}#c{number:03}"),
-                _ => format!("c{number:03}#{of}"),
-            };
-            json!({
-                "id": { "S": id },
-                "cart_id": { "S": format!("c{number:03}") },
-                "customer_id": { "S": format!("c{number:03}") },
-                "associated_at": { "S": format!("2026-11-22T12:00:00.{:03}Z", 999 - number) },
-            })
+    let is_of_accounts = index(query).contains("account");
+    let party = if is_of_accounts {
+        "account_id"
+    } else {
+        "customer_id"
+    };
+    let separator = if is_of_accounts { "#account#" } else { "#" };
+    let item = |number| {
+        let member = format!("c{number:03}");
+        let (cart, other) = if is_of_cart {
+            (of, &*member)
+        } else {
+            (&*member, of)
+        };
+        json!({
+            "id": { "S": format!("{cart}{separator}{other}") },
+            "cart_id": { "S": cart },
+            party: { "S": other },
+            "associated_at": { "S": format!("2026-11-22T12:00:00.{:03}Z", 999 - number) },
+            "write_id": { "S": "5c8f0f2e-95b8-4f4b-8f5c-0f7cf3a4c9d2" },
         })
-        .collect();
-    (200, json!({ "Count": items.len(), "Items": items }))
+    };
+    let items: Vec<Value> = (0..count.unwrap_or_default()).map(item).collect();
+    json!({ "Count": items.len(), "Items": items })
 }
 
-/// Carts whose identifier begins with `p` have every customer on them.
-fn get_answer(keys: &[(&str, &str)]) -> (i32, Value) {
-    let (cart, customer) = keys[0];
-    if !cart.starts_with('p') {
-        return (200, json!({}));
-    }
-    (
-        200,
-        json!({ "Item": {
-            "id": { "S": format!("{cart}#{customer}") },
-            "associated_at": { "S": "2026-11-22T12:00:00.000Z" },
-        } }),
-    )
-}
-
-/// Customers whose identifier begins with `p` are on every cart.
-fn write_answer(items: &[&Value], keys: &[(&str, &str)]) -> (i32, Value) {
-    let failed: Vec<bool> = items
-        .iter()
-        .zip(keys)
-        // Only a Put has a `write_id`. The other actions meet their conditions.
-        .map(|(item, key)| key.1.starts_with('p') && item.get("write_id").is_some())
-        .collect();
-    if !failed.contains(&true) {
-        return (200, json!({}));
-    }
-    let old = json!({
-        "id": { "S": "x#p" },
-        "associated_at": { "S": "2026-11-22T12:00:00.000Z" },
-        "write_id": { "S": "another" },
-    });
-    if let [_] = items {
-        let mut body = fault("ConditionalCheckFailedException");
-        body["Item"] = old;
-        return (400, body);
-    }
-    let reasons: Vec<Value> = failed
-        .iter()
-        .map(|failed| match failed {
-            true => json!({ "Code": "ConditionalCheckFailed", "Message": "x", "Item": old }),
-            false => json!({ "Code": "None" }),
-        })
-        .collect();
-    let mut body = fault("TransactionCanceledException");
-    body["CancellationReasons"] = reasons.into();
-    (400, body)
-}
-
-fn fault(name: &str) -> Value {
-    json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "x" })
+fn index(query: &Value) -> &str {
+    query["IndexName"].as_str().expect("an index")
 }

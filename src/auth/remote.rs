@@ -72,6 +72,9 @@ struct State {
     /// The number of consecutive failures, and the time of the last.
     failures: u32,
     failed_at: Option<Timestamp>,
+    /// A token with an unknown `kid` made a fetch necessary, and none has succeeded
+    /// since: the set may have the key.
+    is_wanted: bool,
     fetched_for_unknown_kid_at: Option<Timestamp>,
     logged_skipped: Vec<SkippedKey>,
 }
@@ -160,14 +163,28 @@ impl RemoteKeySet {
             KeyLookup::OtherAlgorithm => return Ok(None),
             KeyLookup::Unknown => {}
         }
-        // The decision needs the turn: without it, another request could set the time
-        // of its fetch and not have begun it, and this one would not wait for it.
+        // The decision needs the turn: without it, another request could be about to
+        // fetch, and this one would not wait for it.
         let turn = Arc::clone(&self.fetching).lock_owned().await;
-        if self.state().fetches == fetches && self.may_fetch_for_unknown_kid() {
+        let may_fetch = {
+            let (mut state, now) = (self.state(), self.clock.now());
+            let is_refreshed = state.fetches != fetches && state.failures == 0;
+            if !is_refreshed && state.may_unknown_kid_fetch(now) {
+                state.is_wanted = true;
+            }
+            (state.is_wanted && state.pause_left(now).is_none()).then_some(state.fetches)
+        };
+        if let Some(fetches) = may_fetch {
             self.wait_for_refresh(turn, fetches).await;
         }
-        let cached = self.state().cached.clone();
-        Ok(cached.and_then(|cached| cached.keys.find(kid, alg).key()))
+        let state = self.state();
+        let cached = state.cached.as_ref();
+        match cached.and_then(|cached| cached.keys.find(kid, alg).key()) {
+            None if state.is_wanted => Err(NoKeys {
+                retry_after: state.pause_left(self.clock.now()).unwrap_or_default(),
+            }),
+            key => Ok(key),
+        }
     }
 
     /// Fetches the keys if there are none yet. A failure is logged.
@@ -250,6 +267,9 @@ impl RemoteKeySet {
                 state.cached = Some(CachedKeys { keys, fetched_at });
                 state.failures = 0;
                 state.failed_at = None;
+                if std::mem::take(&mut state.is_wanted) {
+                    state.fetched_for_unknown_kid_at = Some(fetched_at);
+                }
             }
             Err(cause) => {
                 let now = self.clock.now();
@@ -284,21 +304,6 @@ impl RemoteKeySet {
         Ok(body.to_bytes().into())
     }
 
-    /// Returns whether a token with an unknown `kid` may cause a fetch now. If so,
-    /// the next one may not for a while.
-    fn may_fetch_for_unknown_kid(&self) -> bool {
-        let mut state = self.state();
-        let now = self.clock.now();
-        let next = state
-            .fetched_for_unknown_kid_at
-            .map(|at| at.plus(UNKNOWN_KID_INTERVAL));
-        if next.is_some_and(|next| now.until(next).is_some()) {
-            return false;
-        }
-        state.fetched_for_unknown_kid_at = Some(now);
-        true
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // No panic can leave the state inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -313,6 +318,13 @@ impl State {
             Some(age) if age < STALE => Age::Stale,
             Some(_) | None => Age::None,
         }
+    }
+
+    /// Returns whether a token with an unknown `kid` may make a fetch necessary.
+    fn may_unknown_kid_fetch(&self, now: Timestamp) -> bool {
+        let fetched_at = self.fetched_for_unknown_kid_at;
+        let next = fetched_at.map(|at| at.plus(UNKNOWN_KID_INTERVAL));
+        next.is_none_or(|next| now.until(next).is_none())
     }
 
     /// Returns how long not to fetch after a failure.

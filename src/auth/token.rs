@@ -6,129 +6,146 @@
 //!
 //! Sources: RFC 7515 (JWS), RFC 7519 (JWT), RFC 8725 (best current practice).
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::keys::{Algorithm, Key};
-use crate::clock::{CLOCK_SKEW, Timestamp};
-use crate::json::{Object, parsed, text, texts};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
 
-/// The longest token that is accepted, in bytes. API Gateway limits all headers of
-/// a request to 10,240 bytes, enough for two tokens of this length, or three of
-/// usual length.
-pub const MAX_TOKEN_BYTES: usize = 4096;
+use super::claims::Claims;
+use super::keys::{Algorithm, Key};
+use crate::clock::{CLOCK_SKEW, Timestamp};
+use crate::json::{Object, parsed, text};
+
+/// The longest token that is accepted, in bytes. Entra's tokens with many groups have
+/// over 4 KiB. API Gateway limits all headers of a request to 10,240 bytes.
+pub const MAX_TOKEN_BYTES: usize = 8192;
 
 /// The furthest ahead that an expiry may be. A later one is a mistake, such as a
 /// time in milliseconds, and makes a token that never expires in practice.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 
-/// The issuer and the audience that a token must have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
-    /// The value of `iss`, compared byte by byte (RFC 7519 section 4.1.1).
-    pub issuer: String,
-    /// A value that `aud` must contain.
-    pub audience: String,
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident $name:literal;)+) => {
+        /// Why a token is refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Reason {
+            $($(#[$doc])* $reason,)+
+        }
+
+        impl Reason {
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $name,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Tokens of this kind are not configured.
+    NotConfigured "not_configured";
+    /// The header was sent more than once, is not text, or has no token in it.
+    NotOneToken "not_one_token";
+    /// Over [`MAX_TOKEN_BYTES`].
+    TooLong "too_long";
+    /// Not three parts of unpadded, canonical base64url.
+    NotCompactJws "not_compact_jws";
+    /// The header or the claims are not a JSON object.
+    NotJsonObject "not_json_object";
+    /// The header or the claims have two members of one name.
+    DuplicateMember "duplicate_member";
+    /// The header has `crit`, or a `typ` of another kind of token.
+    RefusedHeader "refused_header";
+    /// `alg` or `kid` is missing or has the wrong type.
+    MalformedHeader "malformed_header";
+    /// `alg` is not one of the supported algorithms.
+    UnknownAlgorithm "unknown_algorithm";
+    /// The key set has no such key, or that key is for another algorithm.
+    UnknownKey "unknown_key";
+    Signature "signature";
+    MissingClaim "missing_claim";
+    /// A claim has the wrong type or is out of range.
+    MalformedClaim "malformed_claim";
+    /// A token with this claim is for something else.
+    RefusedClaim "refused_claim";
+    Expired "expired";
+    /// `exp` is more than [`MAX_LIFETIME`] ahead.
+    ExpiresTooLate "expires_too_late";
+    NotYetValid "not_yet_valid";
+    Issuer "issuer";
+    Audience "audience";
+    /// A required claim has another value.
+    RequiredClaim "required_claim";
+    /// The token is as good a token of another kind.
+    TwoKinds "two_kinds";
+    /// The claim that names somebody is no valid id, or not the cart of the request.
+    Subject "subject";
 }
 
 /// Why a token is refused. Only the log shows it, never an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenFault {
-    /// The header was sent more than once, or has no token in it.
-    NotOneToken,
-    /// Over [`MAX_TOKEN_BYTES`].
-    TooLong,
-    /// Not three parts of unpadded, canonical base64url.
-    NotCompactJws,
-    /// The header or the claims are not a JSON object.
-    NotJsonObject,
-    /// The header or the claims have two members of one name.
-    DuplicateMember,
-    /// The header has `crit`, or a member that carries or points to a key.
-    RefusedHeader,
-    /// `alg` or `kid` is missing or has the wrong type.
-    MalformedHeader,
-    /// `alg` is not one of the supported algorithms.
-    UnknownAlgorithm,
-    /// The key set has no such key, or that key is for another algorithm.
-    UnknownKey,
-    /// The signature is wrong.
-    Signature,
-    /// A required claim is missing.
-    MissingClaim,
-    /// A claim has the wrong type or is out of range.
-    MalformedClaim,
-    /// `exp` is in the past.
-    Expired,
-    /// `exp` is more than [`MAX_LIFETIME`] ahead.
-    ExpiresTooLate,
-    /// `nbf` is in the future.
-    NotYetValid,
-    /// `iss` is not the expected one.
-    Issuer,
-    /// `aud` does not contain the expected one.
-    Audience,
-    /// `sub` is not a valid id, or not the cart of the request.
-    Subject,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    reason: Reason,
+    claim: Option<String>,
 }
 
-impl TokenFault {
-    /// The fault's name in the log.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NotOneToken => "not_one_token",
-            Self::TooLong => "too_long",
-            Self::NotCompactJws => "not_compact_jws",
-            Self::NotJsonObject => "not_json_object",
-            Self::DuplicateMember => "duplicate_member",
-            Self::RefusedHeader => "refused_header",
-            Self::MalformedHeader => "malformed_header",
-            Self::UnknownAlgorithm => "unknown_algorithm",
-            Self::UnknownKey => "unknown_key",
-            Self::Signature => "signature",
-            Self::MissingClaim => "missing_claim",
-            Self::MalformedClaim => "malformed_claim",
-            Self::Expired => "expired",
-            Self::ExpiresTooLate => "expires_too_late",
-            Self::NotYetValid => "not_yet_valid",
-            Self::Issuer => "issuer",
-            Self::Audience => "audience",
-            Self::Subject => "subject",
-        }
+impl Refusal {
+    pub(super) fn of(reason: Reason, claim: &str) -> Self {
+        let claim = Some(claim.to_owned());
+        Self { reason, claim }
+    }
+
+    /// The reason's name in the log.
+    pub fn name(&self) -> &'static str {
+        self.reason.name()
+    }
+
+    /// The claim that is missing or wrong, if it is one.
+    pub fn claim(&self) -> Option<&str> {
+        self.claim.as_deref()
     }
 }
 
-/// The claims that are used, of a token whose signature, issuer and audience are
-/// verified. [`Claims::check_times`] says whether it is valid now.
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        let claim = None;
+        Self { reason, claim }
+    }
+}
+
+/// The times of a token, in seconds since the epoch.
 #[derive(Debug)]
-pub(super) struct Claims {
-    /// `sub`, never empty.
-    pub(super) subject: String,
-    /// The claim that names the grant, if it is a string.
-    pub(super) grant: Option<String>,
-    /// `exp` and `nbf`, in seconds since the epoch.
+pub(super) struct Times {
     expires: f64,
     not_before: Option<f64>,
 }
 
-impl Claims {
+impl Times {
+    /// Reads `exp` and `nbf`.
+    pub(super) fn read(claims: &Claims<'_>) -> Result<Self, Refusal> {
+        let expires = numeric_date(claims, "exp")?;
+        numeric_date(claims, "iat")?;
+        Ok(Self {
+            expires: expires.ok_or_else(|| Refusal::of(Reason::MissingClaim, "exp"))?,
+            not_before: numeric_date(claims, "nbf")?,
+        })
+    }
+
     /// Checks `exp` and `nbf`.
-    pub(super) fn check_times(&self, now: Timestamp) -> Result<(), TokenFault> {
+    pub(super) fn check(&self, now: Timestamp) -> Result<(), Refusal> {
         #[expect(clippy::cast_precision_loss, reason = "exact until the year 287396")]
         let now = now.millis() as f64 / 1000.0;
         if self.expires + CLOCK_SKEW.as_secs_f64() <= now {
-            return Err(TokenFault::Expired);
+            return Err(Refusal::of(Reason::Expired, "exp"));
         }
         if self.expires - MAX_LIFETIME.as_secs_f64() > now {
-            return Err(TokenFault::ExpiresTooLate);
+            return Err(Refusal::of(Reason::ExpiresTooLate, "exp"));
         }
         let too_early = |not_before| not_before - CLOCK_SKEW.as_secs_f64() > now;
         if self.not_before.is_some_and(too_early) {
-            return Err(TokenFault::NotYetValid);
+            return Err(Refusal::of(Reason::NotYetValid, "nbf"));
         }
         Ok(())
     }
@@ -138,7 +155,7 @@ impl Claims {
 /// names may be used, to look that key up.
 pub(super) struct UnverifiedToken<'t> {
     signed: &'t str,
-    payload: &'t str,
+    payload: Vec<u8>,
     signature: Vec<u8>,
     unverified_header: Header,
 }
@@ -150,18 +167,18 @@ struct Header {
 
 impl<'t> UnverifiedToken<'t> {
     /// Splits a token and checks its header.
-    pub(super) fn parse(token: &'t str) -> Result<Self, TokenFault> {
+    pub(super) fn parse(token: &'t str) -> Result<Self, Refusal> {
         let mut parts = token.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(TokenFault::NotCompactJws);
+            return Err(Reason::NotCompactJws.into());
         };
         Ok(Self {
             signed: &token[..header.len() + 1 + payload.len()],
-            payload,
             signature: decode(signature)?,
             unverified_header: Header::parse(&object(&decode(header)?)?)?,
+            payload: decode(payload)?,
         })
     }
 
@@ -175,108 +192,90 @@ impl<'t> UnverifiedToken<'t> {
         self.unverified_header.alg
     }
 
-    /// Verifies the signature with a key, then the claims. `grant_claim` is the
-    /// name of the claim that names the grant, for tokens that have one.
-    pub(super) fn verify(
-        &self,
-        key: &Key,
-        expected: &Expected,
-        grant_claim: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Claims, TokenFault> {
+    /// Verifies the signature with a key, and returns the claims.
+    pub(super) fn verify(&self, key: &Key) -> Result<Claims<'_>, Refusal> {
         if !key.verifies(self.signed.as_bytes(), &self.signature) {
-            return Err(TokenFault::Signature);
+            return Err(Reason::Signature.into());
         }
-
-        let json = decode(self.payload)?;
-        let payload = object(&json)?;
-        let mut claims = Claims {
-            subject: String::new(),
-            grant: grant_claim.and_then(|name| text(payload.get(name)).map(Cow::into_owned)),
-            expires: numeric_date(&payload, "exp")?.ok_or(TokenFault::MissingClaim)?,
-            not_before: numeric_date(&payload, "nbf")?,
-        };
-        claims.check_times(now)?;
-        numeric_date(&payload, "iat")?;
-        check_parties(&payload, expected)?;
-        claims.subject = required_text(&payload, "sub")?.into_owned();
-        if claims.subject.is_empty() {
-            return Err(TokenFault::MalformedClaim);
+        let claims = Claims(object(&self.payload)?);
+        // `cnf` binds a token to a key, whose proof nobody checks here (RFC 9449 section
+        // 6). `events` marks logout and security event tokens, which have the issuer,
+        // audience and subject of an ID token (RFC 8417 section 2.2, RFC 8725 section
+        // 3.11).
+        for refused in ["cnf", "events"] {
+            if claims.get(refused).is_some() {
+                return Err(Refusal::of(Reason::RefusedClaim, refused));
+            }
         }
         Ok(claims)
     }
 }
 
 impl Header {
-    fn parse(header: &Object<'_>) -> Result<Self, TokenFault> {
-        // No extension is supported (`crit`, RFC 7515 section 4.1.11), and a token
-        // must not bring the key that verifies it (RFC 8725 section 2.9).
-        for refused in ["crit", "jwk", "jku", "x5c", "x5u"] {
-            if header.get(refused).is_some() {
-                return Err(TokenFault::RefusedHeader);
-            }
+    fn parse(header: &Object<'_>) -> Result<Self, Refusal> {
+        // No extension is supported (RFC 7515 section 4.1.11). Members that carry or
+        // point to a key (`jwk`, `jku`, `x5c`, `x5u`) are ignored: the key comes from
+        // the configured set.
+        if header.get("crit").is_some() {
+            return Err(Reason::RefusedHeader.into());
         }
-        let kid = match header.get("kid") {
+        let member = |name| header.get(name).filter(|value| value.get() != "null");
+        if let Some(typ) = member("typ")
+            && !text(Some(typ)).is_some_and(|typ| is_accepted_type(&typ))
+        {
+            return Err(Reason::RefusedHeader.into());
+        }
+        let kid = match member("kid") {
             None => None,
-            kid => Some(text(kid).ok_or(TokenFault::MalformedHeader)?.into_owned()),
+            kid => Some(text(kid).ok_or(Reason::MalformedHeader)?.into_owned()),
         };
-        let alg = text(header.get("alg")).ok_or(TokenFault::MalformedHeader)?;
-        let alg = Algorithm::named(&alg).ok_or(TokenFault::UnknownAlgorithm)?;
+        let alg = text(header.get("alg")).ok_or(Reason::MalformedHeader)?;
+        let alg = Algorithm::named(&alg).ok_or(Reason::UnknownAlgorithm)?;
+        let kid = kid.filter(|kid| !kid.is_empty());
         Ok(Self { alg, kid })
     }
 }
 
-fn check_parties(claims: &Object<'_>, expected: &Expected) -> Result<(), TokenFault> {
-    if required_text(claims, "iss")? != expected.issuer {
-        return Err(TokenFault::Issuer);
-    }
-    let audience = claims.get("aud").ok_or(TokenFault::MissingClaim)?;
-    let audiences = match text(Some(audience)) {
-        Some(audience) => vec![audience],
-        None => texts(Some(audience)).ok_or(TokenFault::MalformedClaim)?,
-    };
-    if !audiences.contains(&expected.audience.as_str().into()) {
-        return Err(TokenFault::Audience);
-    }
-    Ok(())
+/// Returns whether `typ` is that of a JWT or of an access token (RFC 7519 section 5.1,
+/// RFC 9068 section 2.1). It is a media type, so case does not matter, and
+/// `application/` may be left out (RFC 7515 section 4.1.9).
+fn is_accepted_type(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    let subtype = typ.strip_prefix("application/").unwrap_or(&typ);
+    ["jwt", "at+jwt"].contains(&subtype)
 }
 
 /// Reads a NumericDate (RFC 7519 section 2): seconds, which may have a fraction.
-fn numeric_date(claims: &Object<'_>, name: &str) -> Result<Option<f64>, TokenFault> {
+fn numeric_date(claims: &Claims<'_>, name: &str) -> Result<Option<f64>, Refusal> {
     match claims.get(name) {
         None => Ok(None),
-        seconds => parsed(seconds).map(Some).ok_or(TokenFault::MalformedClaim),
+        seconds => match parsed(seconds) {
+            Some(seconds) => Ok(Some(seconds)),
+            None => Err(Refusal::of(Reason::MalformedClaim, name)),
+        },
     }
-}
-
-fn required_text<'c>(claims: &Object<'c>, name: &str) -> Result<Cow<'c, str>, TokenFault> {
-    let value = claims.get(name).ok_or(TokenFault::MissingClaim)?;
-    text(Some(value)).ok_or(TokenFault::MalformedClaim)
 }
 
 /// Decodes unpadded base64url, and refuses set bits after the last byte, so that a
 /// value has one encoding only.
-fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
+fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
     if part.is_empty() {
-        return Err(TokenFault::NotCompactJws);
+        return Err(Reason::NotCompactJws.into());
     }
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| TokenFault::NotCompactJws)
+    let decoded = URL_SAFE_NO_PAD.decode(part);
+    Ok(decoded.map_err(|_| Reason::NotCompactJws)?)
 }
 
 /// Parses a JSON object. Refuses duplicate members, of which readers take
 /// different ones (RFC 7515 section 4, RFC 7519 section 4), and everything else
 /// that some readers refuse: lone surrogates, huge numbers and deep nesting, also
 /// in members that are not used.
-fn object(json: &[u8]) -> Result<Object<'_>, TokenFault> {
+fn object(json: &[u8]) -> Result<Object<'_>, Refusal> {
     let is_strict = serde_json::from_slice::<Value>(json).is_ok();
     let object = serde_json::from_slice::<Object<'_>>(json).ok();
-    let object = object
-        .filter(|_| is_strict)
-        .ok_or(TokenFault::NotJsonObject)?;
+    let object = object.filter(|_| is_strict).ok_or(Reason::NotJsonObject)?;
     if object.has_duplicates() {
-        return Err(TokenFault::DuplicateMember);
+        return Err(Reason::DuplicateMember.into());
     }
     Ok(object)
 }

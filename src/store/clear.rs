@@ -9,9 +9,9 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::lists::{MAX_ITEMS_PER_CALL, Pages};
-use super::rules::{Write, Writer, text};
-use super::{Budget, Store, StoreError};
-use crate::ids::{CartId, CustomerId};
+use super::rules::{Write, Writer};
+use super::{Session, Store, StoreError};
+use crate::ids::{CartId, Party, PartyKind};
 
 /// The most removals in one `TransactWriteItems`.
 const BATCH: usize = 100;
@@ -22,73 +22,59 @@ const BATCH: usize = 100;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How far a relationship was cleared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum ClearOutcome {
     /// The index shows nothing else.
     Complete,
-    /// Time ran out, or the store failed, after some associations were removed.
+    /// Some associations were removed before the clearing ended early.
     Partial {
         /// How many.
         removed: usize,
+        /// Why it ended.
+        cause: StoreError,
     },
 }
 
-impl Store {
-    /// Removes all customers from a cart. Takes all the time that the request has.
+impl Session<'_> {
+    /// Removes all parties of one kind from a cart. Takes all the time that the request
+    /// has.
     pub async fn clear_cart(
         &self,
         cart: &CartId,
+        kind: PartyKind,
         writer: &Writer,
-        budget: &Budget,
     ) -> Result<ClearOutcome, StoreError> {
-        let store = self.with_attempt_timeout(ATTEMPT_TIMEOUT);
-        let query = store
-            .index("by_cart")
-            .key_condition_expression("cart_id = :cart")
-            .expression_attribute_values(":cart", text(cart.as_str()));
-        store.clear(query, writer, budget).await
+        self.clear(writer, |session| session.query_parties(cart, kind, None))
+            .await
     }
 
-    /// Removes a customer from all carts. Takes all the time that the request has.
-    pub async fn clear_customer(
+    /// Removes a party from all carts. Takes all the time that the request has.
+    pub async fn clear_party(
         &self,
-        customer: &CustomerId,
+        party: &Party,
         writer: &Writer,
-        budget: &Budget,
     ) -> Result<ClearOutcome, StoreError> {
-        let store = self.with_attempt_timeout(ATTEMPT_TIMEOUT);
-        let query = store
-            .index("by_customer")
-            .key_condition_expression("customer_id = :customer")
-            .expression_attribute_values(":customer", text(customer.as_str()));
-        store.clear(query, writer, budget).await
+        self.clear(writer, |session| session.query_carts(party, None))
+            .await
     }
 
     async fn clear(
         &self,
-        query: QueryFluentBuilder,
         writer: &Writer,
-        budget: &Budget,
+        query: impl Fn(&Session<'_>) -> QueryFluentBuilder,
     ) -> Result<ClearOutcome, StoreError> {
-        budget.use_all_time();
-        let query = query.projection_expression("id");
+        let store = self.store.with_attempt_timeout(ATTEMPT_TIMEOUT);
+        let session = self.with_all_time(&store);
+        let query = query(&session).projection_expression("id");
         let mut removed = 0;
-        match self.remove_all(query, writer, &mut removed, budget).await {
+        match session.remove_all(query, writer, &mut removed).await {
             Ok(()) => Ok(ClearOutcome::Complete),
-            Err(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) if removed > 0 => {
-                Ok(ClearOutcome::Partial { removed })
+            Err(cause @ (StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)))
+                if removed > 0 =>
+            {
+                Ok(ClearOutcome::Partial { removed, cause })
             }
             Err(error) => Err(error),
-        }
-    }
-
-    /// The same table with another time limit for attempts.
-    fn with_attempt_timeout(&self, limit: Duration) -> Self {
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(limit);
-        let config = self.client.config().to_builder();
-        Self {
-            client: Client::from_conf(config.timeout_config(timeouts.build()).build()),
-            table: self.table.clone(),
         }
     }
 
@@ -101,13 +87,12 @@ impl Store {
         query: QueryFluentBuilder,
         writer: &Writer,
         removed: &mut usize,
-        budget: &Budget,
     ) -> Result<(), StoreError> {
         let mut seen = HashSet::new();
         loop {
             let seen_before = seen.len();
             let mut pages = Pages::of(query.clone());
-            while let Some(items) = pages.next(MAX_ITEMS_PER_CALL, budget).await? {
+            while let Some(items) = pages.next(MAX_ITEMS_PER_CALL, self).await? {
                 let keys: Vec<String> = items
                     .into_iter()
                     .filter_map(|mut item| match item.remove("id") {
@@ -117,13 +102,25 @@ impl Store {
                     .collect();
                 for batch in keys.chunks(BATCH) {
                     let write = Write::removal(batch.to_vec(), writer.clone());
-                    self.write(write, budget).await?;
+                    self.write(write).await?;
                     *removed += batch.len();
                 }
             }
             if seen.len() == seen_before {
                 return Ok(());
             }
+        }
+    }
+}
+
+impl Store {
+    /// The same table with another time limit for attempts.
+    fn with_attempt_timeout(&self, limit: Duration) -> Self {
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(limit);
+        let config = self.client.config().to_builder();
+        Self {
+            client: Client::from_conf(config.timeout_config(timeouts.build()).build()),
+            ..self.clone()
         }
     }
 }

@@ -1,99 +1,130 @@
-//! The two lists, read from the two indexes. Index reads are always eventually
-//! consistent: they lag behind the table, "within a fraction of a second, under
-//! normal conditions" ("Using Global Secondary Indexes in DynamoDB", AWS).
+//! The lists, read from the indexes. Index reads are always eventually consistent: they
+//! lag behind the table, "within a fraction of a second, under normal conditions"
+//! ("Using Global Secondary Indexes in DynamoDB", AWS).
 //!
-//! A page costs what its own members cost, wherever in the list it is: the query
-//! begins at the position and ends when the page is full.
+//! A page costs what its own members cost, wherever in the list it is: the query begins
+//! at the position and ends when the page is full.
+//!
+//! No list shows a member twice. An index in motion can show an old copy of a cart that
+//! was removed and associated again. On one page, the newer copy counts. On a later page,
+//! the old copy is only possible if an earlier page showed a young association: then each
+//! member is compared with the table. A cart's list is ordered by id: an id comes once.
+
+use std::collections::HashSet;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join_all;
 
-use super::rules::{Item, is_live, text};
-use super::{Budget, Store, StoreError};
+use super::rules::{Item, end, id_attribute, is_live, key, string, text};
+use super::{Session, StoreError};
 use crate::clock::Timestamp;
-use crate::ids::{CartId, CustomerId};
+use crate::ids::{CartId, Party, PartyKind};
 
-/// A member of a list: a cart of a customer, or a customer of a cart.
+/// For how long an index may show an old copy of an association. More than the lag, and
+/// than clocks differ.
+const MOTION: Duration = Duration::from_secs(60);
+
+/// A member of a list: a cart of a party, or a party of a cart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The cart's or the customer's id.
+    /// The cart's or the party's id.
     pub id: String,
     /// When the association was made, in RFC 3339.
     pub associated_at: String,
+    /// When it ends, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
-impl Store {
-    pub(super) fn index(&self, name: &str) -> QueryFluentBuilder {
-        let query = self.client.query().table_name(&self.table);
-        query.index_name(name)
+/// The place in a party's list after which a page begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The `associated_at` of the last member before it.
+    pub associated_at: String,
+    /// The id of that member.
+    pub id: String,
+    /// An earlier page showed an association that was younger than a minute.
+    pub follows_young: bool,
+}
+
+impl Position {
+    /// Returns the position after a page that began after `previous`, if it has members.
+    pub fn after(page: &[Member], previous: Option<&Self>, now: Timestamp) -> Option<Self> {
+        let last = page.last()?;
+        let motion = u64::try_from(MOTION.as_millis()).unwrap_or(u64::MAX);
+        let settled = Timestamp::from_millis(now.millis().saturating_sub(motion)).to_string();
+        let is_young = |member: &Member| member.associated_at > settled;
+        Some(Self {
+            associated_at: last.associated_at.clone(),
+            id: last.id.clone(),
+            follows_young: previous.is_some_and(|previous| previous.follows_young)
+                || page.iter().any(is_young),
+        })
     }
 
-    /// Returns up to `count` customers of a cart, ordered by id, from the first
-    /// after `after`.
-    pub async fn customers_of(
+    fn is_before(&self, member: &Member) -> bool {
+        member.associated_at < self.associated_at
+            || member.associated_at == self.associated_at && member.id > self.id
+    }
+}
+
+impl Session<'_> {
+    /// Returns up to `count` parties of a cart, ordered by id, from the first after
+    /// `after`.
+    pub async fn parties_of(
         &self,
         cart: &CartId,
-        after: Option<&CustomerId>,
+        kind: PartyKind,
+        after: Option<&str>,
         count: usize,
         now: Timestamp,
-        budget: &Budget,
     ) -> Result<Vec<Member>, StoreError> {
-        let mut query = self
-            .index("by_cart")
-            .expression_attribute_values(":cart", text(cart.as_str()));
-        query = match after {
-            None => query.key_condition_expression("cart_id = :cart"),
-            Some(after) => query
-                .key_condition_expression("cart_id = :cart AND customer_id > :after")
-                .expression_attribute_values(":after", text(after.as_str())),
-        };
-
-        let mut members = Vec::new();
-        let mut pages = Pages::of(query);
+        let id = id_attribute(kind);
+        let mut members: Vec<Member> = Vec::new();
+        let mut pages = Pages::of(self.query_parties(cart, kind, after));
         while members.len() < count
-            && let Some(items) = pages.next(count - members.len(), budget).await?
+            && let Some(items) = pages.next(count - members.len(), self).await?
         {
-            members.extend(live_members(items, "customer_id", now));
+            for member in live_members(items, id, now) {
+                let last = members.last().map(|last| &*last.id).or(after);
+                if last.is_none_or(|last| *member.id > *last) {
+                    members.push(member);
+                }
+            }
         }
+        members.truncate(count);
         Ok(members)
     }
 
-    /// Returns up to `count` carts of a customer, the newest association first and
-    /// those of one moment by id, from the first after `after`.
+    /// Returns up to `count` carts of a party, the newest association first and those of
+    /// one moment by id, from the first after `after`.
     pub async fn carts_of(
         &self,
-        customer: &CustomerId,
-        after: Option<&Member>,
+        party: &Party,
+        after: Option<&Position>,
         count: usize,
         now: Timestamp,
-        budget: &Budget,
     ) -> Result<Vec<Member>, StoreError> {
-        let mut query = self
-            .index("by_customer")
-            .scan_index_forward(false)
-            .expression_attribute_values(":customer", text(customer.as_str()));
-        query = match after {
-            None => query.key_condition_expression("customer_id = :customer"),
-            // DynamoDB promises no order among associations of one moment, so they
-            // may be on both sides of the position.
-            Some(after) => query
-                .key_condition_expression("customer_id = :customer AND associated_at <= :after")
-                .expression_attribute_values(":after", text(&after.associated_at)),
-        };
-        let follows = |member: &Member| {
-            after.is_none_or(|after| {
-                member.associated_at < after.associated_at || member.id > after.id
-            })
-        };
-
+        // DynamoDB promises no order among associations of one moment, so they may be on
+        // both sides of the position.
+        let until = after.map(|after| &*after.associated_at);
         // Plus the one at the position, and one of an earlier moment.
         let limit = count + 2;
         let mut members: Vec<Member> = Vec::new();
-        let mut pages = Pages::of(query);
+        let mut seen = HashSet::new();
+        let mut pages = Pages::of(self.query_carts(party, until));
         while !is_settled(&members, count)
-            && let Some(items) = pages.next(limit, budget).await?
+            && let Some(items) = pages.next(limit, self).await?
         {
-            members.extend(live_members(items, "cart_id", now).filter(&follows));
+            let mut more: Vec<Member> = live_members(items, "cart_id", now)
+                .filter(|member| after.is_none_or(|after| after.is_before(member)))
+                .filter(|member| seen.insert(member.id.clone()))
+                .collect();
+            if after.is_some_and(|after| after.follows_young) {
+                more = self.without_old_copies(party, more).await?;
+            }
+            members.extend(more);
         }
         members.sort_by(|one, other| {
             let newest_first = other.associated_at.cmp(&one.associated_at);
@@ -101,6 +132,65 @@ impl Store {
         });
         members.truncate(count);
         Ok(members)
+    }
+
+    /// Returns those members that are in the table as the index shows them.
+    async fn without_old_copies(
+        &self,
+        party: &Party,
+        members: Vec<Member>,
+    ) -> Result<Vec<Member>, StoreError> {
+        let read = members.into_iter().map(|member| async {
+            let stored = self.get(&key(&member.id, party), "associated_at").await?;
+            let stored = stored
+                .as_ref()
+                .and_then(|item| string(item, "associated_at"));
+            let is_current = stored == Some(&member.associated_at);
+            Ok(is_current.then_some(member))
+        });
+        Ok(try_join_all(read).await?.into_iter().flatten().collect())
+    }
+
+    pub(super) fn query_parties(
+        &self,
+        cart: &CartId,
+        kind: PartyKind,
+        after: Option<&str>,
+    ) -> QueryFluentBuilder {
+        let index = match kind {
+            PartyKind::Customer => "by_cart",
+            PartyKind::Account => "accounts_by_cart",
+        };
+        let after = after.map(|after| (id_attribute(kind), ">", after));
+        self.query(index, ("cart_id", cart.as_str()), after)
+    }
+
+    pub(super) fn query_carts(&self, party: &Party, until: Option<&str>) -> QueryFluentBuilder {
+        let index = match party.kind() {
+            PartyKind::Customer => "by_customer",
+            PartyKind::Account => "by_account",
+        };
+        let until = until.map(|until| ("associated_at", "<=", until));
+        let partition = (id_attribute(party.kind()), party.id());
+        let query = self.query(index, partition, until);
+        query.scan_index_forward(false)
+    }
+
+    fn query(
+        &self,
+        index: &str,
+        (name, value): (&str, &str),
+        range: Option<(&str, &str, &str)>,
+    ) -> QueryFluentBuilder {
+        let query = self.store.client.query().table_name(&self.store.table);
+        let query = query.index_name(index);
+        let query = query.expression_attribute_values(":of", text(value));
+        match range {
+            None => query.key_condition_expression(format!("{name} = :of")),
+            Some((range, comparison, limit)) => query
+                .key_condition_expression(format!("{name} = :of AND {range} {comparison} :limit"))
+                .expression_attribute_values(":limit", text(limit)),
+        }
     }
 }
 
@@ -123,14 +213,16 @@ fn live_members(
         .into_iter()
         .filter(move |item| is_live(item, now))
         .filter_map(move |mut item| {
+            let end = Some(end(&item)).filter(|end| end.is_finite());
             Some(Member {
-                id: string(item.remove(id)?)?,
-                associated_at: string(item.remove("associated_at")?)?,
+                id: into_text(item.remove(id)?)?,
+                associated_at: into_text(item.remove("associated_at")?)?,
+                expires_at: end.map(|end| Timestamp::from_millis((end * 1000.0) as u64)),
             })
         })
 }
 
-fn string(value: AttributeValue) -> Option<String> {
+fn into_text(value: AttributeValue) -> Option<String> {
     match value {
         AttributeValue::S(text) => Some(text),
         _ => None,
@@ -165,7 +257,7 @@ impl Pages {
     pub(super) async fn next(
         &mut self,
         limit: usize,
-        budget: &Budget,
+        session: &Session<'_>,
     ) -> Result<Option<Vec<Item>>, StoreError> {
         if self.ended {
             return Ok(None);
@@ -177,11 +269,7 @@ impl Pages {
             .clone()
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_exclusive_start_key(self.from.take());
-        let answer = budget
-            .spend(query.send())
-            .await
-            .map_err(StoreError::of_read)?;
-        let answer = answer.map_err(|error| Budget::failed_read(&error))?;
+        let answer = session.read(query.send()).await?;
         self.from = answer.last_evaluated_key.filter(|key| !key.is_empty());
         self.ended = self.from.is_none();
         Ok(Some(answer.items.unwrap_or_default()))

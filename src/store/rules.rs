@@ -26,6 +26,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::ids::{Party, PartyKind};
 
 /// How long a tombstone lasts.
 const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -52,21 +53,15 @@ pub const LIVE: &str = "attribute_exists(associated_at) AND NOT expires_at <= :n
 pub const EXPIRED: &str =
     "attribute_exists(associated_at) AND write_id = :seen AND expires_at <= :now";
 
-/// The key has an expired association without a `write_id`, which the function did
-/// not make.
-pub const EXPIRED_OF_OTHERS: &str = "attribute_exists(associated_at) \
-     AND attribute_not_exists(write_id) AND expires_at <= :now";
-
 /// The key has the tombstone that was seen.
 pub const REMOVED: &str = "removal_id = :seen";
-
-/// The key has the item that was seen. Its timestamp has another format than the
-/// function's, none of which compares as later.
-pub const FOREIGN: &str = "associated_at = :seen OR removed_at = :seen";
 
 /// The key has the association that was seen, and it ends earlier.
 pub const RENEWABLE: &str =
     "attribute_exists(associated_at) AND write_id = :seen AND expires_at < :expires_at";
+
+/// The key has the association that was seen.
+pub const SEEN: &str = "attribute_exists(associated_at) AND write_id = :seen";
 
 /// The key has no item, or an earlier one.
 pub const EARLIER: &str = "(attribute_not_exists(associated_at) OR associated_at < :removed_at) \
@@ -76,10 +71,20 @@ pub const EARLIER: &str = "(attribute_not_exists(associated_at) OR associated_at
 /// association by `renewed_at`.
 pub const RENEW: &str = "SET expires_at = :expires_at, renewed_at = :renewed_at";
 
-/// Makes a tombstone of what is there, and takes it out of both indexes.
-pub const BURY: &str = "REMOVE cart_id, customer_id, associated_at, associated_by, renewed_at \
+/// Extends an association for ever.
+pub const RENEW_FOR_EVER: &str = "REMOVE expires_at SET renewed_at = :renewed_at";
+
+/// Makes a tombstone of what is there, and takes it out of all indexes.
+pub const BURY: &str = "REMOVE cart_id, customer_id, account_id, associated_at, associated_by, \
+     renewed_at, acted_by \
      SET removed_at = :removed_at, removed_by = :removed_by, removal_id = :removal_id, \
      expires_at = :expires_at";
+
+/// [`BURY`], by a person who acts for an account.
+pub const BURY_AS_PERSON: &str = "REMOVE cart_id, customer_id, account_id, associated_at, \
+     associated_by, renewed_at \
+     SET removed_at = :removed_at, removed_by = :removed_by, removal_id = :removal_id, \
+     expires_at = :expires_at, acted_by = :acted_by";
 
 /// The attributes of an item.
 pub type Item = HashMap<String, AttributeValue>;
@@ -89,8 +94,10 @@ pub type Item = HashMap<String, AttributeValue>;
 pub struct Writer {
     /// Identifies the request. Random.
     pub id: Uuid,
-    /// The client that sent it: the access token's `sub`.
+    /// The client that sent it, by its access token.
     pub client: String,
+    /// The person who acts for an account: the account token's `sub`.
+    pub acted_by: Option<String>,
     /// When it arrived. It stays the same while the request retries.
     pub now: Timestamp,
 }
@@ -101,8 +108,8 @@ pub struct Write {
     writer: Writer,
     intent: Intent,
     keys: Vec<Key>,
-    /// How many times a removal was sent under new conditions.
-    round: u128,
+    /// The ids of a removal's second and later rounds.
+    later_ids: Vec<Uuid>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -127,7 +134,7 @@ impl Intent {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
-    /// `cartId#customerId`
+    /// As [`key`] makes it.
     id: String,
     action: Action,
     /// The `associated_at` or `removed_at` to write: when the request arrived, or
@@ -142,8 +149,8 @@ struct Key {
 enum Action {
     /// Put an association where there is no item.
     Create,
-    /// Put one in place of the expired one with this `write_id`, if it has one.
-    ReplaceExpired(Option<String>),
+    /// Put one in place of the expired one with this `write_id`.
+    ReplaceExpired(String),
     /// Put one in place of the tombstone with this `removal_id`.
     ReplaceTombstone(String),
     /// Check that there is an association.
@@ -152,9 +159,6 @@ enum Action {
     Renew(String),
     /// Leave a tombstone where there is no item, or an earlier one.
     Remove,
-    /// Leave one in place of the item with this timestamp, which is not in the
-    /// function's format.
-    RemoveForeign(String),
 }
 
 impl Action {
@@ -164,20 +168,13 @@ impl Action {
             Self::Create | Self::ReplaceExpired(_) | Self::ReplaceTombstone(_)
         )
     }
-
-    fn removes(&self) -> bool {
-        matches!(self, Self::Remove | Self::RemoveForeign(_))
-    }
 }
 
 /// A conditional write to one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemWrite {
-    /// The partition key.
     pub id: String,
-    /// What to change.
     pub change: Change,
-    /// The condition.
     pub condition: &'static str,
     /// The values in condition and update expression.
     pub values: Item,
@@ -249,7 +246,7 @@ impl Write {
             keys: keys.into_iter().map(key).collect(),
             writer,
             intent,
-            round: 0,
+            later_ids: Vec::new(),
         }
     }
 
@@ -263,13 +260,9 @@ impl Write {
         let seen = |id: &String| (":seen", text(id));
         let (change, condition, values) = match &key.action {
             Action::Create => (Change::Put(self.association(key)), ABSENT, vec![]),
-            Action::ReplaceExpired(Some(write_id)) => {
+            Action::ReplaceExpired(write_id) => {
                 let values = vec![seen(write_id), now()];
                 (Change::Put(self.association(key)), EXPIRED, values)
-            }
-            Action::ReplaceExpired(None) => {
-                let change = Change::Put(self.association(key));
-                (change, EXPIRED_OF_OTHERS, vec![now()])
             }
             Action::ReplaceTombstone(removal_id) => {
                 let values = vec![seen(removal_id)];
@@ -277,19 +270,25 @@ impl Write {
             }
             Action::Check => (Change::Check, LIVE, vec![now()]),
             Action::Renew(write_id) => {
-                let end = self.expires_at().unwrap_or(self.writer.now);
-                let values = vec![
-                    seen(write_id),
-                    (":expires_at", seconds(end)),
-                    (":renewed_at", text(&self.writer.now.to_string())),
-                ];
-                (Change::Update(RENEW), RENEWABLE, values)
+                let renewed_at = text(&self.writer.now.to_string());
+                let mut values = vec![seen(write_id), (":renewed_at", renewed_at)];
+                match self.expires_at() {
+                    Some(end) => {
+                        values.push((":expires_at", seconds(end)));
+                        (Change::Update(RENEW), RENEWABLE, values)
+                    }
+                    None => (Change::Update(RENEW_FOR_EVER), SEEN, values),
+                }
             }
-            Action::Remove => (Change::Update(BURY), EARLIER, self.tombstone(key)),
-            Action::RemoveForeign(timestamp) => {
+            Action::Remove => {
                 let mut values = self.tombstone(key);
-                values.push(seen(timestamp));
-                (Change::Update(BURY), FOREIGN, values)
+                match &self.writer.acted_by {
+                    Some(person) => {
+                        values.push((":acted_by", text(person)));
+                        (Change::Update(BURY_AS_PERSON), EARLIER, values)
+                    }
+                    None => (Change::Update(BURY), EARLIER, values),
+                }
             }
         };
         ItemWrite {
@@ -301,17 +300,24 @@ impl Write {
     }
 
     fn association(&self, key: &Key) -> Item {
-        let (cart, customer) = key.id.split_once('#').unwrap_or_default();
+        let (cart, party) = key.id.split_once('#').unwrap_or_default();
+        let (kind, party) = match party.split_once('#') {
+            None => (PartyKind::Customer, party),
+            Some((_, account)) => (PartyKind::Account, account),
+        };
         let mut item = attributes(vec![
             ("id", text(&key.id)),
             ("cart_id", text(cart)),
-            ("customer_id", text(customer)),
+            (id_attribute(kind), text(party)),
             ("associated_at", text(&key.timestamp.to_string())),
             ("associated_by", text(&self.writer.client)),
             ("write_id", text(&self.id().to_string())),
         ]);
         if let Some(end) = self.expires_at() {
             item.insert("expires_at".to_owned(), seconds(end));
+        }
+        if let Some(person) = &self.writer.acted_by {
+            item.insert("acted_by".to_owned(), text(person));
         }
         item
     }
@@ -330,7 +336,7 @@ impl Write {
     /// The `write_id` or `removal_id`. A removal has another one in each round: a put
     /// that has seen an earlier tombstone of it must not meet it again.
     fn id(&self) -> Uuid {
-        Uuid::from_u128(self.writer.id.as_u128().wrapping_add(self.round))
+        *self.later_ids.last().unwrap_or(&self.writer.id)
     }
 
     /// The end of new and of renewed associations, if they have one.
@@ -348,7 +354,7 @@ impl Write {
 
     /// The outcome if what was sent is applied.
     pub fn outcome(&self) -> WriteOutcome {
-        let changes = |key: &Key| key.action.puts() || key.action.removes();
+        let changes = |key: &Key| key.action.puts() || key.action == Action::Remove;
         if self.keys.iter().any(changes) {
             WriteOutcome::Applied
         } else {
@@ -358,8 +364,8 @@ impl Write {
 
     /// Decides what to do after a write that was not applied, given the reply for
     /// each key. `lost` says that an attempt of the request got no answer, so that
-    /// it may have been applied.
-    pub fn next(&mut self, replies: &[Reply], lost: bool) -> Next {
+    /// it may have been applied. `new_id` makes the next id of a removal.
+    pub fn next(&mut self, replies: &[Reply], lost: bool, new_id: impl FnOnce() -> Uuid) -> Next {
         // One of its own items means that all were written: they are all or none.
         if replies.iter().any(|reply| self.is_own(reply)) {
             return Next::Done(WriteOutcome::Applied);
@@ -385,7 +391,7 @@ impl Write {
             return Next::GiveUp;
         }
         if self.intent == Intent::Remove {
-            self.round += 1;
+            self.later_ids.push(new_id());
         }
         Next::Send
     }
@@ -401,25 +407,15 @@ impl Write {
         };
         key.timestamp = key.timestamp.max(timestamp(old).plus(MILLISECOND));
         if self.intent == Intent::Remove {
-            let seen = string(old, "associated_at").or(string(old, "removed_at"));
-            key.action = match seen {
-                Some(seen) if *seen >= *key.timestamp.to_string() => {
-                    Action::RemoveForeign(seen.to_owned())
-                }
-                _ => Action::Remove,
-            };
             return is_association(old);
         }
-        let write_id = string(old, "write_id").map(str::to_owned);
+        let own = |name| string(old, name).unwrap_or_default().to_owned();
         key.action = if !is_association(old) {
-            let removal_id = string(old, "removal_id").unwrap_or_default();
-            Action::ReplaceTombstone(removal_id.to_owned())
+            Action::ReplaceTombstone(own("removal_id"))
         } else if !is_live(old, self.writer.now) {
-            Action::ReplaceExpired(write_id)
-        } else if let Some(write_id) = write_id
-            && earliest_end.is_some_and(|earliest| end(old) < earliest.seconds() as f64)
-        {
-            Action::Renew(write_id)
+            Action::ReplaceExpired(own("write_id"))
+        } else if end(old) < earliest_end.map_or(f64::INFINITY, |end| end.seconds() as f64) {
+            Action::Renew(own("write_id"))
         } else {
             Action::Check
         };
@@ -435,8 +431,7 @@ impl Write {
             return false;
         };
         let id = string(old, name).and_then(|id| id.parse::<Uuid>().ok());
-        let distance = |id: Uuid| id.as_u128().wrapping_sub(self.writer.id.as_u128());
-        id.is_some_and(|id| distance(id) <= self.round)
+        id.is_some_and(|id| id == self.writer.id || self.later_ids.contains(&id))
     }
 }
 
@@ -453,6 +448,24 @@ impl Reply {
     }
 }
 
+/// Returns the partition key of an association: `cartId#customerId` or
+/// `cartId#account#accountId`. Neither id can contain `#`.
+pub fn key(cart: &str, party: &Party) -> String {
+    match party.kind() {
+        PartyKind::Customer => format!("{cart}#{}", party.id()),
+        PartyKind::Account => format!("{cart}#account#{}", party.id()),
+    }
+}
+
+/// Returns the attribute that has a party's id. Each kind has its own, so that the
+/// indexes of one kind hold nothing of the other.
+pub(super) fn id_attribute(kind: PartyKind) -> &'static str {
+    match kind {
+        PartyKind::Customer => "customer_id",
+        PartyKind::Account => "account_id",
+    }
+}
+
 /// Returns whether an item is an association that has not expired: the condition
 /// [`LIVE`] in Rust.
 pub fn is_live(item: &Item, now: Timestamp) -> bool {
@@ -464,7 +477,7 @@ fn is_association(item: &Item) -> bool {
 }
 
 /// Returns the second in which an item ends; infinity is never.
-fn end(item: &Item) -> f64 {
+pub(super) fn end(item: &Item) -> f64 {
     item.get("expires_at")
         .and_then(|value| value.as_n().ok()?.parse().ok())
         .unwrap_or(f64::INFINITY)
@@ -483,7 +496,7 @@ fn timestamp(item: &Item) -> Timestamp {
         .unwrap_or(Timestamp::from_millis(0))
 }
 
-fn string<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
+pub(super) fn string<'i>(item: &'i Item, name: &str) -> Option<&'i str> {
     Some(item.get(name)?.as_s().ok()?)
 }
 

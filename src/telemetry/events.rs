@@ -43,7 +43,7 @@ impl<S: Subscriber> Layer<S> for Events {
             fields.remove(name);
         }
         write(&EventLine {
-            line: output.line(output.clock.now(), *event.metadata().level(), None),
+            line: output.line(output.clock.now(), event.metadata().level().as_str(), None),
             invocation: invocation().as_deref(),
             fields,
         });

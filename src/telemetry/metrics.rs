@@ -8,41 +8,68 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 use tracing::Level;
 
 use super::{Invocation, Line, OUTPUT, invocation, write};
+use crate::store::Failure;
 
 /// The metrics' namespace in CloudWatch.
 const NAMESPACE: &str = "CartAssociations";
 
-/// The log line of a request.
+/// The log line of a request, which becomes known while it is served.
 #[derive(Debug, Serialize)]
-pub(crate) struct RequestLine<'a> {
-    pub(crate) route: &'static str,
+pub(crate) struct RequestLine {
+    /// The key of the route, such as `GET /v2/carts`, or `none`.
+    pub(crate) route: String,
     pub(crate) status: u16,
-    pub(crate) grant: &'static str,
-    #[serde(flatten)]
-    pub(crate) cause: Option<Cause<'a>>,
+    pub(crate) caller: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<String>,
+    /// The claim that is missing or wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<String>,
+    /// The key set that is not available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_set: Option<&'static str>,
+    /// DynamoDB's id of the call that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store_request_id: Option<String>,
     #[serde(skip)]
     pub(crate) outcome: &'static str,
     #[serde(skip)]
     pub(crate) token_refused: bool,
     #[serde(skip)]
-    pub(crate) duration: Duration,
+    pub(crate) began: Instant,
+    /// How long the operation took, if it called the store.
     #[serde(skip)]
     pub(crate) store_time: Duration,
     #[serde(skip)]
     pub(crate) store_attempts: u32,
 }
 
-/// Why a request failed.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Cause<'a> {
-    /// A sentence or a name.
-    Cause(&'a str),
-    /// The key set that is not available.
-    KeySet(&'static str),
+impl RequestLine {
+    pub(crate) fn begin() -> Self {
+        Self {
+            route: "none".to_owned(),
+            status: 0,
+            caller: "nobody",
+            cause: None,
+            claim: None,
+            key_set: None,
+            store_request_id: None,
+            outcome: "",
+            token_refused: false,
+            began: Instant::now(),
+            store_time: Duration::ZERO,
+            store_attempts: 0,
+        }
+    }
+
+    pub(crate) fn failed_with(&mut self, failure: Failure) {
+        self.cause = Some(failure.description);
+        self.store_request_id = failure.request_id;
+    }
 }
 
 /// The members of a request's line that are metrics or their dimensions.
@@ -59,7 +86,7 @@ struct RequestMetrics {
 }
 
 /// Logs a request.
-pub(crate) fn request(level: Level, request: &RequestLine<'_>) {
+pub(crate) fn request(level: Level, request: &RequestLine) {
     const ANSWERED: Directive = Directive {
         namespace: NAMESPACE,
         dimensions: &[
@@ -86,7 +113,7 @@ pub(crate) fn request(level: Level, request: &RequestLine<'_>) {
         outcome: request.outcome,
         start: if is_cold { "cold" } else { "warm" },
         token_refused: u8::from(request.token_refused),
-        duration_ms: millis(request.duration),
+        duration_ms: millis(request.began.elapsed()),
         store_ms: millis(request.store_time),
         store_attempts: request.store_attempts,
     };
@@ -203,8 +230,6 @@ fn log(
         #[serde(rename = "_aws")]
         declaration: Declaration,
     }
-    /// Has the configured level: Lambda drops lines below it, and lines without a
-    /// level ("Log-level filtering", AWS).
     #[derive(Serialize)]
     struct MetricsLine<'a, M> {
         #[serde(flatten)]
@@ -222,17 +247,15 @@ fn log(
         timestamp: now.millis(),
         cloud_watch_metrics: directives,
     };
-    if let Some(configured) = output.level.into_level()
-        && configured < level
-    {
+    if output.level < level {
         return write(&MetricsLine {
-            line: output.line(now, configured, None),
+            line: output.line(now, output.metrics_level, None),
             metrics,
             declaration,
         });
     }
     write(&WholeLine {
-        line: output.line(now, level, Some(message)),
+        line: output.line(now, level.as_str(), Some(message)),
         invocation: invocation().as_deref(),
         fields,
         metrics,

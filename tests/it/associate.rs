@@ -4,21 +4,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use dev::proxy::Proxy;
 use serde_json::json;
 
-use crate::support::{RON, World, authorities, engine, linkage};
-use dev::proxy::Proxy;
+use crate::support::{RON, World, lasting_token, linkage};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[tokio::test]
 async fn a_new_association_is_200_and_a_repeated_one_204() {
     let world = World::new().await;
-    world
-        .associate("cart-1", &[RON])
-        .send()
-        .await
-        .created(&[RON]);
+    world.associated("cart-1", &[RON]).await;
     world.associate("cart-1", &[RON]).send().await.unchanged();
     assert_eq!(world.stored().await, BTreeSet::from(["cart-1#ron".into()]));
 }
@@ -36,16 +32,8 @@ async fn the_body_of_a_200_is_exactly_the_specified_one() {
 #[tokio::test]
 async fn several_associations_are_200_if_at_least_one_is_new() {
     let world = World::new().await;
-    world
-        .associate("cart-1", &["a", "b"])
-        .send()
-        .await
-        .created(&["a", "b"]);
-    world
-        .associate("cart-1", &["b", "c"])
-        .send()
-        .await
-        .created(&["b", "c"]);
+    world.associated("cart-1", &["a", "b"]).await;
+    world.associated("cart-1", &["b", "c"]).await;
     world
         .associate("cart-1", &["c", "a"])
         .send()
@@ -75,12 +63,8 @@ async fn a_hundred_customers_fit_into_one_request() {
     let world = World::new().await;
     let ids: Vec<String> = (0..100).map(|id| format!("customer-{id:03}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    world
-        .associate("cart-1", &ids[..50])
-        .send()
-        .await
-        .created(&ids[..50]);
-    world.associate("cart-1", &ids).send().await.created(&ids);
+    world.associated("cart-1", &ids[..50]).await;
+    world.associated("cart-1", &ids).await;
     world.associate("cart-1", &ids).send().await.unchanged();
     assert_eq!(world.stored().await.len(), 100);
 }
@@ -88,13 +72,7 @@ async fn a_hundred_customers_fit_into_one_request() {
 #[tokio::test]
 async fn an_item_has_the_attributes_of_the_contract() {
     let world = World::new().await;
-    world
-        .post("cart-1")
-        .back_end()
-        .body(linkage(&[RON]))
-        .send()
-        .await
-        .created(&[RON]);
+    world.associated("cart-1", &[RON]).await;
     let items = world.items().await;
     let [item] = items.as_slice() else {
         panic!("{items:?}")
@@ -138,11 +116,7 @@ async fn prefer_return_representation_turns_204_into_200() {
         let call = world.associate("cart-1", &[RON]).header("prefer", value);
         async { call.send().await }
     };
-    world
-        .associate("cart-1", &[RON])
-        .send()
-        .await
-        .created(&[RON]);
+    world.associated("cart-1", &[RON]).await;
     for value in [
         "return=representation",
         "respond-async, Return=\"representation\"; x=y",
@@ -168,15 +142,8 @@ async fn prefer_return_representation_turns_204_into_200() {
 /// A world whose associations last two days, on its way to the engine through a
 /// proxy that counts calls, and a token that outlasts them.
 async fn world_with_lifetime() -> (World, Proxy, String) {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[
-        ("ASSOCIATION_LIFETIME_DAYS", "2"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint),
-    ])
-    .await;
-    let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
-    let token = authorities().access.token("back-end", &exp).unwrap();
-    (world, proxy, token)
+    let (world, proxy) = World::behind_proxy(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
+    (world, proxy, lasting_token())
 }
 
 /// The ends of all items, as days from now.
@@ -271,11 +238,7 @@ async fn an_expired_association_is_created_again_and_the_others_stay_unchanged()
 #[tokio::test]
 async fn an_association_without_an_end_gets_none_by_a_repeated_post() {
     let world = World::new().await;
-    world
-        .associate("cart-1", &[RON])
-        .send()
-        .await
-        .created(&[RON]);
+    world.associated("cart-1", &[RON]).await;
     let expiring = World::on(&[("ASSOCIATION_LIFETIME_DAYS", "2")], &world).await;
     expiring
         .associate("cart-1", &[RON])
@@ -285,23 +248,34 @@ async fn an_association_without_an_end_gets_none_by_a_repeated_post() {
     assert!(!world.items().await[0].contains_key("expires_at"));
 }
 
+/// Where no lifetime is configured any more, associations that are asked for again do not
+/// end.
 #[tokio::test]
-async fn a_cart_can_have_many_customers_and_a_customer_many_carts() {
-    let world = World::new().await;
-    world
-        .associate("cart-1", &["a"])
-        .send()
-        .await
-        .created(&["a"]);
-    world
-        .associate("cart-1", &["b"])
-        .send()
-        .await
-        .created(&["b"]);
-    world
-        .associate("cart-2", &["a"])
-        .send()
-        .await
-        .created(&["a"]);
-    assert_eq!(world.stored().await.len(), 3);
+async fn an_association_with_an_end_loses_it_by_a_repeated_post_without_a_lifetime() {
+    for (customers, all) in [(&[RON][..], &[RON][..]), (&["a", "b"], &["a", "b", "c"])] {
+        let (expiring, proxy, token) = world_with_lifetime().await;
+        let lasting = World::on(&[("ASSOCIATION_LIFETIME_DAYS", "")], &expiring).await;
+        let post = |ids: &[&str]| lasting.post("cart-1").bearer(&token).body(linkage(ids));
+        let call = expiring.post("cart-1").bearer(&token);
+        call.body(linkage(customers))
+            .send()
+            .await
+            .created(customers);
+        // Those that end lose their ends while the others are made.
+        let answer = post(all).send().await;
+        match customers == all {
+            true => answer.unchanged(),
+            false => answer.created(all),
+        }
+        for item in lasting.items().await {
+            assert!(!item.contains_key("expires_at"), "{item:?}");
+            let is_renewed = customers.contains(&item["customer_id"].as_s().unwrap().as_str());
+            assert_eq!(item.contains_key("renewed_at"), is_renewed, "{item:?}");
+        }
+        let calls = proxy.calls();
+        post(all).send().await.unchanged();
+        assert_eq!(proxy.calls(), calls + 1);
+        lasting.advance_clock(30 * DAY);
+        post(all).send().await.unchanged();
+    }
 }

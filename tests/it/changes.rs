@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dev::events::Events;
+use dev::changes::Changes;
 use serde_json::json;
 
 use crate::support::call::Call;
-use crate::support::{RON, World, authorities, engine, linkage};
+use crate::support::{RON, World, engine, lasting_token, linkage};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -25,7 +25,7 @@ fn dissociated(cart: &str, customer: &str, reason: &str) -> String {
 #[tokio::test]
 async fn a_change_is_an_event_and_a_repetition_is_none() {
     let world = World::new().await;
-    let mut events = Events::of_table(engine(), &world.env()["TABLE_NAME"])
+    let mut events = Changes::of_table(engine(), &world.env()["TABLE_NAME"])
         .await
         .unwrap();
     let associate = || world.associate("cart-1", &[RON]).send();
@@ -56,7 +56,7 @@ async fn a_change_is_an_event_and_a_repetition_is_none() {
 #[tokio::test]
 async fn what_was_over_when_it_was_removed_has_expired() {
     let world = World::new().await;
-    let mut events = Events::of_table(engine(), &world.env()["TABLE_NAME"])
+    let mut events = Changes::of_table(engine(), &world.env()["TABLE_NAME"])
         .await
         .unwrap();
     let end = Some(world.now().seconds() - 60);
@@ -76,9 +76,8 @@ async fn what_was_over_when_it_was_removed_has_expired() {
 #[tokio::test]
 async fn a_renewal_is_no_event_and_what_comes_after_it_is_one() {
     let world = World::with(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
-    let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
-    let token = authorities().access.token("back-end", &exp).unwrap();
-    let mut events = Events::of_table(engine(), &world.env()["TABLE_NAME"])
+    let token = lasting_token();
+    let mut events = Changes::of_table(engine(), &world.env()["TABLE_NAME"])
         .await
         .unwrap();
     let post = || world.post("cart-1").bearer(&token).body(linkage(&[RON]));

@@ -4,8 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cart_associations::ids::{CartId, Party, PartyKind};
+use cart_associations::store::{ClearOutcome, StoreError, WriteOutcome, Writer};
 use dev::proxy::{Fault, Plan, Proxy};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::call::Call;
 use crate::support::{RON, World, engine, linkage};
@@ -235,6 +238,92 @@ async fn a_clearing_that_removes_nothing_is_503() {
     assert_eq!(world.items().await.len(), 2);
 }
 
+/// A signature was refused for its time.
+#[tokio::test]
+async fn a_clearing_signs_anew_what_was_refused_for_its_time() {
+    let (world, proxy) = world().await;
+    associate(&world, 2, 0).await;
+    let expired = Plan {
+        fault: Fault::Refused("RequestExpired"),
+        after_commit: false,
+    };
+    for call in ["by_cart", "cart-1#c00000"] {
+        proxy.next_for(call, expired, 1);
+    }
+    clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
+    assert!(world.stored().await.is_empty());
+    proxy.always(expired);
+    let answer = clear(&world, CUSTOMERS_OF_CART).send().await;
+    answer.refused(503, "store_unavailable");
+}
+
+/// An account and a customer can have the same id. What clears one leaves the other, and
+/// says why it ended early.
+#[tokio::test]
+async fn one_kind_is_cleared_without_the_other() {
+    for (kind, other) in [
+        (PartyKind::Customer, PartyKind::Account),
+        (PartyKind::Account, PartyKind::Customer),
+    ] {
+        let (world, proxy) = world().await;
+        let writer = || Writer {
+            id: Uuid::new_v4(),
+            client: "back-end".to_owned(),
+            acted_by: None,
+            now: world.now(),
+        };
+        let cart: CartId = "cart-1".parse().unwrap();
+        for kind in [kind, other] {
+            for ids in ids(150).chunks(100) {
+                let parties = ids.iter().map(|id| Party::new(kind, id).unwrap());
+                let parties: Vec<Party> = parties.collect();
+                let put = world
+                    .session()
+                    .associate(&cart, &parties, writer(), None)
+                    .await;
+                assert_eq!(put.unwrap(), WriteOutcome::Applied);
+            }
+        }
+        let last = match kind {
+            PartyKind::Customer => "cart-1#c00149",
+            PartyKind::Account => "cart-1#account#c00149",
+        };
+        let throttled = Plan {
+            fault: Fault::Refused("ThrottlingException"),
+            after_commit: false,
+        };
+        proxy.next_for(last, throttled, 8);
+        let cleared = world
+            .session()
+            .clear_cart(&cart, kind, &writer())
+            .await
+            .unwrap();
+        let ClearOutcome::Partial { removed, cause } = cleared else {
+            panic!("{cleared:?}");
+        };
+        assert_eq!(removed, 100);
+        assert!(matches!(cause, StoreError::Unavailable(_)), "{cause:?}");
+        let failure = cause.failure();
+        assert_eq!(failure.description, "ThrottlingException, status 400");
+        assert!(failure.request_id.is_some());
+
+        let one = Party::new(kind, "c00149").unwrap();
+        let cleared = world.session().clear_party(&one, &writer()).await.unwrap();
+        assert!(matches!(cleared, ClearOutcome::Complete), "{cleared:?}");
+        assert_eq!(world.stored().await.len(), 150 + 49);
+        let cleared = world
+            .session()
+            .clear_cart(&cart, kind, &writer())
+            .await
+            .unwrap();
+        assert!(matches!(cleared, ClearOutcome::Complete), "{cleared:?}");
+        assert_eq!(world.stored().await.len(), 150);
+        let session = world.session();
+        let left = session.parties_of(&cart, other, None, 200, world.now());
+        assert_eq!(left.await.unwrap().len(), 150);
+    }
+}
+
 /// An index lags behind the table. It can show an item at an old and a new place,
 /// and what was removed.
 #[tokio::test]
@@ -261,7 +350,6 @@ async fn expired_associations_and_those_of_any_clock_are_removed() {
     world
         .put("cart-1", "b", "2026-01-01T00:00:00.000Z", Some(1))
         .await;
-    world.put("cart-1", "d", "yesterday", None).await;
     world
         .associate("cart-1", &["c"])
         .send()

@@ -4,13 +4,12 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dev::proxy::{Fault, Plan, Proxy};
+use dev::proxy::{Fault, Proxy};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::events::sample;
 use crate::support::function::Function;
-use crate::support::{CLOCK, RON, World, engine, linkage};
+use crate::support::{CLOCK, RON, World, linkage, sample};
 
 /// The event of a back end's request that associates a cart with a customer.
 fn associate(cart: &str) -> Value {
@@ -27,8 +26,7 @@ fn carts(count: usize) -> Vec<String> {
 
 /// A table behind a proxy, and a process that serves so many requests at once.
 async fn behind_proxy(at_once: usize) -> (Proxy, World, Function) {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     let function = Function::start_for(world.env(), at_once).await;
     function.ready().await;
     (proxy, world, function)
@@ -102,11 +100,7 @@ async fn the_log_lines_of_requests_at_once_are_not_mixed() {
         let (outcome, attempts) = match number % 4 {
             0 => ("created", 1),
             1 => {
-                let plan = Plan {
-                    fault: Fault::Failed(500),
-                    after_commit: false,
-                };
-                proxy.next_for(cart, plan, 2);
+                proxy.next_for(cart, Fault::Failed(500), 2);
                 ("created", 3)
             }
             2 => {
@@ -167,11 +161,7 @@ async fn the_log_lines_of_requests_at_once_are_not_mixed() {
 async fn a_request_that_hangs_holds_up_no_other() {
     const AT_ONCE: usize = 8;
     let (proxy, _world, function) = behind_proxy(AT_ONCE).await;
-    let hang = Plan {
-        fault: Fault::Hang,
-        after_commit: false,
-    };
-    proxy.next_for("hangs", hang, 8);
+    proxy.next_for("hangs", Fault::Hang, 8);
     let function = Arc::new(function);
     let hanging = Arc::clone(&function);
     let hanging = tokio::spawn(async move { hanging.invoke(&associate("hangs")).await });
@@ -194,8 +184,7 @@ async fn a_panic_ends_one_request() {
     let carts = carts(40);
     let requests = carts.iter().cloned().enumerate().map(|(number, cart)| {
         let world = Arc::clone(&world);
-        // The first reading is of the time that is left, the second checks the tokens.
-        let readings = if number % 2 == 0 { u32::MAX } else { 1 };
+        let readings = if number % 2 == 0 { u32::MAX } else { 0 };
         tokio::spawn(CLOCK.scope(Cell::new(readings), async move {
             world.associate(&cart, &[RON]).send().await
         }))

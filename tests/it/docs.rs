@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use cart_associations::config::Config;
 
-const PERFORMANCE: &str = include_str!("../../docs/performance.md");
-const FIGURES: &str = include_str!("../../dev/figures.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 /// The rows of the only table in a section, without its header.
@@ -23,15 +21,6 @@ pub(crate) fn rows(page: &'static str, section: &str) -> Vec<&'static str> {
         .filter(|line| line.starts_with('|'))
         .skip(2)
         .collect()
-}
-
-#[test]
-fn the_page_on_performance_quotes_the_figures_as_measured() {
-    let quoted = rows(PERFORMANCE, "Figures");
-    assert!(quoted.len() > 5, "{quoted:?}");
-    for row in quoted {
-        assert!(FIGURES.lines().any(|figure| figure == row), "{row}");
-    }
 }
 
 #[test]

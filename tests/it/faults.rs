@@ -5,9 +5,19 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dev::proxy::{Fault, Plan, Proxy};
+use aws_config::BehaviorVersion;
+use aws_credential_types::credential_fn::provide_credentials_fn;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_dynamodb::config::Region;
+use cart_associations::clock::Timestamp;
+use cart_associations::ids::{Party, PartyKind};
+use cart_associations::store::{Store, StoreError, Writer};
+use dev::environment::REGION;
+use dev::proxy::{Fault, Plan, Proxy, REQUEST_ID};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::support::answer::Answer;
 use crate::support::function::Function;
@@ -22,10 +32,13 @@ tests_for! {
     ]
 }
 
-const FAULTS: [Fault; 19] = [
+const FAULTS: [Fault; 22] = [
     Fault::Refused("ProvisionedThroughputExceededException"),
     Fault::Refused("ThrottlingException"),
     Fault::Refused("RequestLimitExceeded"),
+    Fault::Refused("RequestExpired"),
+    Fault::Refused("RequestTimeTooSkewed"),
+    SIGNATURE_EXPIRED,
     Fault::Conflict,
     Fault::Failed(500),
     Fault::Failed(503),
@@ -43,6 +56,13 @@ const FAULTS: [Fault; 19] = [
     Fault::Html,
     Fault::Late,
 ];
+
+/// What DynamoDB can answer to the first call after a freeze.
+const SIGNATURE_EXPIRED: Fault = Fault::RefusedFor(
+    "InvalidSignatureException",
+    "Signature expired: 20261128T020000Z is now earlier than 20261128T021000Z \
+     (20261128T021500Z - 5 min.)",
+);
 
 /// A request that is sent while a fault lasts, and the cart's customers before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,7 +274,10 @@ fn set(customers: &[&str]) -> BTreeSet<String> {
 /// Returns whether the function knows that nothing was written if every call has
 /// this fault.
 fn proves_no_write(plan: Plan) -> bool {
-    matches!(plan.fault, Fault::Refused(_) | Fault::Conflict)
+    matches!(
+        plan.fault,
+        Fault::Refused(_) | Fault::RefusedFor(..) | Fault::Conflict
+    )
 }
 
 /// How many requests all scenarios together may have in flight. They mostly wait, but
@@ -359,6 +382,142 @@ async fn a_lasting_fault_is_503_and_later_requests_succeed(at_once: usize) {
         }
     })
     .await;
+}
+
+/// The function's clock is wrong by more than DynamoDB allows. The `Date` of the first
+/// refusal sets it right, for all later calls too.
+#[tokio::test]
+async fn a_call_that_a_wrong_clock_signed_is_signed_anew() {
+    for minutes_ahead in [20, -20] {
+        for (index, request) in REQUESTS.iter().enumerate() {
+            let table = FaultyTable::new(1).await;
+            table.prepare(&[*request]).await;
+            table.proxy.set_clock(minutes_ahead * 60);
+            let answers = table.send_all(&[*request]).await;
+            let (_, answer, calls) = &answers[0];
+            request.assert_served(answer, &format!("{minutes_ahead} {index}: {answer:?}"));
+            let world = table.world(*request);
+            let cart = world.associate(request.cart, &["z"]).send().await;
+            cart.created(&["z"]);
+            let later = table.proxy.take_recorded();
+            assert_eq!(later.len(), 1, "{later:?}");
+            assert!(*calls >= 2, "{calls} calls");
+        }
+    }
+}
+
+/// Errors that no retry mends are ours: 500 after one attempt.
+#[tokio::test]
+async fn a_call_that_is_refused_for_a_fault_of_ours_is_500() {
+    for fault in [
+        Fault::RefusedFor(
+            "InvalidSignatureException",
+            "The request signature we calculated does not match the signature you provided.",
+        ),
+        Fault::Refused("AccessDeniedException"),
+        Fault::Refused("ExpiredTokenException"),
+        Fault::Refused("UnrecognizedClientException"),
+        Fault::Refused("ResourceNotFoundException"),
+        Fault::Refused("ValidationException"),
+    ] {
+        let table = FaultyTable::new(1).await;
+        table.proxy.always(Plan {
+            fault,
+            after_commit: false,
+        });
+        for request in REQUESTS {
+            table.proxy.take_recorded();
+            let answer = table.send(request).await;
+            answer.refused(500, "internal_error");
+            let calls = table.proxy.take_recorded().len();
+            // A GET reads the list beside the permission.
+            assert!(
+                calls == 1 || request.method == "GET" && calls == 2,
+                "{fault:?}"
+            );
+        }
+    }
+}
+
+/// Without credentials, no request is sent: a fault of ours, unless they could not be
+/// fetched now.
+#[tokio::test]
+async fn missing_credentials_are_a_fault_of_ours() {
+    let cases: [(fn() -> CredentialsError, bool); 3] = [
+        (|| CredentialsError::not_loaded("none"), true),
+        (|| CredentialsError::invalid_configuration("a loop"), true),
+        (|| CredentialsError::provider_error("503"), false),
+    ];
+    for (error, is_ours) in cases {
+        let provider = provide_credentials_fn(move || async move { Err(error()) });
+        let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .credentials_provider(provider)
+            .region(Region::new(REGION))
+            .endpoint_url(engine())
+            .load()
+            .await;
+        let store = Store::new(&sdk, "table".to_owned());
+        let session = store.session(Instant::now() + Duration::from_secs(60));
+        let ron = Party::new(PartyKind::Customer, RON).unwrap();
+        let cart = "cart-1".parse().unwrap();
+        let read = session.is_associated(&cart, &ron, Timestamp::from_millis(0));
+        let failed = read.await.unwrap_err();
+        let internal = matches!(failed, StoreError::Internal(_));
+        assert_eq!(internal, is_ours, "{failed:?}");
+        let description = &failed.failure().description;
+        assert!(description.contains("credentials"), "{description}");
+    }
+}
+
+/// The log names the error and DynamoDB's id of the call, and nothing of its message.
+#[tokio::test]
+async fn a_failure_is_described_by_its_code_and_its_request_id() {
+    let table = FaultyTable::new(1).await;
+    let parties = |ids: &[&str]| -> Vec<Party> {
+        let party = |id: &&str| Party::new(PartyKind::Customer, id).unwrap();
+        ids.iter().map(party).collect()
+    };
+    for (fault, customers, expected, has_id) in [
+        (
+            Fault::Refused("ThrottlingException"),
+            &["a"][..],
+            "ThrottlingException, status 400",
+            true,
+        ),
+        (
+            Fault::Conflict,
+            &["a", "b"],
+            "TransactionCanceledException, status 400: TransactionConflict, None",
+            true,
+        ),
+        (
+            Fault::Garbage("[]"),
+            &["a"],
+            "an unreadable answer, status 200",
+            true,
+        ),
+        (Fault::Close, &["a"], "no answer", false),
+    ] {
+        table.proxy.always(Plan {
+            fault,
+            after_commit: false,
+        });
+        let session = table.lasting.session();
+        let writer = Writer {
+            id: Uuid::new_v4(),
+            client: "back-end".to_owned(),
+            acted_by: None,
+            now: table.lasting.now(),
+        };
+        let cart = "cart-1".parse().unwrap();
+        let customers = parties(customers);
+        let put = session.associate(&cart, &customers, writer, None);
+        let failed = put.await.unwrap_err();
+        let failure = failed.failure();
+        assert_eq!(failure.description, expected);
+        assert_eq!(failure.request_id.as_deref(), has_id.then_some(REQUEST_ID));
+        assert_eq!(session.attempts(), 8);
+    }
 }
 
 #[tokio::test]

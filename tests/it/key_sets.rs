@@ -12,9 +12,9 @@ use dev::tokens::SigningKey;
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::events::sample;
 use crate::support::answer::Answer;
 use crate::support::function::Function;
+use crate::support::sample;
 use crate::support::{RON, World, authorities, cart_token, environment, linkage};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -190,6 +190,43 @@ async fn a_new_key_is_fetched_at_once() {
     server.serves(&NEXT_KEY.jwks().unwrap());
     assert_accepted(&world, &token(&NEXT_KEY)).await;
     assert_eq!(server.asked(), 2);
+}
+
+/// The set that may have the key could not be fetched, so nobody knows whether the token
+/// is valid.
+#[tokio::test]
+async fn a_token_with_a_new_key_is_503_until_its_key_was_fetched() {
+    let server = KeyServer::start(&keys()).await;
+    // The clock stands still, so a pause after a failure does not end by itself.
+    let now = Timestamp::from_millis(1_795_392_000_000);
+    let world = World::at(now, &[("ACCESS_TOKEN_JWKS", &server.url)]).await;
+    let (old, new) = (token(&authorities().access.key), token(&NEXT_KEY));
+    let mut asked = 1;
+    for pause in [100, 200, 400].map(Duration::from_millis) {
+        server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, keys()));
+        for number in 0..20 {
+            let answer = send(&world, &token_with_unknown_key(&number.to_string())).await;
+            answer.refused(503, "keys_unavailable");
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            assert_accepted(&world, &old).await;
+        }
+        asked += 1;
+        assert_eq!(server.asked(), asked, "one fetch for 20 unknown keys");
+        world.advance_clock(pause);
+    }
+    server.serves(&NEXT_KEY.jwks().unwrap());
+    assert_accepted(&world, &new).await;
+    assert_eq!(server.asked(), asked + 1);
+
+    // A fetch that succeeded uses up the minute.
+    for key in [&old, &token_with_unknown_key("another")] {
+        send(&world, key).await.refused(401, "invalid_access_token");
+    }
+    server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, keys()));
+    world.advance_clock(MINUTE);
+    send(&world, &old).await.refused(503, "keys_unavailable");
+    assert_accepted(&world, &new).await;
+    assert_eq!(server.asked(), asked + 2);
 }
 
 #[tokio::test]
@@ -404,7 +441,10 @@ async fn skipped_keys_are_logged_once() {
         assert!(!text.contains("c2VjcmV0"));
         // The next line is that of the request.
         function.invoke(&json!({})).await;
-        assert_eq!(function.line().await.1["outcome"], json!("route_not_found"));
+        assert_eq!(
+            function.line().await.1["outcome"],
+            json!("unreadable_event")
+        );
     }
 }
 

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_dynamodb::types::{DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate};
 use cart_associations::clock::Timestamp;
-use cart_associations::cursor::{ListId, encode};
-use dev::proxy::Proxy;
+use cart_associations::cursor::encode;
+use cart_associations::ids::{Party, PartyKind};
+use cart_associations::store::{Member, Position, StoreError};
+use dev::proxy::{Fault, Proxy};
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
@@ -351,6 +354,196 @@ async fn paging_during_writes_neither_repeats_nor_misses_associations() {
     }
 }
 
+/// The answer of an index in motion: a list of ids and of times.
+fn shown(name: &str, items: &[(&str, &str)]) -> Fault {
+    let item = |(id, at): &(&str, &str)| json!({ name: { "S": id }, "associated_at": { "S": at } });
+    let items: Vec<Value> = items.iter().map(item).collect();
+    let answer = json!({ "Items": items, "Count": items.len() }).to_string();
+    // The proxy is not told how long its plans last.
+    Fault::Garbage(answer.leak())
+}
+
+/// The indexes and the attribute of each kind.
+const KINDS: [(PartyKind, &str, &str, &str); 2] = [
+    (PartyKind::Customer, "by_cart", "by_customer", "customer_id"),
+    (
+        PartyKind::Account,
+        "accounts_by_cart",
+        "by_account",
+        "account_id",
+    ),
+];
+
+fn ids(members: &[Member]) -> Vec<(&str, &str)> {
+    let ids = members.iter();
+    ids.map(|member| (&*member.id, &*member.associated_at))
+        .collect()
+}
+
+/// A cart that was removed and associated again can be in an index twice.
+#[tokio::test]
+async fn no_page_shows_a_member_twice() {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let session = world.session();
+    let at = [0, 1, 2].map(timestamp);
+    let [old, middle, new] = at.each_ref().map(String::as_str);
+    for (kind, by_cart, by_party, attribute) in KINDS {
+        let cart = "cart-1".parse().unwrap();
+        let twice = [("a", old), ("a", new), ("b", old), ("b", old), ("c", old)];
+        proxy.next_for(by_cart, shown(attribute, &twice), 2);
+        let parties = session.parties_of(&cart, kind, None, 10, world.now());
+        let first = [("a", old), ("b", old), ("c", old)];
+        assert_eq!(ids(&parties.await.unwrap()), first);
+        let parties = session.parties_of(&cart, kind, Some("a"), 1, world.now());
+        assert_eq!(ids(&parties.await.unwrap()), [("b", old)]);
+
+        let party = Party::new(kind, "ron").unwrap();
+        let twice = [("x", new), ("y", middle), ("x", old)];
+        proxy.next_for(by_party, shown("cart_id", &twice), 1);
+        let carts = session.carts_of(&party, None, 10, world.now()).await;
+        assert_eq!(ids(&carts.unwrap()), [("x", new), ("y", middle)]);
+    }
+}
+
+/// After a page with a young association, an old copy of it is compared with the table.
+#[tokio::test]
+async fn no_later_page_shows_a_member_again() {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let session = world.session();
+    for (kind, _, by_party, attribute) in KINDS {
+        let party = Party::new(kind, "ron").unwrap();
+        let associated = [
+            ("x", world.now().to_string()),
+            ("y", timestamp(2)),
+            ("z", timestamp(1)),
+        ];
+        for (cart, at) in &associated {
+            world
+                .plant(&json!({
+                    "id": cart_associations::store::rules::key(cart, &party),
+                    "cart_id": cart,
+                    attribute: "ron",
+                    "associated_at": at,
+                }))
+                .await;
+        }
+        let [x, y, z] = associated.each_ref().map(|(id, at)| (*id, at.as_str()));
+        let now = world.now();
+        let page = session.carts_of(&party, None, 1, now).await.unwrap();
+        assert_eq!(ids(&page), [x]);
+        let young = Position::after(&page, None, now).unwrap();
+        assert!(young.follows_young);
+        let old_copy = timestamp(3);
+        let in_motion = shown("cart_id", &[("x", &old_copy), y]);
+        proxy.next_for(by_party, in_motion, 1);
+        proxy.take_recorded();
+        let page = session.carts_of(&party, Some(&young), 1, now).await;
+        let page = page.unwrap();
+        assert_eq!(ids(&page), [y]);
+        let calls = proxy.take_recorded();
+        let reads: Vec<Value> = calls[1..]
+            .iter()
+            .filter(|call| call.operation == "GetItem")
+            .map(|call| call.body()["ConsistentRead"].clone())
+            .collect();
+        assert_eq!((calls.len(), reads), (3, vec![json!(true); 2]));
+
+        // All later pages follow the young one.
+        let next = Position::after(&page, Some(&young), now).unwrap();
+        assert!(next.follows_young);
+        let page = session.carts_of(&party, Some(&next), 1, now).await;
+        assert_eq!(ids(&page.unwrap()), [z]);
+
+        // A minute later, the index shows the association where it is.
+        let later = now.plus(Duration::from_secs(60));
+        let page = session.carts_of(&party, None, 1, later).await.unwrap();
+        let old = Position::after(&page, None, later).unwrap();
+        assert!(!old.follows_young);
+        proxy.take_recorded();
+        let page = session.carts_of(&party, Some(&old), 1, later).await;
+        assert_eq!(ids(&page.unwrap()), [y]);
+        assert_eq!(proxy.take_recorded().len(), 1);
+    }
+}
+
+/// A table of the previous version serves customers as before.
+#[tokio::test]
+async fn a_table_without_the_indexes_of_accounts_serves_customers() {
+    let world = World::new().await;
+    let (client, table) = world.table();
+    for index in ["accounts_by_cart", "by_account"] {
+        let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(index);
+        let update = GlobalSecondaryIndexUpdate::builder().delete(delete.build().unwrap());
+        let deleted = client.update_table().table_name(table);
+        let deleted = deleted.global_secondary_index_updates(update.build());
+        deleted.send().await.unwrap();
+    }
+    world.associate("x", &[RON]).send().await.created(&[RON]);
+    let carts = world.get(RONS_CARTS).back_end().send().await;
+    assert_eq!(carts.listed("cart").0, ["x"]);
+    let acme = Party::new(PartyKind::Account, "acme").unwrap();
+    let session = world.session();
+    let carts = session.carts_of(&acme, None, 1, world.now()).await;
+    assert!(matches!(carts, Err(StoreError::Internal(_))), "{carts:?}");
+
+    // They can be added to a table that has data.
+    let engine = dev::dynamodb::Client::new(engine());
+    engine.create_table(table).await.unwrap();
+    let carts = session.carts_of(&acme, None, 1, world.now()).await;
+    assert_eq!(carts.unwrap(), []);
+    let carts = world.get(RONS_CARTS).back_end().send().await;
+    assert_eq!(carts.listed("cart").0, ["x"]);
+}
+
+/// The cursor knows that an earlier page showed a young association.
+#[tokio::test]
+async fn a_cursor_after_a_young_association_leads_past_its_old_copy() {
+    let proxy = Proxy::start(engine()).await;
+    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    world.put("y", RON, &timestamp(2), None).await;
+    world.associate("x", &[RON]).send().await.created(&[RON]);
+    let first = format!("{RONS_CARTS}?page[limit]=1");
+    let (carts, next) = world.get(&first).back_end().send().await.listed("cart");
+    assert_eq!(carts, ["x"]);
+    let in_motion = [("x", &*timestamp(3)), ("y", &*timestamp(2))];
+    proxy.next_for("by_customer", shown("cart_id", &in_motion), 1);
+    let next = world.get(&next.unwrap()).back_end().send().await;
+    assert_eq!(next.listed("cart"), (vec!["y".to_owned()], None));
+}
+
+#[tokio::test]
+async fn a_list_has_the_ends_of_its_members() {
+    let world = World::new().await;
+    let end = world.now().seconds() + 1000;
+    world.put("cart-1", RON, &timestamp(7), Some(end)).await;
+    let ends = Some(Timestamp::from_millis(end * 1000));
+    let (cart, session) = ("cart-1".parse().unwrap(), world.session());
+    let parties = session.parties_of(&cart, PartyKind::Customer, None, 1, world.now());
+    assert_eq!(parties.await.unwrap()[0].expires_at, ends);
+    let ron = Party::new(PartyKind::Customer, RON).unwrap();
+    let carts = session.carts_of(&ron, None, 1, world.now());
+    assert_eq!(carts.await.unwrap()[0].expires_at, ends);
+}
+
+/// Later calls of one page read more than it needs.
+#[tokio::test]
+async fn a_page_of_parties_has_no_more_than_it_was_asked_for() {
+    let world = World::new().await;
+    for number in 0..20 {
+        let end = (number < 3).then_some(1);
+        let customer = format!("c{number:02}");
+        world.put("cart-1", &customer, &timestamp(0), end).await;
+    }
+    let cart = "cart-1".parse().unwrap();
+    let session = world.session();
+    let parties = session.parties_of(&cart, PartyKind::Customer, None, 2, world.now());
+    let parties = parties.await.unwrap();
+    let at = timestamp(0);
+    assert_eq!(ids(&parties), [("c03", &*at), ("c04", &*at)]);
+}
+
 #[tokio::test]
 async fn a_late_page_takes_one_call_like_the_first() {
     let proxy = Proxy::start(engine()).await;
@@ -422,15 +615,14 @@ async fn a_cursor_is_valid_only_for_its_list() {
     others.refused(400, "invalid_page_cursor");
 
     // The digest uses no secret, so anybody can make a cursor with any position.
-    let (ron, cart_1) = (RON.parse().unwrap(), "cart-1".parse().unwrap());
     let now = Timestamp::from(SystemTime::now());
     for (path, list, position) in [
-        (RONS_CARTS, ListId::CartsOf(&ron), ""),
-        (RONS_CARTS, ListId::CartsOf(&ron), " "),
-        (RONS_CARTS, ListId::CartsOf(&ron), " cart-1"),
-        (RONS_CARTS, ListId::CartsOf(&ron), "cart-1"),
-        (customers, ListId::CustomersOf(&cart_1), ""),
-        (customers, ListId::CustomersOf(&cart_1), "a b"),
+        (RONS_CARTS, "carts#ron", ""),
+        (RONS_CARTS, "carts#ron", " "),
+        (RONS_CARTS, "carts#ron", " cart-1"),
+        (RONS_CARTS, "carts#ron", "cart-1"),
+        (customers, "customers#cart-1", ""),
+        (customers, "customers#cart-1", "a b"),
     ] {
         let link = format!("{path}?page[after]={}", encode(list, position, now));
         let answer = world.get(&link).back_end().send().await;

@@ -2,6 +2,7 @@
 //! run the built function as a process under the Lambda Runtime API. Both use the
 //! SDK over HTTP with a DynamoDB engine.
 
+mod accounts;
 mod associate;
 mod bad_requests;
 mod changes;
@@ -10,11 +11,11 @@ mod concurrency;
 mod credentials;
 mod dissociate;
 mod docs;
-mod events;
 mod faults;
 mod hostile_tokens;
-mod json_api;
+mod issuers;
 mod key_sets;
+mod lambda_events;
 mod late;
 mod lists;
 mod model;

@@ -8,6 +8,7 @@ pub(crate) mod function;
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -21,9 +22,10 @@ use cart_associations::auth::KEYS_CONNECT_TIMEOUT;
 use cart_associations::client;
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::store::{CONNECT_TIMEOUT, Store};
+use cart_associations::store::{CONNECT_TIMEOUT, Session, Store};
 use dev::dynamodb::{self, Emulator};
 use dev::environment::{Environment, REGION};
+use dev::proxy::Proxy;
 use dev::tokens::Authorities;
 use serde_json::{Value, json};
 
@@ -51,6 +53,13 @@ pub(crate) use tests_for;
 /// The customer of most tests.
 pub(crate) const RON: &str = "ron";
 
+/// The customer, the account and the cart of the sample events.
+pub(crate) const SAMPLE_CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+const SAMPLE_ACCOUNT: &str = "f2f1b5a6-4c66-4a07-9d3c-2c1d38c1a1ac";
+pub(crate) const SAMPLE_CART: &str = "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11";
+
+const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
+
 /// The engine's endpoint: `DYNAMODB_ENDPOINT`, or that of an embedded emulator,
 /// which is started once for all tests.
 static ENDPOINT: LazyLock<String> = LazyLock::new(|| {
@@ -68,6 +77,7 @@ tokio::task_local! {
 /// An application with a table and a clock that no other test uses.
 pub(crate) struct World {
     app: App,
+    store: Store,
     client: Client,
     env: Environment,
     clock: Clock,
@@ -88,8 +98,31 @@ impl World {
 
     /// A world in which a customer must prove that they hold a cart.
     pub(crate) async fn with_cart_tokens() -> Self {
-        let variables = cart_token_variables();
-        Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+        Self::with_owned(&cart_token_variables()).await
+    }
+
+    /// A world in which account tokens are accepted.
+    pub(crate) async fn with_account_tokens() -> Self {
+        Self::with_owned(&account_token_variables()).await
+    }
+
+    /// A world in which customers and accounts must prove that they hold a cart.
+    pub(crate) async fn with_account_and_cart_tokens() -> Self {
+        let variables = [&account_token_variables()[..], &cart_token_variables()].concat();
+        Self::with_owned(&variables).await
+    }
+
+    async fn with_owned(variables: &[(&str, String)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (*name, &**value));
+        Self::with(&variables.collect::<Vec<_>>()).await
+    }
+
+    /// Like [`World::with`], on its way to the engine through a proxy of its own.
+    pub(crate) async fn behind_proxy(variables: &[(&str, &str)]) -> (Self, Proxy) {
+        let proxy = Proxy::start(engine()).await;
+        let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", &*proxy.endpoint);
+        let world = Self::with(&[variables, &[endpoint]].concat()).await;
+        (world, proxy)
     }
 
     /// Like [`World::with`], with a clock that stops at `now`.
@@ -130,10 +163,11 @@ impl World {
         let store = Store::new(&sdk, config.table_name.clone());
         let ahead = Arc::new(AtomicU64::new(0));
         let clock = clock(now, Arc::clone(&ahead));
-        let app = App::new(config, store, &keys, clock.clone());
+        let app = App::new(config, store.clone(), &keys, clock.clone());
         app.warm_up().await;
         Self {
             app,
+            store,
             client,
             env,
             clock,
@@ -162,6 +196,12 @@ impl World {
         self.post(cart).back_end().body(linkage(customers))
     }
 
+    /// Associates the cart with these customers, at least one of which is new.
+    pub(crate) async fn associated(&self, cart: &str, customers: &[&str]) {
+        let answer = self.associate(cart, customers).send().await;
+        answer.created(customers);
+    }
+
     /// A `POST` to the cart's customers without tokens or body.
     pub(crate) fn post(&self, cart: &str) -> Call<'_> {
         Call::of_cart(&self.app, "POST", cart)
@@ -185,6 +225,7 @@ impl World {
             "cart_id": cart,
             "customer_id": customer,
             "associated_at": at,
+            "write_id": "5c8f0f2e-95b8-4f4b-8f5c-0f7cf3a4c9d2",
         });
         if let Some(expires_at) = expires_at {
             item["expires_at"] = json!(expires_at);
@@ -205,6 +246,12 @@ impl World {
         let put = self.client.put_item().set_item(Some(item));
         let put = put.table_name(&self.env["TABLE_NAME"]);
         put.send().await.unwrap();
+    }
+
+    /// A request's use of the store, for what no route does.
+    pub(crate) fn session(&self) -> Session<'_> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60 * 60);
+        self.store.session(deadline)
     }
 
     /// The application.
@@ -275,6 +322,11 @@ pub(crate) fn cart_token_variables() -> [(&'static str, String); 3] {
     dev::environment::cart_token_variables(authorities()).unwrap()
 }
 
+/// The environment variables that make a function accept account tokens.
+pub(crate) fn account_token_variables() -> [(&'static str, String); 4] {
+    dev::environment::account_token_variables(authorities()).unwrap()
+}
+
 /// The engine's endpoint.
 pub(crate) fn engine() -> &'static str {
     &ENDPOINT
@@ -298,16 +350,58 @@ pub(crate) fn customer_token(customer: &str) -> String {
     authorities().customer.customer_token(customer).unwrap()
 }
 
+/// An account token for this person, who buys for this account.
+pub(crate) fn account_token(account: &str, person: &str) -> String {
+    authorities()
+        .account
+        .account_token(account, person)
+        .unwrap()
+}
+
 /// A cart token for this cart.
 pub(crate) fn cart_token(cart: &str) -> String {
     authorities().cart.cart_token(cart).unwrap()
 }
 
+/// A back end's token that outlasts every lifetime of associations.
+pub(crate) fn lasting_token() -> String {
+    let claims = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
+    authorities().access.token("back-end", &claims).unwrap()
+}
+
+/// The names of the sample events in `events/`.
+pub(crate) fn sample_names() -> BTreeSet<String> {
+    let files = std::fs::read_dir(EVENTS).unwrap();
+    let name = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    files.map(|file| name(file.unwrap().path())).collect()
+}
+
+/// A sample event with tokens in place of their placeholders.
+pub(crate) fn sample(name: &str) -> Value {
+    let path = Path::new(EVENTS).join(name).with_extension("json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text
+        .replace(
+            "CLIENT_CREDENTIALS_TOKEN",
+            &access_token("client_credentials"),
+        )
+        .replace("IMPLICIT_TOKEN", &access_token("implicit"))
+        .replace("CUSTOMER_TOKEN", &customer_token(SAMPLE_CUSTOMER))
+        .replace("ACCOUNT_TOKEN", &account_token(SAMPLE_ACCOUNT, "member"))
+        .replace("CART_TOKEN", &cart_token(SAMPLE_CART));
+    serde_json::from_str(&text).unwrap()
+}
+
 /// The request body that names these customers.
 pub(crate) fn linkage(customers: &[&str]) -> Value {
-    let data: Vec<Value> = customers
+    linkage_of("customer", customers)
+}
+
+/// The request body that names these parties of a kind.
+pub(crate) fn linkage_of(kind: &str, ids: &[&str]) -> Value {
+    let data: Vec<Value> = ids
         .iter()
-        .map(|id| json!({ "type": "customer", "id": id }))
+        .map(|id| json!({ "type": kind, "id": id }))
         .collect();
     json!({ "data": data })
 }

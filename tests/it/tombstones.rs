@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cart_associations::clock::Timestamp;
+use cart_associations::ids::{Party, PartyKind};
+use cart_associations::store::{WriteOutcome, Writer};
 use serde_json::{Value, json};
 
 use crate::support::{RON, World, engine};
@@ -83,6 +85,69 @@ async fn a_removal_leaves_who_removed_it_and_when_for_an_hour() {
         let end = tombstone["expires_at"].as_u64().unwrap();
         assert_eq!((end - HOUR) % (24 * HOUR), time(removed), "{tombstone}");
         assert!(end - HOUR <= world.now().seconds());
+    }
+}
+
+/// The association of an account names the person who made it, and its tombstone the one
+/// who removed it, if there is one.
+#[tokio::test]
+async fn an_account_has_its_own_attribute_and_the_person_who_acts_for_it() {
+    let world = World::new().await;
+    let session = world.session();
+    let writer = |person: Option<&str>| Writer {
+        id: uuid::Uuid::new_v4(),
+        client: "storefront".to_owned(),
+        acted_by: person.map(str::to_owned),
+        now: world.now(),
+    };
+    for (cart, ids) in [("one", &["acme"][..]), ("several", &["acme", "other"])] {
+        let key = format!("{cart}#account#acme");
+        let party = |id: &&str| Party::new(PartyKind::Account, id).unwrap();
+        let parties: Vec<Party> = ids.iter().map(party).collect();
+        let id = cart.parse().unwrap();
+        for (makes, removes) in [
+            (Some("ann"), Some("bob")),
+            (Some("ann"), None),
+            (None, None),
+        ] {
+            let put = session.associate(&id, &parties, writer(makes), None).await;
+            assert_eq!(put.unwrap(), WriteOutcome::Applied);
+            let put = session.associate(&id, &parties, writer(makes), None).await;
+            assert_eq!(put.unwrap(), WriteOutcome::Unchanged);
+            let association = item(&world, &key).await;
+            let mut expected = BTreeSet::from([
+                "account_id",
+                "associated_at",
+                "associated_by",
+                "cart_id",
+                "id",
+                "write_id",
+            ]);
+            expected.extend(makes.map(|_| "acted_by"));
+            assert_eq!(names(&association), expected);
+            assert_eq!(association["account_id"], "acme");
+            assert_eq!(association["acted_by"].as_str(), makes);
+            let is_associated = session.is_associated(&id, &parties[0], world.now());
+            assert!(is_associated.await.unwrap());
+            let namesake = Party::new(PartyKind::Customer, "acme").unwrap();
+            let is_associated = session.is_associated(&id, &namesake, world.now());
+            assert!(!is_associated.await.unwrap());
+
+            let removal = session.dissociate(&id, &parties, writer(removes)).await;
+            removal.unwrap();
+            let tombstone = item(&world, &key).await;
+            let mut expected = BTreeSet::from([
+                "expires_at",
+                "id",
+                "removal_id",
+                "removed_at",
+                "removed_by",
+                "write_id",
+            ]);
+            expected.extend(removes.map(|_| "acted_by"));
+            assert_eq!(names(&tombstone), expected);
+            assert_eq!(tombstone["acted_by"].as_str(), removes);
+        }
     }
 }
 
@@ -177,35 +242,6 @@ async fn an_item_of_a_clock_that_is_ahead_is_removed_and_replaced() {
         assert!(third["associated_at"].as_str() > second["removed_at"].as_str());
         world.dissociate(cart, customers).send().await.unchanged();
         assert!(world.stored().await.is_empty());
-    }
-}
-
-/// Others may have written timestamps that no timestamp of the function follows.
-#[tokio::test]
-async fn an_item_with_a_timestamp_of_another_format_is_removed_and_replaced() {
-    let world = World::new().await;
-    let ahead = from_now(&world, 30 * 60);
-    let seconds = format!("{}Z", &ahead[..19]);
-    let offset = format!("{}+02:00", &ahead[..19]);
-    for (number, at) in [&seconds, &offset, "yesterday"].into_iter().enumerate() {
-        for customers in [&[RON][..], &[RON, "hermione"]] {
-            let cart = format!("cart-{number}-{}", customers.len());
-            world.put(&cart, RON, at, None).await;
-            for _ in 0..2 {
-                world.dissociate(&cart, customers).send().await.unchanged();
-                let tombstone = json!({
-                    "id": format!("{cart}#{RON}"),
-                    "removed_at": at,
-                    "removed_by": "back-end",
-                    "removal_id": "0b8f9a5e-5d9f-4f2e-8c39-1c9b4a7e9f10",
-                });
-                world.plant(&tombstone).await;
-            }
-            let associated = world.associate(&cart, customers).send().await;
-            associated.created(customers);
-            world.dissociate(&cart, customers).send().await.unchanged();
-            assert!(world.stored().await.is_empty());
-        }
     }
 }
 

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cart_associations::fault::ErrorCode;
+use cart_associations::error::ErrorCode;
 use dev::template::Template;
 use serde_json::{Value, json};
 
-use crate::events::sample;
 use crate::support::function::Function;
+use crate::support::sample;
 use crate::support::{World, environment};
 use crate::template::texts;
 
@@ -348,7 +348,7 @@ fn every_alarm_notifies_somebody_and_links_to_its_section() {
 fn the_codes_that_notify_people_are_on_the_page() {
     let notify = |code: &&ErrorCode| {
         let refused = code.as_str().starts_with("invalid_") && code.as_str().ends_with("_token");
-        refused || code.status() >= 500
+        refused || code.status().is_server_error()
     };
     for code in ErrorCode::ALL.iter().filter(notify) {
         let code = format!("`{}`", code.as_str());

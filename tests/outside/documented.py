@@ -6,9 +6,9 @@ import re
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "api.md"
 
 
-def client(language):
-    """Returns the only code block in this language in the section on clients."""
-    _, section = PAGE.read_text().split("\n## Clients\n")
+def client(language, heading="Clients"):
+    """Returns the only code block in this language in a section."""
+    _, section = PAGE.read_text().split(f"\n## {heading}\n")
     section = section.split("\n## ", 1)[0]
     blocks = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 1, f"{len(blocks)} blocks of {language}"

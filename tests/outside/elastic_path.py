@@ -1,7 +1,7 @@
 """Runs the lines in docs/elastic-path.md, exactly as printed there, with Elastic Path's clients against the API at API_URL,
-and tries the development issuer that they need.
+checks their types, and tries the development issuer that they need.
 
-The clients are in the folder NODE_CLIENTS.
+The clients and the compiler are in the folder NODE_CLIENTS.
 """
 
 import base64
@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -25,17 +26,34 @@ import uuid
 API = os.environ["API_URL"]
 HOST = urllib.parse.urlsplit(API).netloc
 CUSTOMER = os.environ["CUSTOMER"]
+ACCOUNT = os.environ["ACCOUNT"]
+MODULES = pathlib.Path(os.environ["NODE_CLIENTS"]).resolve()
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "elastic-path.md"
 FORM = "application/x-www-form-urlencoded"
+TOKEN = "/oauth/access_token"
 TIMEOUT = 60  # Seconds.
 # Shortens the waits of the SDK, in milliseconds.
 AT_ONCE = "retryDelay: 1, retryJitter: 1,"
+# What the lines take from the shop.
+GIVEN = {
+    "cartId": None,
+    "customerId": CUSTOMER,
+    "customerToken": os.environ["CUSTOMER_TOKEN"],
+    "accountId": ACCOUNT,
+    "accountToken": os.environ["ACCOUNT_TOKEN"],
+}
 
 
-def documented():
-    """Returns the only JavaScript on the page."""
-    (lines,) = re.findall(r"^```js\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+def documented(heading, language):
+    """Returns the only code in this language under a heading of the page."""
+    _, section = PAGE.read_text().split(f"\n## {heading}\n")
+    (lines,) = re.findall(rf"^```{language}\n(.*?)^```$", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
     return lines
+
+
+CUSTOMER_LINES = documented("js-sdk, for a customer", "js")
+ACCOUNT_LINES = documented("js-sdk, for an account", "js")
+SHOPPER_LINES = documented("sdks-shopper", "js")
 
 
 class Relay(http.server.ThreadingHTTPServer):
@@ -63,7 +81,7 @@ class RelayHandler(http.server.BaseHTTPRequestHandler):
             response = api.getresponse()
             status, headers, answer = response.status, dict(response.getheaders()), response.read()
             api.close()
-        self.server.seen.append((self.command, self.path, status))
+        self.server.seen.append((self.command, self.path.split("?")[0], status))
         self.send_response(status)
         for name, value in headers.items():
             if name.lower() not in ("content-length", "connection", "date"):
@@ -73,16 +91,14 @@ class RelayHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    do_GET = do_POST = forward
+    do_GET = do_POST = do_DELETE = forward
 
     def log_message(self, *_):
         pass
 
 
 class Lines:
-    """The documented lines with one client, each time for a cart of its own."""
-
-    package = None
+    """Documented lines, each time for a cart of its own."""
 
     def setUp(self):
         self.relay = Relay()
@@ -91,23 +107,16 @@ class Lines:
         self.addCleanup(self.relay.shutdown)
         self.cart = f"cart-{uuid.uuid4()}"
         self.association = f"/v2/carts/{self.cart}/relationships/customers"
+        self.account_association = f"/v2/carts/{self.cart}/relationships/accounts"
 
-    def run_lines(self, customer=CUSTOMER, customer_token=os.environ["CUSTOMER_TOKEN"], options=""):
-        """Returns what the lines ended with, `{"added": …, "carts": …}` or `{"rejected": …}`, and the requests. `options` are
-        added to those of the gateway."""
-        given = {
-            "apiHost": self.relay.host,
-            "cartId": self.cart,
-            "customerId": customer,
-            "customerToken": customer_token,
-        }
-        names = ", ".join(given)
-        lines = documented().replace("@elasticpath/js-sdk", self.package).replace("gateway({", "gateway({" + options)
-        self.assertIn(self.package, lines)
-        with tempfile.TemporaryDirectory(dir=os.environ["NODE_CLIENTS"]) as folder:
+    def run_lines(self, lines, results, **given):
+        """Returns the results with which the lines ended, by name, or `{"rejected": …}`, and the requests."""
+        given = GIVEN | {"cartId": self.cart, "apiHost": self.relay.host} | given
+        given["apiUrl"] = f"http://{self.relay.host}"
+        with tempfile.TemporaryDirectory(dir=MODULES) as folder:
             scenario = pathlib.Path(folder) / "scenario.mjs"
             scenario.write_text(
-                f"const {{ {names} }} = JSON.parse(process.env.GIVEN);\n{lines}export {{ added, carts }};\n"
+                f"const {{ {', '.join(given)} }} = JSON.parse(process.env.GIVEN);\n{lines}export {{ {results} }};\n"
             )
             program = """
                 const ended = await import(process.env.SCENARIO).catch((rejected) => ({ rejected }));
@@ -115,7 +124,7 @@ class Lines:
             """
             done = subprocess.run(
                 ["node", "--input-type=module", "--eval", program],
-                env=os.environ | {"GIVEN": json.dumps(given), "SCENARIO": str(scenario.resolve())},
+                env=os.environ | {"GIVEN": json.dumps(given), "SCENARIO": str(scenario)},
                 text=True,
                 capture_output=True,
                 timeout=TIMEOUT,
@@ -126,54 +135,161 @@ class Lines:
         seen, self.relay.seen = self.relay.seen, []
         return json.loads(ended.removeprefix("ended: ")), seen
 
+
+class JsSdkLines(Lines):
+    package = None
+
+    def run_sdk(self, lines, options="", **given):
+        """Runs the lines with this package, and with more options of the gateway."""
+        self.assertIn("@elasticpath/js-sdk", lines)
+        lines = lines.replace("@elasticpath/js-sdk", self.package)
+        lines = lines.replace("gateway({", 'gateway({ ...{ protocol: "http" },' + options)
+        return self.run_lines(lines, "added, carts", **given)
+
     def test_a_new_association_is_200_and_is_listed_and_a_repeated_one_is_204(self):
-        ended, seen = self.run_lines()
-        token = ("POST", "/oauth/access_token", 200)
+        ended, seen = self.run_sdk(CUSTOMER_LINES)
+        token = ("POST", TOKEN, 200)
         listed = ("GET", "/v2/carts", 200)
         self.assertEqual(seen, [token, ("POST", self.association, 200), listed])
         self.assertEqual(ended["added"]["data"], [{"type": "customer", "id": CUSTOMER}])
         self.assertEqual(ended["carts"][0]["id"], self.cart)
 
-        ended, seen = self.run_lines()
+        ended, seen = self.run_sdk(CUSTOMER_LINES)
         self.assertEqual(seen, [token, ("POST", self.association, 204), listed])
         self.assertEqual(ended["added"], "{}")
         self.assertEqual([cart["id"] for cart in ended["carts"]].count(self.cart), 1)
 
+    def test_an_account_is_associated_listed_and_removed(self):
+        ended, seen = self.run_sdk(ACCOUNT_LINES)
+        association = self.account_association
+        self.assertEqual(
+            seen[1:], [("POST", association, 200), ("GET", "/v2/carts", 200), ("DELETE", association, 204)]
+        )
+        self.assertEqual(ended["added"]["data"], [{"type": "account", "id": ACCOUNT}])
+        self.assertEqual(ended["carts"][0]["id"], self.cart)
+
     def test_a_back_end_needs_no_customer_token(self):
-        ended, seen = self.run_lines("hermione", None, 'client_secret: "any",')
+        given = {"customerId": "hermione", "customerToken": None}
+        ended, seen = self.run_sdk(CUSTOMER_LINES, 'client_secret: "any",', **given)
         self.assertEqual(seen[1], ("POST", self.association, 200))
         # The lines then list the carts of a customer, which takes a customer token.
         self.assertEqual(ended["rejected"]["errors"][0]["code"], "customer_token_required")
 
     def test_a_bad_customer_token_is_401_after_four_attempts(self):
-        ended, seen = self.run_lines(customer_token="x", options=AT_ONCE)
+        ended, seen = self.run_sdk(CUSTOMER_LINES, AT_ONCE, customerToken="x")
         self.assertEqual(ended["rejected"]["errors"][0]["code"], "invalid_customer_token")
-        attempt = [("POST", "/oauth/access_token", 200), ("POST", self.association, 401)]
+        attempt = [("POST", TOKEN, 200), ("POST", self.association, 401)]
         self.assertEqual(seen, attempt * 4)
 
     def test_another_customer_is_403_at_once(self):
-        ended, seen = self.run_lines(customer="hermione")
+        ended, seen = self.run_sdk(CUSTOMER_LINES, customerId="hermione")
         self.assertEqual(ended["rejected"]["errors"][0]["code"], "other_customer")
         self.assertEqual(seen[1:], [("POST", self.association, 403)])
 
+    def test_a_call_for_what_is_in_the_cart_is_404(self):
+        lines = CUSTOMER_LINES.split("const added")[0] + "const added = await shop.Cart(cartId).Items(), carts = [];\n"
+        _, seen = self.run_sdk(lines)
+        self.assertEqual(seen[1:], [("GET", f"/v2/carts/{self.cart}/items", 404)])
+
     def test_503_is_rejected_at_once(self):
         self.relay.fault = (503, "store_unavailable")
-        ended, seen = self.run_lines()
+        ended, seen = self.run_sdk(CUSTOMER_LINES)
         self.assertEqual(ended["rejected"]["errors"][0]["code"], "store_unavailable")
         self.assertEqual(seen[1:], [("POST", self.association, 503)])
 
     def test_429_is_tried_again_three_times(self):
         self.relay.fault = (429, "throttled")
-        _, seen = self.run_lines(options=AT_ONCE)
+        _, seen = self.run_sdk(CUSTOMER_LINES, AT_ONCE)
         self.assertEqual(seen[1:], [("POST", self.association, 429)] * 4)
 
 
-class JsSdk(Lines, unittest.TestCase):
+class JsSdk(JsSdkLines, unittest.TestCase):
     package = "@elasticpath/js-sdk"
 
 
-class MoltinSdk(Lines, unittest.TestCase):
+class MoltinSdk(JsSdkLines, unittest.TestCase):
     package = "@moltin/sdk"
+
+
+class SdksShopper(Lines, unittest.TestCase):
+    def run_shopper(self, lines=SHOPPER_LINES, **given):
+        return self.run_lines(lines, "added, carts, removed", **given)
+
+    def test_each_call_for_a_customer_and_for_an_account(self):
+        ended, seen = self.run_shopper()
+        expected = [("POST", 200), ("GET", 200), ("DELETE", 204)]
+        paths = [self.association, "/v2/carts", self.association]
+        customers = [(method, path, status) for (method, status), path in zip(expected, paths)]
+        accounts = [(method, path.replace("customers", "accounts"), status) for method, path, status in customers]
+        self.assertEqual(seen[1:], customers + accounts)
+        self.assertEqual(ended["added"]["data"], {"data": [{"type": "account", "id": ACCOUNT}]})
+        self.assertEqual([cart["id"] for cart in ended["carts"]["data"]["data"]], [self.cart])
+        self.assertNotIn("error", ended["removed"])
+
+    def test_an_error_is_no_rejection(self):
+        for given, code, sent in (
+            ({"customerId": "hermione"}, "other_customer", [("POST", self.association, 403)]),
+            # The SDK cannot send a body twice. It sends a GET twice.
+            ({"customerToken": "x"}, "invalid_customer_token", [("POST", self.association, 401)]),
+        ):
+            with self.subTest(code):
+                # Those for a customer.
+                ended, seen = self.run_shopper(SHOPPER_LINES.split("\nadded =")[0] + "\n", **given)
+                self.assertEqual(ended["added"]["error"]["errors"][0]["code"], code)
+                self.assertEqual([request for request in seen if request[0] == "POST" and request[1] != TOKEN], sent)
+
+
+    def test_queries_of_other_lists_are_400(self):
+        lines = """
+            const queries = [{ "page[offset]": 10 }, { include: ["custom_discounts"] }, { filter: "ilike(name,cart)" }];
+            const [added, carts, removed] = await Promise.all(
+              queries.map(async (query) => (await getCarts({ client, headers: customer.headers, query })).response.status),
+            );
+        """
+        ended, _ = self.run_shopper(SHOPPER_LINES.split("\nlet added")[0] + lines)
+        self.assertEqual(list(ended.values()), [400] * 3)
+
+
+class Types(unittest.TestCase):
+    def test_the_lines_have_the_types_of_the_clients(self):
+        constants = "".join(f"declare const {name}: string;\n" for name in ("apiHost", "apiUrl", *GIVEN))
+        js_sdk = {"customer": CUSTOMER_LINES, "account": ACCOUNT_LINES}
+        with tempfile.TemporaryDirectory(dir=MODULES) as folder:
+            for name, lines in js_sdk.items():
+                for package in ("@elasticpath/js-sdk", "@moltin/sdk"):
+                    file = pathlib.Path(folder) / f"{name}-{package.split('/')[0]}.ts"
+                    file.write_text(constants + lines.replace("@elasticpath/js-sdk", package))
+            (pathlib.Path(folder) / "shopper.ts").write_text(constants + SHOPPER_LINES)
+            # Checks the lines, not the declarations of the packages.
+            options = "--noEmit --strict --skipLibCheck --target es2022 --module esnext --moduleResolution bundler"
+            done = subprocess.run(
+                [str(MODULES / "node_modules/.bin/tsc"), *options.split(), *map(str, pathlib.Path(folder).iterdir())],
+                text=True,
+                capture_output=True,
+                timeout=TIMEOUT,
+            )
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+
+
+@unittest.skipUnless(shutil.which("epcc"), "epcc-cli is not on the PATH, and no package registry has it")
+class EpccCli(unittest.TestCase):
+    def run_epcc(self, line):
+        """Returns the last status, which the program shows."""
+        exports, *_ = documented("epcc-cli", "sh").replace("http://localhost:9000", API).splitlines()
+        with tempfile.TemporaryDirectory() as home:
+            done = subprocess.run(
+                ["bash", "-c", f"{exports}\n{line}"],
+                env=os.environ | {"HOME": home},
+                text=True,
+                capture_output=True,
+                timeout=TIMEOUT,
+            )
+        return int(re.findall(r"HTTP/1.1 (\d+)", done.stderr)[-1])
+
+    def test_each_line(self):
+        _, *lines = documented("epcc-cli", "sh").splitlines()
+        self.assertEqual([self.run_epcc(line) for line in lines], [200, 204, 200, 204])
+        self.assertEqual(self.run_epcc("epcc get carts"), 403)
 
 
 def ask(body, content_type=FORM, method="POST", **headers):
@@ -184,7 +300,7 @@ def ask(body, content_type=FORM, method="POST", **headers):
     if isinstance(body, dict):
         body = urllib.parse.urlencode(body)
     api = http.client.HTTPConnection(HOST, timeout=TIMEOUT)
-    api.request(method, "/oauth/access_token", body, names)
+    api.request(method, TOKEN, body, names)
     response = api.getresponse()
     answer = response.read()
     api.close()

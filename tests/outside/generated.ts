@@ -7,12 +7,16 @@ import * as sdk from "./client/sdk.gen";
 import type { ErrorCode } from "./client";
 import { storefront } from "./documented";
 
-const { API_URL, ACCESS_TOKEN, BACK_END_TOKEN, CUSTOMER_TOKEN, CUSTOMER } = process.env as Record<string, string>;
-const asCustomer = storefront(API_URL, ACCESS_TOKEN, CUSTOMER_TOKEN);
+const { API_URL, ACCESS_TOKEN, BACK_END_TOKEN, CUSTOMER_TOKEN, CUSTOMER, ACCOUNT_TOKEN, ACCOUNT } =
+  process.env as Record<string, string>;
+const asCustomer = storefront(API_URL, ACCESS_TOKEN, { "x-moltin-customer-token": CUSTOMER_TOKEN });
+const asAccount = storefront(API_URL, ACCESS_TOKEN, { "EP-Account-Management-Authentication-Token": ACCOUNT_TOKEN });
 const backEnd = storefront(API_URL, BACK_END_TOKEN);
 
 const path = { cartId: "generated-1" };
 const body = { data: [{ type: "customer" as const, id: CUSTOMER }] };
+const accounts = { data: [{ type: "account" as const, id: ACCOUNT }] };
+const nobody = { data: [] };
 
 // A route without a call here does not compile.
 const calls: Record<keyof typeof sdk, () => Promise<void>> = {
@@ -70,29 +74,79 @@ const calls: Record<keyof typeof sdk, () => Promise<void>> = {
     assert.deepEqual(data?.data, []);
   },
 
-  async clearCart() {
+  async clearCartCustomers() {
     await associate("generated-1");
     // A customer may not, whatever their carts are.
-    const refused = await sdk.clearCart({ client: asCustomer, path, body: { data: [] } });
+    const refused = await sdk.clearCartCustomers({ client: asCustomer, path, body: nobody });
     assert.equal(refused.response.status, 403);
-    const { response } = await sdk.clearCart({ client: backEnd, path, body: { data: [] } });
+    const { response } = await sdk.clearCartCustomers({ client: backEnd, path, body: nobody });
     assert.equal(response.status, 204);
     const { data } = await sdk.listCartCustomers({ client: backEnd, path });
     assert.deepEqual(data?.data, []);
   },
 
-  async clearCustomer() {
+  async clearCustomerCarts() {
     await associate("generated-1");
     const customer = { customerId: CUSTOMER };
-    const { response } = await sdk.clearCustomer({ client: asCustomer, path: customer, body: { data: [] } });
+    const { response } = await sdk.clearCustomerCarts({ client: asCustomer, path: customer, body: nobody });
     assert.equal(response.status, 204);
     const { data } = await sdk.listCustomerCarts({ client: backEnd, path: customer });
     assert.deepEqual(data?.data, []);
+  },
+
+  async associateAccounts() {
+    await sdk.dissociateAccounts({ client: backEnd, path, body: accounts });
+    const created = await sdk.associateAccounts({ client: asAccount, path, body: accounts });
+    assert.equal(created.response.status, 200);
+    assert.deepEqual(created.data, accounts);
+    const repeated = await sdk.associateAccounts({ client: asAccount, path, body: accounts });
+    assert.equal(repeated.response.status, 204);
+  },
+
+  async listCartAccounts() {
+    await associateAccount();
+    const { data } = await sdk.listCartAccounts({ client: asAccount, path });
+    assert.deepEqual(data?.data.map(({ type, id }) => ({ type, id })), accounts.data);
+  },
+
+  async listAccountCarts() {
+    await associateAccount();
+    const account = { accountId: ACCOUNT };
+    const { data } = await sdk.listAccountCarts({ client: backEnd, path: account });
+    assert.deepEqual(data?.data.map(({ type, id }) => ({ type, id })), [{ type: "cart", id: path.cartId }]);
+    assert.deepEqual((await sdk.listOwnCarts({ client: asAccount })).data?.data, data?.data);
+  },
+
+  async dissociateAccounts() {
+    await associateAccount();
+    const { response } = await sdk.dissociateAccounts({ client: asAccount, path, body: accounts });
+    assert.equal(response.status, 204);
+    assert.deepEqual((await sdk.listCartAccounts({ client: backEnd, path })).data?.data, []);
+  },
+
+  async clearCartAccounts() {
+    await associateAccount();
+    const { response } = await sdk.clearCartAccounts({ client: backEnd, path, body: nobody });
+    assert.equal(response.status, 204);
+    assert.deepEqual((await sdk.listCartAccounts({ client: backEnd, path })).data?.data, []);
+  },
+
+  async clearAccountCarts() {
+    await associateAccount();
+    const account = { accountId: ACCOUNT };
+    const { response } = await sdk.clearAccountCarts({ client: asAccount, path: account, body: nobody });
+    assert.equal(response.status, 204);
+    assert.deepEqual((await sdk.listAccountCarts({ client: backEnd, path: account })).data?.data, []);
   },
 };
 
 async function associate(cartId: string) {
   const { error } = await sdk.associateCustomers({ client: backEnd, path: { cartId }, body });
+  assert.equal(error, undefined);
+}
+
+async function associateAccount() {
+  const { error } = await sdk.associateAccounts({ client: backEnd, path, body: accounts });
   assert.equal(error, undefined);
 }
 

@@ -18,6 +18,8 @@ import urllib.parse
 SCRIPT = pathlib.Path(__file__).parents[2] / "docs" / "import.py"
 API = urllib.parse.urlsplit(os.environ["API_URL"])
 WINDOW = 1000  # Lines, as in the script.
+ENCODINGS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+PAIR = '{"cart_id": "json-1", "customer_id": "json"}'
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -227,11 +229,18 @@ class Requests(Import):
     def test_json_lines(self):
         self.file = self.file.with_suffix(".jsonl")
         wrong = ['{"cart_id": "json-1", "customer_id": 7}', '{"cart_id": "json-1"', "[]", '{"cart_id": "\\ud800"}']
-        wrong += ['{"cart_id": "json-1", "customer_id": "\\ud800"}', "[" * 100_000]
-        self.write('{"cart_id": "json-1", "customer_id": "json"}', *wrong)
-        self.ends(3, "Done: 1 pairs are associated, 6 lines")
+        wrong += ['{"cart_id": "json-1", "customer_id": "\\ud800"}', "[" * 100_000, f"{PAIR}\r{PAIR}", f"{PAIR}\0"]
+        self.write(f"\ufeff{PAIR}", *wrong)
+        self.ends(3, "Done: 1 pairs are associated, 8 lines")
         self.assertEqual(stored(["json"]), {("json-1", "json")})
         self.assertEqual(self.refused(), [(i + 2, "unreadable_line", line) for i, line in enumerate(wrong)])
+
+    def test_csv_as_spreadsheets_save_it(self):
+        self.file = self.file.with_suffix(".CSV")
+        self.file.write_bytes(b"\xef\xbb\xbfcart_id,customer_id\r\ncsv-1,csv\r\ncsv\0,csv\r\ncsv-3,csv\rcsv-4,csv\r\ncsv-2,csv")
+        self.ends(3, "Done: 2 pairs are associated, 2 lines")
+        self.assertEqual(stored(["csv"]), {("csv-1", "csv"), ("csv-2", "csv")})
+        self.assertEqual([line for line, _, _ in self.refused()], [3, 4])
 
     def test_pairs_are_sent_no_faster_than_the_rate(self):
         self.write("cart_id,customer_id", *(f"rate-{i},rate" for i in range(60)))
@@ -289,20 +298,53 @@ class Trouble(Import):
             ("the command in GET_TOKEN failed", {"GET_TOKEN": "false"}),
             ("the command in GET_TOKEN failed", {"GET_TOKEN": ""}),
             ("route_not_found. Check API_URL", {"API_URL": f"{self.proxy.url}/v9"}),
+            ("the command in GET_TOKEN failed", {"GET_TOKEN": "printf 'a\\nb'"}),
+            ("the command in GET_TOKEN failed", {"GET_TOKEN": "printf '\\377'"}),
             ("API_URL must be the base URL", {"API_URL": ""}),
+            ("API_URL must be the base URL", {"API_URL": "http://localhost:port"}),
+            ("API_URL must be the base URL", {"API_URL": "http://[::1"}),
         ]:
-            with self.subTest(sentence):
+            with self.subTest(environment):
                 self.ends(1, sentence, **environment)
+        self.ends(2, "must be more than 0", "--rate", "nan")
         self.assertEqual(self.proxy.posts, [])
 
-    def test_a_file_without_the_columns_is_refused(self):
-        self.write("cart,customer", "trouble-1,trouble")
-        self.ends(1, "must name the columns cart_id and customer_id")
+    def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(self):
+        csv = "cart_id,customer_id\ntrouble-1,trouble\n"
+        columns = "must name the columns cart_id and customer_id, each once, separated by commas"
+        encoding, line_ends = "is in UTF-16 or UTF-32", "end with a carriage return alone"
+        cases = [(".csv", csv.encode(name), encoding) for name in ENCODINGS]
+        cases += [(".jsonl", PAIR.encode(name), encoding) for name in ENCODINGS]
+        cases += [
+            (".csv", csv.replace("\n", "\r").encode(), line_ends),
+            (".jsonl", f"{PAIR}\r{PAIR}".encode(), line_ends),
+            (".txt", csv.encode(), "must begin with a JSON object"),
+            (".csv", b"", columns),
+            (".csv", b"cart_id;customer_id\na;b\n", columns),
+            (".csv", b"cart_id,customer_id,cart_id\na,b,c\n", columns),
+            (".csv", b"cart_id,customer_id,\xff\na,b,c\n", "is not in UTF-8"),
+            (".csv", b"cart_id,customer_id\0\na,b\n", columns),
+            (".csv", b"cart_id,customer_id\ra,b\rc,d\n", columns),
+            (".csv", b'cart_id,"customer_id\na,b\n', columns),
+        ]
+        for suffix, content, sentence in cases:
+            with self.subTest(content=content):
+                self.file = self.file.with_suffix(suffix)
+                self.file.write_bytes(content)
+                printed = self.ends(1, sentence)
+                self.assertRegex(printed, r"\Aerror: [^\n]*\n\Z")
+        for name, sentence in [("missing.csv", "No such file"), (".", "Is a directory")]:
+            self.file = self.file.parent / name
+            self.assertRegex(self.ends(1, f"cannot be read: {sentence}"), r"\Aerror: [^\n]*\n\Z")
+        self.assertEqual(self.proxy.posts, [])
 
     def test_the_progress_of_another_file_is_not_taken_for_that_of_this_one(self):
         self.ends(0, "Done: 5 pairs")
         self.write("cart_id,customer_id", "trouble-9,trouble")
         self.ends(1, "is from another import")
+        for progress in ["", "[]", "{}", "\xff"]:
+            self.progress_file().write_text(progress, "latin-1")
+            self.ends(1, "is from another import")
         self.assertEqual(len(self.proxy.posts), 5)
 
 

@@ -5,7 +5,7 @@
 //! `/dev/null`.
 
 use std::net::Ipv4Addr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -74,7 +74,8 @@ pub(crate) async fn measure(
     callers: &Callers,
     report: &mut Report,
 ) -> Result<Vec<Curve>> {
-    report.section("Many requests at once, with a store that answers after 3 ms");
+    let title = "Many requests at once, with a store that answers after 3 ms";
+    report.section(title, &PROGRAMS);
     let store = Store::start().await?;
     let mut curves = Vec::new();
     for count in [1, 2] {
@@ -90,12 +91,12 @@ pub(crate) async fn measure(
             one.get_or_insert_with(|| sums.clone());
             all.push(sums);
         }
-        for (index, program) in ["plain", "function"].into_iter().enumerate() {
+        for (index, program) in PROGRAMS.iter().enumerate() {
             let points = AT_ONCE.iter().zip(&all);
             let points = points.map(|(at_once, sums)| (*at_once, sums[index].per_second()));
             let cores = if count == 1 { "core" } else { "cores" };
             curves.push(Curve {
-                name: format!("{program}, {count} {cores}"),
+                name: format!("{}, {count} {cores}", program.name()),
                 points: points.collect(),
             });
         }
@@ -175,13 +176,13 @@ fn row(report: &mut Report, cores: usize, at_once: usize, sums: &[Sum; 2], one: 
     let name = |figure| format!("{cores} core(s), {at_once} at once: {figure}");
     let [plain, function] = sums;
     let is_goal = at_once == 32;
-    let figures = [f64::NAN, plain.per_second(), function.per_second()];
+    let figures = [plain.per_second(), function.per_second()];
     let mut row = report.row(&name("requests"), Unit::PerSecond, figures);
     if let (true, Some([_, one])) = (is_goal, one) {
         row = row.at_least_of(10.0, "one at a time", one.per_second());
     }
     row.done();
-    let figures = [f64::NAN, plain.processor(), function.processor()];
+    let figures = [plain.processor(), function.processor()];
     let mut row = report.row(&name("processor per request"), Unit::Micros, figures);
     if let (true, Some([_, one])) = (is_goal, one) {
         row = row.of(1.0, "one at a time", one.processor());
@@ -203,7 +204,7 @@ async fn latency(
 ) -> Result<()> {
     const AT_ONCE: usize = 32;
     let environment = store.environment(callers, &store.plain_endpoint)?;
-    let (mut p50, mut p99) = ([f64::NAN; 3], [f64::NAN; 3]);
+    let (mut p50, mut p99) = ([f64::NAN; 2], [f64::NAN; 2]);
     for (index, (program, sum)) in PROGRAMS.into_iter().zip(sums).enumerate() {
         let served = Served::start(program, AT_ONCE, split, &environment).await?;
         served.serve(AT_ONCE, scale.turn, callers).await?;
@@ -218,14 +219,14 @@ async fn latency(
         });
         let mut times = try_join_all(requests).await?;
         times.sort_unstable();
-        p99[index + 1] = times[times.len() * 99 / 100].as_secs_f64();
-        p50[index + 1] = median(times);
+        p99[index] = times[times.len() * 99 / 100].as_secs_f64();
+        p50[index] = median(&times);
     }
     let name = |figure| format!("{cores} core(s), half of the requests of 32 at once: {figure}");
     report.row(&name("median"), Unit::Millis, p50).done();
     report
         .row(&name("99 % within"), Unit::Millis, p99)
-        .of(3.0, "median", p50[2])
+        .of(3.0, "median", p50[1])
         .done();
     Ok(())
 }
@@ -240,8 +241,8 @@ async fn memory(
     const AT_ONCE: usize = 128;
     split.check()?;
     let environment = store.environment(callers, &store.tls_endpoint)?;
-    let mut resident = [[f64::NAN; 3]; 2];
-    let mut peak = [f64::NAN; 3];
+    let mut resident = [[f64::NAN; 2]; 2];
+    let mut peak = [f64::NAN; 2];
     for (index, program) in PROGRAMS.into_iter().enumerate() {
         let served = Served::start(program, AT_ONCE, split, &environment).await?;
         let mut before = Duration::ZERO;
@@ -249,15 +250,15 @@ async fn memory(
             served.serve(AT_ONCE, moment - before, callers).await?;
             before = moment;
             let usage = served.usage()?;
-            resident[index + 1] = usage.resident_kib as f64;
-            peak[index + 1] = usage.peak_kib as f64;
+            resident[index] = usage.resident_kib as f64;
+            peak[index] = usage.peak_kib as f64;
         }
     }
     let name = |moment: usize| {
         let seconds = scale.memory[moment].as_secs();
         format!("TLS, 128 at once: memory after {seconds} s")
     };
-    let first = resident[0][2];
+    let first = resident[0][1];
     report.row(&name(0), Unit::Mebibytes, resident[0]).done();
     report
         .row(&name(1), Unit::Mebibytes, resident[1])
@@ -321,7 +322,7 @@ impl Served {
         variables: &Environment,
     ) -> Result<Self> {
         let api = RuntimeApi::start().await?;
-        let mut command = Command::new(program.copy());
+        let mut command = program.command()?;
         environment::set(&mut command, &api.address, variables)
             .env("AWS_LAMBDA_MAX_CONCURRENCY", at_once.to_string())
             .stdin(Stdio::null())

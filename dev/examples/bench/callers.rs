@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use dev::TABLE_NAME;
-use dev::environment::{Environment, environment};
+use dev::environment::{Environment, REGION, environment};
 use dev::tokens::Authorities;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,6 +15,9 @@ const EVENT: &str = include_str!("../../../events/associate-customer-token.json"
 
 /// The customer in the event.
 const CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+
+/// The variables with the roots that a program trusts: of Rust, of boto3, of Node.js.
+pub(crate) const ROOTS: [&str; 3] = ["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
 
 /// The kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +94,14 @@ impl Callers {
     pub(crate) fn environment_with(&self, roots: &Path, endpoint: &str) -> Result<Environment> {
         let mut environment = environment(&self.authorities, endpoint, TABLE_NAME)?;
         let roots = roots.to_string_lossy().into_owned();
-        environment.insert("SSL_CERT_FILE".to_owned(), roots);
+        for name in ROOTS {
+            environment.insert(name.to_owned(), roots.clone());
+        }
+        // Lambda sets both names of the region, and boto3 reads this one.
+        environment.insert("AWS_DEFAULT_REGION".to_owned(), REGION.to_owned());
+        // The SDK says on standard error that it will not support Node.js 20 for long.
+        let quiet = "AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED";
+        environment.insert(quiet.to_owned(), "true".to_owned());
         Ok(environment)
     }
 }

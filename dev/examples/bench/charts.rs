@@ -1,21 +1,24 @@
-//! The charts in `docs/`. Their background is transparent and their colours are legible on white and on black.
+//! The charts in `docs/`. They have a background of their own, so that they are legible on any page.
 
 use anyhow::{Context as _, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::program::Program;
+use crate::report::Compared;
+
 const SIZE: (u32, u32) = (720, 300);
+
+/// The background and the text. Where the browser prefers dark pages, both are dark ones.
+const STYLE: &str = "\
+<style>.page{fill:#fff;stroke:#d1d9e0}text{fill:#1f2328}\
+@media(prefers-color-scheme:dark){.page{fill:#0d1117;stroke:#3d444d}text{fill:#e6edf3}}</style>
+<rect class=\"page\" x=\"0.5\" y=\"0.5\" width=\"719\" height=\"299\" rx=\"6\"/>
+";
 
 const TEXT: RGBColor = RGBColor(0x80, 0x80, 0x80);
 const FUNCTION: RGBColor = RGBColor(0x2f, 0x81, 0xf7);
 const PLAIN: RGBColor = RGBColor(0xd2, 0x7a, 0x1e);
-
-/// The medians of a start, in seconds.
-pub(crate) struct Start {
-    pub(crate) name: &'static str,
-    pub(crate) start: f64,
-    pub(crate) first_answer: f64,
-}
 
 /// Requests per second, by how many came at once.
 pub(crate) struct Curve {
@@ -24,14 +27,16 @@ pub(crate) struct Curve {
 }
 
 /// Writes all charts.
-pub(crate) fn write(starts: &[Start], curves: &[Curve]) -> Result<()> {
-    write_file("start.svg", &start_chart(starts)?)?;
+pub(crate) fn write(compared: &[Compared], curves: &[Curve]) -> Result<()> {
+    write_file("yardsticks.svg", &yardsticks_chart(compared)?)?;
     write_file("at-once.svg", &at_once_chart(curves)?)
 }
 
 fn write_file(name: &str, svg: &str) -> Result<()> {
     let file = dev::project().join("docs").join(name);
-    std::fs::write(&file, svg).with_context(|| format!("{} could not be written", file.display()))
+    let (element, content) = svg.split_once('\n').context("a chart of one line")?;
+    std::fs::write(&file, [element, "\n", STYLE, content].concat())
+        .with_context(|| format!("{} could not be written", file.display()))
 }
 
 /// Text of this size in the colour of all text.
@@ -39,49 +44,36 @@ fn text(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&TEXT)
 }
 
-/// A bar for each start: until the program is ready, and from there to its first answer.
-fn start_chart(starts: &[Start]) -> Result<String> {
+/// The first six figures, each with a bar for each program.
+fn yardsticks_chart(compared: &[Compared]) -> Result<String> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let most = starts.iter().map(|start| start.start + start.first_answer);
-        let most = most.fold(0.0, f64::max) * 1e3;
-        let count = starts.len() as f64;
-        let mut chart = ChartBuilder::on(&root)
-            .caption("Start and first answer, ms", text(18))
-            .margin(12)
-            .margin_left(150)
-            .x_label_area_size(30)
-            .build_cartesian_2d(0.0..most * 1.12, 0.0..count)?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .disable_y_axis()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(TEXT.mix(0.3))
-            .axis_style(TEXT)
-            .x_labels(8)
-            .label_style(text(13))
-            .draw()?;
-        for (index, start) in starts.iter().enumerate() {
-            // The first on top.
-            let bottom = count - 1.0 - index as f64;
-            let (low, high) = (bottom + 0.2, bottom + 0.8);
-            let (ready, answered) = (start.start * 1e3, (start.start + start.first_answer) * 1e3);
-            let colour = colour(start.name);
-            let bar = |from, to, opacity| {
-                Rectangle::new([(from, low), (to, high)], colour.mix(opacity).filled())
-            };
-            chart.draw_series([bar(0.0, ready, 0.55), bar(ready, answered, 1.0)])?;
-            let label = |position, x, text: String| {
-                let style = self::text(13).pos(Pos::new(position, VPos::Center));
-                let middle = (x, bottom + 0.5);
-                EmptyElement::at(middle) + Text::new(text, (offset(position), 0), style)
-            };
-            chart.draw_series([
-                label(HPos::Right, 0.0, start.name.to_owned()),
-                label(HPos::Left, answered, format!("{answered:.1}")),
-            ])?;
+        for (area, figure) in root.split_evenly((2, 3)).iter().zip(compared) {
+            let Compared {
+                title,
+                unit,
+                figures,
+            } = figure;
+            let most = figures.iter().copied().fold(0.0, f64::max);
+            let mut chart = ChartBuilder::on(area)
+                .caption(title, text(16))
+                .margin(8)
+                .margin_left(66)
+                .build_cartesian_2d(0.0..most * 1.7, 4.0..0.0)?;
+            for (index, (program, figure)) in Program::WORKING.iter().zip(figures).enumerate() {
+                let (name, top) = (program.name(), index as f64);
+                let bar = [(0.0, top + 0.2), (*figure, top + 0.8)];
+                let label = |position, x, text: String| {
+                    let style = self::text(14).pos(Pos::new(position, VPos::Center));
+                    EmptyElement::at((x, top + 0.5)) + Text::new(text, (offset(position), 0), style)
+                };
+                chart.draw_series([Rectangle::new(bar, colour(name).filled())])?;
+                chart.draw_series([
+                    label(HPos::Right, 0.0, name.to_owned()),
+                    label(HPos::Left, *figure, unit.text(*figure)),
+                ])?;
+            }
         }
         root.present()?;
     }

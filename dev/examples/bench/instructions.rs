@@ -49,7 +49,7 @@ pub(crate) async fn profile(requests: u64) -> Result<()> {
     command
         .args(["--tool=callgrind", "--log-file=/dev/null"])
         .arg(format!("--callgrind-out-file={}", file.display()))
-        .arg(Program::Function.executable()?);
+        .arg(Program::Function.built()?);
     run(command, requests, Kind::Usual, &emulator, &callers).await?;
     println!("{}", file.display());
     Ok(())
@@ -63,7 +63,7 @@ async fn count(requests: u64, kind: Kind, emulator: &Emulator, callers: &Callers
         .args(["--tool=cachegrind", "--cache-sim=no"])
         .arg("--cachegrind-out-file=/dev/null")
         .arg(format!("--log-file={}", log.path().display()))
-        .arg(Program::Function.executable()?);
+        .arg(Program::Function.built()?);
     run(command, requests, kind, emulator, callers).await?;
     let log = std::fs::read_to_string(log.path())?;
     let count = log.lines().find_map(|line| line.split_once(" refs:"));

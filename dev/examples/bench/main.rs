@@ -1,15 +1,15 @@
-//! The benchmark: what the function costs beside two yardsticks, a `lambda_http` function that does nothing and the same
-//! job done the usual way (`dev/yardsticks/`).
+//! The benchmark: what the function costs beside four yardsticks, a `lambda_http` function that does nothing and the same
+//! job done the usual way in Python, JavaScript and Rust (`dev/yardsticks/`).
 //!
-//! `make bench` builds all three and starts it. It prints its tables as it goes and writes them to `dev/figures.md`,
-//! with charts in `docs/`.
+//! `make bench` builds or installs all of them and starts it. It prints its tables as it goes and writes them to
+//! `dev/figures.md`, `docs/performance.md` and the README, with charts in `docs/`.
 //! `make bench-instructions` counts the instructions of a start and of a request. Times are compared as ratios to a
 //! yardstick that took turns with the function, because machines differ and are noisy.
 //!
 //! # Layout
 //!
 //! ```text
-//! this program, as Lambda ──► one of the three, a process ──► embedded DynamoDB, with and without TLS
+//! this program, as Lambda ──► one of the five, a process ──► embedded DynamoDB, with and without TLS
 //! ```
 //!
 //! - `emulator.rs` has the embedded DynamoDB and its certificate;

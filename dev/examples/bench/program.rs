@@ -1,4 +1,4 @@
-//! The three programs as processes.
+//! The programs as processes.
 
 use std::io::ErrorKind;
 use std::ops::Add;
@@ -12,6 +12,7 @@ use dev::process::{Usage, processor_time};
 use dev::runtime_api::{self, RuntimeApi, TIMEOUT};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 use tokio::time::timeout;
 
 use crate::emulator::Emulator;
@@ -21,7 +22,11 @@ use crate::emulator::Emulator;
 pub(crate) enum Program {
     /// A function with `lambda_http` and its defaults that does nothing.
     Nothing,
-    /// The same job done the usual way.
+    /// The same job done the usual way, in Python.
+    Python,
+    /// The same in JavaScript.
+    Node,
+    /// The same in Rust.
     Plain,
     /// The function.
     Function,
@@ -47,64 +52,121 @@ pub(crate) struct Elapsed {
 }
 
 impl Program {
-    pub(crate) const ALL: [Self; 3] = [Self::Nothing, Self::Plain, Self::Function];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Nothing,
+        Self::Python,
+        Self::Node,
+        Self::Plain,
+        Self::Function,
+    ];
+    /// Those that do the job.
+    pub(crate) const WORKING: [Self; 4] = [Self::Python, Self::Node, Self::Plain, Self::Function];
 
-    /// The built program.
-    pub(crate) fn executable(self) -> Result<PathBuf> {
+    /// Its name in tables and charts.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "does nothing",
+            Self::Python => "Python",
+            Self::Node => "Node.js",
+            Self::Plain => "plain",
+            Self::Function => "function",
+        }
+    }
+
+    /// What was built, or installed from a package registry.
+    pub(crate) fn built(self) -> Result<PathBuf> {
         let path = dev::project().join(match self {
             Self::Nothing => "dev/yardsticks/target/floor/nothing",
+            Self::Python => ".local/yardsticks/python/package",
+            Self::Node => ".local/yardsticks/node",
             Self::Plain => "dev/yardsticks/target/release/plain",
             Self::Function => "target/release/cart-associations",
         });
         ensure!(
             path.exists(),
-            "{} is missing; `make bench` builds it",
+            "{} is missing; `make bench` makes it",
             path.display()
         );
         Ok(path)
     }
 
-    /// Copies all built programs. Lambda writes a function's file to its disk in one go, so that its pages are read
-    /// together. A linker writes them in no order, and they are read one by one.
+    /// Copies all programs, each to what its zip has. Lambda writes a function's file to its disk in one go, so that its
+    /// pages are read together. A linker writes them in no order, and they are read one by one.
     pub(crate) fn copy_all() -> Result<()> {
-        std::fs::create_dir_all(copies())?;
+        let copies = copies();
+        // New files each time, also while the last ones run.
+        if copies.exists() {
+            std::fs::remove_dir_all(&copies)?;
+        }
+        std::fs::create_dir_all(&copies)?;
         for program in Self::ALL {
-            let copy = program.copy();
-            // A new file each time, also while the last one runs.
-            if copy.exists() {
-                std::fs::remove_file(&copy)?;
+            let scripts = program.scripts();
+            for source in [Some(program.built()?), scripts].into_iter().flatten() {
+                let mut cp = Command::new("cp");
+                cp.arg("-rT").args([&source, &program.copy()]);
+                ensure!(cp.status()?.success(), "cp failed");
             }
-            std::fs::copy(program.executable()?, &copy)?;
         }
         Ok(())
     }
 
-    /// The copy of the built program.
-    pub(crate) fn copy(self) -> PathBuf {
-        copies().join(match self {
-            Self::Nothing => "nothing",
-            Self::Plain => "plain",
-            Self::Function => "function",
-        })
+    /// The copy.
+    fn copy(self) -> PathBuf {
+        copies().join(self.name())
     }
 
-    /// The size of its file, deflated: about that of its zip.
+    /// The folder of its source, if that is not compiled.
+    fn scripts(self) -> Option<PathBuf> {
+        let folder = match self {
+            Self::Python => "python",
+            Self::Node => "node",
+            Self::Nothing | Self::Plain | Self::Function => return None,
+        };
+        Some(dev::project().join("dev/yardsticks").join(folder))
+    }
+
+    /// Starts the copy.
+    pub(crate) fn command(self) -> Result<Command> {
+        let (interpreter, script) = match self {
+            Self::Python => (python(), "bootstrap.py"),
+            Self::Node => (node()?, "bootstrap.mjs"),
+            Self::Nothing | Self::Plain | Self::Function => return Ok(Command::new(self.copy())),
+        };
+        let mut command = Command::new(interpreter);
+        command.arg(self.copy().join(script));
+        Ok(command)
+    }
+
+    /// The size of its zip.
     pub(crate) fn zipped_bytes(self) -> Result<u64> {
-        let mut gzip = Command::new("gzip")
-            .args(["-9", "--stdout"])
-            .arg(self.executable()?)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("gzip could not be started")?;
-        let output = gzip.stdout.take().context("the output is not piped")?;
-        let bytes = std::io::copy(&mut { output }, &mut std::io::sink())?;
-        ensure!(gzip.wait()?.success(), "gzip failed");
-        Ok(bytes)
+        const ZIP: &str = "\
+            import pathlib, sys, zipfile\n\
+            path = pathlib.Path(sys.argv[1])\n\
+            with zipfile.ZipFile(sys.argv[2], 'w', zipfile.ZIP_DEFLATED, compresslevel=9) as zip:\n \
+                for file in [path, *path.rglob('*')]: zip.write(file, file.relative_to(path.parent))";
+        let zip = NamedTempFile::new()?;
+        let mut python = Command::new(python());
+        python.args(["-c", ZIP]).args([&*self.copy(), zip.path()]);
+        ensure!(python.status()?.success(), "Python could not write a zip");
+        Ok(zip.as_file().metadata()?.len())
     }
 }
 
 fn copies() -> PathBuf {
     dev::project().join("target/bench")
+}
+
+/// The Python with which the packages were installed.
+pub(crate) fn python() -> PathBuf {
+    dev::project().join(".local/yardsticks/python/bin/python3")
+}
+
+/// Node.js, wherever it is: programs run without `PATH`.
+pub(crate) fn node() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("node"));
+    let mut found = found.filter(|file| file.exists());
+    found.next().context("node is missing")
 }
 
 impl Running {

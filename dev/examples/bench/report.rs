@@ -1,18 +1,32 @@
-//! The table, which is printed row by row and written to a file at the end.
+//! The tables, which are printed row by row and written to their pages at the end.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
+use serde_json::Value;
 
-/// The file. The README quotes its lines.
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/figures.md");
+use crate::program::{self, Program};
 
-/// A table of figures, with a column for each program.
+/// Tables of figures, with a column for each program.
 pub(crate) struct Report {
     table: String,
+    programs: &'static [Program],
     all_met: bool,
+    /// The rows that have a goal, with fewer columns.
+    goals: String,
+    /// The rows that the README shows.
+    pub(crate) compared: Vec<Compared>,
+}
+
+/// A figure of the programs that do the job.
+pub(crate) struct Compared {
+    pub(crate) title: &'static str,
+    pub(crate) unit: Unit,
+    /// In the order of [`Program::WORKING`].
+    pub(crate) figures: Vec<f64>,
 }
 
 /// The unit in which a figure is printed, and the one in which it is given.
@@ -28,6 +42,9 @@ pub(crate) enum Unit {
     Megabytes,
     /// From a number per second.
     PerSecond,
+    Count,
+    /// Of the United States.
+    Dollars,
 }
 
 /// A row that is not complete.
@@ -35,45 +52,55 @@ pub(crate) struct Row<'r> {
     report: &'r mut Report,
     name: String,
     unit: Unit,
-    figures: [f64; 3],
+    figures: Vec<f64>,
     goals: Vec<String>,
     all_met: bool,
 }
 
 impl Report {
     pub(crate) fn begin() -> Self {
-        let mut report = Self {
+        Self {
             table: String::new(),
+            programs: &[],
             all_met: true,
-        };
-        report.heading();
-        report
+            goals: "| figure | plain | function | function / plain | goal |\n\
+                    | --- | --- | --- | --- | --- |\n"
+                .to_owned(),
+            compared: Vec::new(),
+        }
     }
 
-    /// Begins a table of its own.
-    pub(crate) fn section(&mut self, title: &str) {
+    /// Begins a table with a column for each of these programs.
+    pub(crate) fn section(&mut self, title: &str, programs: &'static [Program]) {
+        self.programs = programs;
+        let names = programs.iter().map(|program| program.name());
+        let names: Vec<&str> = names.collect();
         self.line(&format!("\n## {title}\n"));
-        self.heading();
+        self.line(&format!(
+            "| figure | {} | function / plain | goal |",
+            names.join(" | ")
+        ));
+        self.line(&format!("|{}", " --- |".repeat(programs.len() + 3)));
     }
 
-    fn heading(&mut self) {
-        self.line("| figure | does nothing | plain | function | function / plain | goal |");
-        self.line("| --- | --- | --- | --- | --- | --- |");
-    }
-
-    /// Begins a row with the figures of the three programs. NaN is printed as a dash.
-    pub(crate) fn row(&mut self, name: &str, unit: Unit, figures: [f64; 3]) -> Row<'_> {
+    /// Begins a row with the figures of the section's programs. NaN is printed as a dash.
+    pub(crate) fn row<const N: usize>(
+        &mut self,
+        name: &str,
+        unit: Unit,
+        figures: [f64; N],
+    ) -> Row<'_> {
         Row {
             report: self,
             name: name.to_owned(),
             unit,
-            figures,
+            figures: figures.to_vec(),
             goals: Vec::new(),
             all_met: true,
         }
     }
 
-    /// Writes the table to its file, with the date, the machine and the versions.
+    /// Writes the tables to their pages, with the date, the machine and the versions.
     pub(crate) fn write(&self) -> Result<()> {
         let now = httpdate::fmt_http_date(SystemTime::now());
         let machine = std::fs::read_to_string("/proc/cpuinfo")?;
@@ -81,34 +108,27 @@ impl Report {
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
             .map_or("an unknown processor", |(_, name)| name);
-        let rustc = Command::new("rustc").arg("--version").output()?;
-        let rustc = String::from_utf8(rustc.stdout)?;
-        let lock = include_str!("../../../Cargo.lock");
-        let version = |name: &str| {
-            let package = lock
-                .split("[[package]]")
-                .find(|package| package.contains(&format!("name = \"{name}\"\n")));
-            let version = package?
-                .lines()
-                .find_map(|line| line.strip_prefix("version = "))?;
-            Some(format!("{name} {}", version.trim_matches('"')))
+        let measured = format!("{now}; {machine}; {}.", versions()?);
+        let met = if self.all_met {
+            ""
+        } else {
+            "\nNot every goal was met in this run.\n"
         };
-        let versions: Vec<String> = ["aws-sdk-dynamodb", "lambda_runtime", "aws-lc-rs"]
-            .into_iter()
-            .filter_map(version)
-            .collect();
-        let mut text = String::from("# Figures\n\nWritten by `make bench`: do not edit. ");
-        writeln!(
-            text,
-            "[docs/performance.md](../docs/performance.md) explains them.\n\n{now}; {machine}, one core for all in the first table; {}; {}.\n",
-            rustc.trim(),
-            versions.join(", "),
-        )?;
-        text.push_str(&self.table);
-        if !self.all_met {
-            text.push_str("\nNot every goal was met in this run.\n");
+        let text = format!(
+            "# Figures\n\nWritten by `make bench`: do not edit. \
+             [docs/performance.md](../docs/performance.md) explains them.\n\n{measured}\n{}{met}",
+            self.table
+        );
+        std::fs::write(dev::project().join("dev/figures.md"), text)?;
+        fill("docs/performance.md", "goals", &self.goals)?;
+        let names = Program::WORKING.map(Program::name).join(" | ");
+        let mut table = format!("| | {names} |\n| --- |{}\n", " ---: |".repeat(4));
+        for row in &self.compared {
+            let figures = row.figures.iter().map(|figure| row.unit.text(*figure));
+            let figures: Vec<String> = figures.collect();
+            writeln!(table, "| {} | {} |", row.title, figures.join(" | "))?;
         }
-        std::fs::write(FILE, text).with_context(|| format!("{FILE} could not be written"))
+        fill("README.md", "yardsticks", &format!("{table}\n{measured}\n"))
     }
 
     fn line(&mut self, line: &str) {
@@ -118,10 +138,56 @@ impl Report {
     }
 }
 
+/// Replaces what a page has between the comments of this name.
+fn fill(page: &str, name: &str, text: &str) -> Result<()> {
+    let file = dev::project().join(page);
+    let old = std::fs::read_to_string(&file)?;
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+    let parts = old.split_once(&begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(&end)?;
+        Some((before, after))
+    });
+    let (before, after) = parts.with_context(|| format!("{page} has no place for {name}"))?;
+    Ok(std::fs::write(
+        &file,
+        [before, &begin, text, &end, after].concat(),
+    )?)
+}
+
+/// The versions of compilers, runtimes and libraries.
+fn versions() -> Result<String> {
+    let output = |program: &Path| -> Result<String> {
+        let output = Command::new(program).arg("--version").output();
+        let output = output.with_context(|| format!("{} is missing", program.display()))?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    let lock = include_str!("../../../Cargo.lock");
+    let crates = ["aws-sdk-dynamodb", "lambda_runtime", "aws-lc-rs"].map(|name| {
+        let package = lock
+            .split("[[package]]")
+            .find(|package| package.contains(&format!("name = \"{name}\"\n")));
+        let version = package.and_then(|package| package.split('"').nth(3));
+        format!("{name} {}", version.unwrap_or("?"))
+    });
+    let boto3 = include_str!("../../yardsticks/python/requirements.txt").trim();
+    let package: Value = serde_json::from_str(include_str!("../../yardsticks/node/package.json"))?;
+    let sdk = package["dependencies"]["@aws-sdk/client-dynamodb"].as_str();
+    Ok(format!(
+        "{}, {}; {}, {}; Node.js {}, @aws-sdk/client-dynamodb {}",
+        output(Path::new("rustc"))?,
+        crates.join(", "),
+        output(&program::python())?,
+        boto3.replace("==", " "),
+        output(&program::node()?)?.trim_start_matches('v'),
+        sdk.context("package.json names no version")?,
+    ))
+}
+
 impl Row<'_> {
     /// Limits the function's figure to this share of the plain program's.
     pub(crate) fn of_plain(self, most: impl Into<Option<f64>>) -> Self {
-        let ratio = self.figures[2] / self.figures[1];
+        let [plain, function] = self.last();
+        let ratio = function / plain;
         match most.into() {
             Some(most) => self.goal(format!("≤ {most} × plain"), ratio <= most),
             None => self,
@@ -130,7 +196,7 @@ impl Row<'_> {
 
     /// Limits the function's figure to this multiple of the figure of the program that does nothing.
     pub(crate) fn of_nothing(self, most: f64) -> Self {
-        let ratio = self.figures[2] / self.figures[0];
+        let ratio = self.function() / self.figures[0];
         let goal = format!("≤ {most} × nothing ({ratio:.2})");
         self.goal(goal, ratio <= most)
     }
@@ -138,20 +204,20 @@ impl Row<'_> {
     /// Limits the function's figure.
     pub(crate) fn at_most(self, most: f64) -> Self {
         let goal = format!("≤ {}", self.unit.text(most));
-        let met = self.figures[2] <= most;
+        let met = self.function() <= most;
         self.goal(goal, met)
     }
 
     /// Compares the function's figure with another of its own: at most this multiple of it.
     pub(crate) fn of(self, most: f64, name: &str, other: f64) -> Self {
-        let ratio = self.figures[2] / other;
+        let ratio = self.function() / other;
         let goal = format!("≤ {most} × {name} ({ratio:.2})");
         self.goal(goal, ratio <= most)
     }
 
     /// Like [`of`](Self::of): at least this multiple.
     pub(crate) fn at_least_of(self, least: f64, name: &str, other: f64) -> Self {
-        let ratio = self.figures[2] / other;
+        let ratio = self.function() / other;
         let goal = format!("≥ {least} × {name} ({ratio:.1})");
         self.goal(goal, ratio >= least)
     }
@@ -166,27 +232,53 @@ impl Row<'_> {
         self
     }
 
+    /// Shows the figures in the README, under this title.
+    pub(crate) fn compared(self, title: &'static str) -> Self {
+        let figures = self.figures[1..].to_vec();
+        let unit = self.unit;
+        self.report.compared.push(Compared {
+            title,
+            unit,
+            figures,
+        });
+        self
+    }
+
+    /// The figures of the two programs that are in every table.
+    fn last(&self) -> [f64; 2] {
+        let count = self.figures.len();
+        [self.figures[count - 2], self.figures[count - 1]]
+    }
+
+    fn function(&self) -> f64 {
+        self.last()[1]
+    }
+
     /// Prints the row.
     pub(crate) fn done(self) {
-        let [nothing, plain, function] = self.figures.map(|figure| self.unit.text(figure));
-        let ratio = self.figures[2] / self.figures[1];
+        let [plain, function] = self.last();
+        let ratio = function / plain;
         let ratio = if ratio.is_nan() {
             "–".to_owned()
         } else {
             format!("{ratio:.3}")
         };
-        let line = format!(
-            "| {} | {nothing} | {plain} | {function} | {ratio} | {} |",
-            self.name,
-            self.goals.join(", ")
-        );
-        self.report.line(&line);
+        let text = |figures: &[f64]| {
+            let figures = figures.iter().map(|figure| self.unit.text(*figure));
+            figures.collect::<Vec<String>>().join(" | ")
+        };
+        let (name, goals) = (&self.name, self.goals.join(", "));
+        let row = |figures: &[f64]| format!("| {name} | {} | {ratio} | {goals} |", text(figures));
+        if !goals.is_empty() {
+            self.report.goals += &(row(&[plain, function]) + "\n");
+        }
+        self.report.line(&row(&self.figures));
         self.report.all_met &= self.all_met;
     }
 }
 
 impl Unit {
-    fn text(self, figure: f64) -> String {
+    pub(crate) fn text(self, figure: f64) -> String {
         if figure.is_nan() {
             return "–".to_owned();
         }
@@ -196,6 +288,8 @@ impl Unit {
             Self::Mebibytes => format!("{:.1} MiB", figure / 1024.0),
             Self::Megabytes => format!("{:.2} MB", figure / 1e6),
             Self::PerSecond => format!("{figure:.0}/s"),
+            Self::Count => format!("{figure:.0}"),
+            Self::Dollars => format!("${figure:.2}"),
         }
     }
 }

@@ -8,8 +8,8 @@ use dev::environment::Environment;
 use dev::process::Usage;
 
 use crate::at_once;
-use crate::callers::{Callers, Kind};
-use crate::charts::{self, Start};
+use crate::callers::{Callers, Kind, ROOTS};
+use crate::charts;
 use crate::emulator::Emulator;
 use crate::program::{self, Elapsed, Program, Running};
 use crate::report::{Report, Unit};
@@ -53,7 +53,10 @@ const TURN: usize = 25;
 /// Requests before a process counts as warm.
 const WARM_UP: usize = 200;
 
-/// Prints the table, and writes it to its file if `scale` says so.
+/// A figure of what was measured.
+type Figure<T> = (&'static str, Unit, fn(&T) -> f64);
+
+/// Prints the tables, and writes tables and charts to their pages if `scale` says so.
 pub(crate) async fn measure(scale: Scale) -> Result<()> {
     let cores = program::cores()?;
     // All programs and this one, so that work is measured and not how fast the machine wakes another core.
@@ -62,24 +65,29 @@ pub(crate) async fn measure(scale: Scale) -> Result<()> {
     let emulator = Emulator::start().await?;
     let callers = Callers::new()?;
     let mut report = Report::begin();
-    let starts = starts(scale, &emulator, &callers, &mut report).await?;
-    warm(scale, &emulator, &callers, &mut report).await?;
+    report.section("One request at a time", &Program::ALL);
+    starts(scale, &emulator, &callers, &mut report).await?;
+    let processor = warm(scale, &emulator, &callers, &mut report).await?;
     memory(scale, &emulator, &callers, &mut report).await?;
     sizes(&mut report)?;
+    costs(processor, &mut report)?;
     let curves = at_once::measure(scale.at_once, &cores, &callers, &mut report).await?;
     if scale.written {
         report.write()?;
-        charts::write(&starts, &curves)?;
+        charts::write(&report.compared, &curves)?;
     }
     Ok(())
 }
 
-/// The times of the starts of a program.
+/// The starts of a program, each with a first answer.
 #[derive(Default)]
 struct Starts {
-    start: Vec<Duration>,
+    ready: Vec<Duration>,
     first: Vec<Duration>,
     both: Vec<Elapsed>,
+    processor: Vec<Duration>,
+    /// Of the last one: they hardly vary.
+    page_faults: Option<u64>,
 }
 
 impl Starts {
@@ -91,12 +99,14 @@ impl Starts {
         callers: &Callers,
     ) -> Result<()> {
         let event = callers.event(Kind::Usual)?;
-        let command = Command::new(program.copy());
-        let mut running = Running::start(command, environment, emulator).await?;
+        let mut running = Running::start(program.command()?, environment, emulator).await?;
         let first = running.invoke(&event).await?;
-        self.start.push(running.start.whole);
+        let usage = running.usage()?;
+        self.ready.push(running.start.whole);
         self.first.push(first.whole);
         self.both.push(running.start + first);
+        self.processor.push(usage.processor);
+        self.page_faults = Some(usage.page_faults);
         Ok(())
     }
 }
@@ -106,118 +116,54 @@ async fn starts(
     emulator: &Emulator,
     callers: &Callers,
     report: &mut Report,
-) -> Result<Vec<Start>> {
+) -> Result<()> {
     let http = callers.environment(emulator, &emulator.plain_endpoint)?;
     let tls = callers.environment(emulator, &emulator.tls_endpoint)?;
-    let mut usual_roots = http.clone();
-    usual_roots.remove("SSL_CERT_FILE");
-    let (mut over_http, mut over_tls) = (<[Starts; 3]>::default(), <[Starts; 3]>::default());
-    let mut with_usual_roots = <[Starts; 3]>::default();
+    let mut own_roots = http.clone();
+    own_roots.retain(|name, _| !ROOTS.contains(&name.as_str()));
+    let (mut over_http, mut over_tls) = (<[Starts; 5]>::default(), <[Starts; 5]>::default());
+    let mut with_own_roots = <[Starts; 5]>::default();
     for _ in 0..scale.starts {
         for (program, starts) in Program::ALL.into_iter().zip(&mut over_http) {
             starts.one(program, &http, emulator, callers).await?;
         }
-        for (program, starts) in Program::ALL.into_iter().zip(&mut with_usual_roots) {
-            starts.one(program, &usual_roots, emulator, callers).await?;
+        for (program, starts) in Program::ALL.into_iter().zip(&mut with_own_roots) {
+            starts.one(program, &own_roots, emulator, callers).await?;
         }
         for (program, starts) in Program::ALL.into_iter().zip(&mut over_tls).skip(1) {
             starts.one(program, &tls, emulator, callers).await?;
         }
     }
-    let http = over_http.map(Medians::of);
-    let tls = over_tls.map(Medians::of);
-    let usual_roots = with_usual_roots.map(Medians::of);
-    let row = |of: fn(&Medians) -> f64, medians: &[Medians; 3]| medians.each_ref().map(of);
-    report
-        .row(
-            "http: start → ready, median",
-            Unit::Millis,
-            row(|m| m.start, &http),
-        )
-        .done();
-    report
-        .row(
-            "http: first answer, median",
-            Unit::Millis,
-            row(|m| m.first, &http),
-        )
-        .done();
-    report
-        .row(
-            "http: start + first answer, median",
-            Unit::Millis,
-            row(|m| m.both, &http),
-        )
-        .of_plain(0.82)
-        .of_nothing(2.15)
-        .done();
-    report
-        .row(
-            "http: start + first answer without the emulator's share, median",
-            Unit::Millis,
-            row(|m| m.without_emulator, &http),
-        )
-        .done();
-    report
-        .row(
-            "http, each with its own roots: start + first answer, median",
-            Unit::Millis,
-            row(|m| m.both, &usual_roots),
-        )
-        .done();
-    report
-        .row(
-            "TLS: start → ready, median",
-            Unit::Millis,
-            row(|m| m.start, &tls),
-        )
-        .done();
-    report
-        .row(
-            "TLS: first answer, median",
-            Unit::Millis,
-            row(|m| m.first, &tls),
-        )
-        .of_plain(0.025)
-        .done();
-    report
-        .row(
-            "TLS: start + first answer, median",
-            Unit::Millis,
-            row(|m| m.both, &tls),
-        )
-        .of_plain(0.17)
-        .done();
-    let bar = |name, medians: &Medians| Start {
-        name,
-        start: medians.start,
-        first_answer: medians.first,
-    };
-    Ok(vec![
-        bar("function, TLS", &tls[2]),
-        bar("plain, TLS", &tls[1]),
-        bar("function, http", &http[2]),
-        bar("plain, http", &http[1]),
-        bar("does nothing, http", &http[0]),
-    ])
-}
-
-struct Medians {
-    start: f64,
-    first: f64,
-    both: f64,
-    without_emulator: f64,
-}
-
-impl Medians {
-    fn of(starts: Starts) -> Self {
-        Self {
-            start: median(starts.start),
-            first: median(starts.first),
-            both: whole(&starts.both),
-            without_emulator: without_emulator(&starts.both),
+    for (kind, starts) in [
+        ("http", over_http),
+        ("http, each with its own roots", with_own_roots),
+        ("TLS", over_tls),
+    ] {
+        let rows: [Figure<Starts>; 6] = [
+            ("start → ready", Unit::Millis, |s| median(&s.ready)),
+            ("first answer", Unit::Millis, |s| median(&s.first)),
+            ("start + first answer", Unit::Millis, |s| whole(&s.both)),
+            ("both without the emulator's share", Unit::Millis, |s| {
+                without_emulator(&s.both)
+            }),
+            ("both, processor", Unit::Millis, |s| median(&s.processor)),
+            ("both, page faults", Unit::Count, |s| {
+                s.page_faults.map_or(f64::NAN, |count| count as f64)
+            }),
+        ];
+        for (name, unit, of) in rows {
+            let name = format!("{kind}: {name}");
+            let row = report.row(&name, unit, starts.each_ref().map(of));
+            let row = match &*name {
+                "http: start + first answer" => row.of_plain(0.82).of_nothing(2.15),
+                "TLS: first answer" => row.of_plain(0.025),
+                "TLS: start + first answer" => row.of_plain(0.17).compared("Start + first answer"),
+                _ => row,
+            };
+            row.done();
         }
     }
+    Ok(())
 }
 
 /// A process with warm requests.
@@ -236,8 +182,7 @@ impl Warm {
         emulator: &Emulator,
         callers: &Callers,
     ) -> Result<Self> {
-        let command = Command::new(program.copy());
-        let mut running = Running::start(command, environment, emulator).await?;
+        let mut running = Running::start(program.command()?, environment, emulator).await?;
         for _ in 0..WARM_UP {
             running.invoke(&callers.event(kind)?).await?;
         }
@@ -267,23 +212,28 @@ impl Warm {
     }
 }
 
+/// Returns the processor time per request.
 async fn warm(
     scale: Scale,
     emulator: &Emulator,
     callers: &Callers,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<[f64; 5]> {
     let environment = callers.environment(emulator, &emulator.plain_endpoint)?;
     let start =
         async |program, kind| Warm::start(program, kind, &environment, emulator, callers).await;
     let mut all = [
         start(Program::Nothing, Kind::Usual).await?,
+        start(Program::Python, Kind::Usual).await?,
+        start(Program::Node, Kind::Usual).await?,
         start(Program::Plain, Kind::Usual).await?,
         start(Program::Function, Kind::Usual).await?,
         start(Program::Function, Kind::NewAccessToken).await?,
         start(Program::Function, Kind::NewTokens).await?,
-        // The function first: it must create the association that both repeat, as a real one has more attributes.
+        // The function first: it must create the association that all repeat, as its own has more attributes.
         start(Program::Function, Kind::Repeated).await?,
+        start(Program::Python, Kind::Repeated).await?,
+        start(Program::Node, Kind::Repeated).await?,
         start(Program::Plain, Kind::Repeated).await?,
     ];
     let before = emulator.items().await?;
@@ -292,79 +242,48 @@ async fn warm(
             warm.turn(callers).await?;
         }
     }
-    // By four of the seven: the program that does nothing creates nothing, and repeated requests created theirs before.
+    // By six of the eleven: the program that does nothing creates nothing, and repeated requests created theirs before.
     let created = emulator.items().await? - before;
-    let expected = 4 * scale.turns * TURN;
+    let expected = 6 * scale.turns * TURN;
     ensure!(
         created == expected,
         "{created} items were created, not {expected}"
     );
-    let [nothing, plain, usual, access, both, again, plain_again] = all.each_ref();
-    let time = |warm: &Warm| whole(&warm.times);
-    let own_time = |warm: &Warm| without_emulator(&warm.times);
-    let mut row = |name, of: &dyn Fn(&Warm) -> f64, plain, function, goal: Option<f64>| {
-        report
-            .row(name, Unit::Micros, [nothing, plain, function].map(of))
-            .of_plain(goal)
-            .done();
-    };
-    row(
-        "warm: median, tokens seen before",
-        &time,
-        plain,
-        usual,
-        Some(0.8),
-    );
-    row(
-        "warm: median, new RS256 access token",
-        &time,
-        plain,
-        access,
-        Some(0.9),
-    );
-    row(
-        "warm: median, two new RS256 tokens",
-        &time,
-        plain,
-        both,
-        None,
-    );
-    row(
-        "warm: median, repeated, tokens seen before",
-        &time,
-        plain_again,
-        again,
-        Some(0.8),
-    );
-    row(
-        "warm: median without the emulator's share, tokens seen before",
-        &own_time,
-        plain,
-        usual,
-        None,
-    );
-    row(
-        "warm: median without the emulator's share, new RS256 access token",
-        &own_time,
-        plain,
-        access,
-        None,
-    );
-    row(
-        "warm: processor, mean, tokens seen before",
-        &Warm::processor,
-        plain,
-        usual,
-        Some(0.67),
-    );
-    row(
-        "warm: processor, mean, new RS256 access token",
-        &Warm::processor,
-        plain,
-        access,
-        None,
-    );
-    Ok(())
+    let [nothing, plain @ .., usual, new, both, again, _, _, _] = all.each_ref();
+    let [.., python_again, node_again, plain_again] = all.each_ref();
+    let plain_again = [python_again, node_again, plain_again];
+    let mut processor = [f64::NAN; 5];
+    for (kind, [python, node, plain], function) in [
+        ("tokens seen before", plain, usual),
+        ("new RS256 access token", plain, new),
+        ("two new RS256 tokens", plain, both),
+        ("repeated, tokens seen before", plain_again, again),
+    ] {
+        let rows: [Figure<Warm>; 3] = [
+            ("median", Unit::Micros, |w| whole(&w.times)),
+            ("median without the emulator's share", Unit::Micros, |w| {
+                without_emulator(&w.times)
+            }),
+            ("processor, mean", Unit::Micros, Warm::processor),
+        ];
+        for (name, unit, of) in rows {
+            let name = format!("warm: {name}, {kind}");
+            let figures = [nothing, python, node, plain, function].map(of);
+            let row = report.row(&name, unit, figures);
+            let row = match &*name {
+                "warm: median, tokens seen before" => row.of_plain(0.8).compared("Warm request"),
+                "warm: median, new RS256 access token" => row.of_plain(0.9),
+                "warm: median, repeated, tokens seen before" => row.of_plain(0.8),
+                "warm: processor, mean, tokens seen before" => {
+                    processor = figures;
+                    row.of_plain(0.67).compared("Processor time")
+                }
+                _ => row,
+            };
+            row.done();
+        }
+    }
+    Ok(processor)
 }
 
 async fn memory(
@@ -374,14 +293,13 @@ async fn memory(
     report: &mut Report,
 ) -> Result<()> {
     let environment = callers.environment(emulator, &emulator.tls_endpoint)?;
-    let mut usages = [[None; 2]; 3];
+    let mut usages = [[None; 2]; 5];
     for (program, usages) in Program::ALL.into_iter().zip(&mut usages).skip(1) {
-        let command = Command::new(program.copy());
-        let mut running = Running::start(command, &environment, emulator).await?;
-        // New tokens fill the function's cache of verified tokens. The plain program reads none.
+        let mut running = Running::start(program.command()?, &environment, emulator).await?;
+        // New tokens fill the function's cache of verified tokens. The others read none.
         let kind = match program {
             Program::Function => Kind::NewTokens,
-            Program::Nothing | Program::Plain => Kind::Usual,
+            _ => Kind::Usual,
         };
         for request in 1..=scale.memory {
             running.invoke(&callers.event(kind)?).await?;
@@ -402,6 +320,7 @@ async fn memory(
             kib(1, |usage| usage.peak_kib),
         )
         .of_plain(0.65)
+        .compared("Memory")
         .done();
     for (moment, after) in [requests / 10, requests].into_iter().enumerate() {
         report
@@ -416,33 +335,58 @@ async fn memory(
 }
 
 fn sizes(report: &mut Report) -> Result<()> {
-    let mut bytes = [0.0; 3];
+    let mut bytes = [0.0; 5];
     for (program, bytes) in Program::ALL.into_iter().zip(&mut bytes) {
         *bytes = program.zipped_bytes()? as f64;
     }
     report
         .row("zip, for this machine", Unit::Megabytes, bytes)
         .at_most(3.4e6)
+        .compared("Zip")
         .done();
     Ok(())
 }
 
-fn whole(times: &[Elapsed]) -> f64 {
-    median(times.iter().map(|elapsed| elapsed.whole).collect())
-}
-
-fn without_emulator(times: &[Elapsed]) -> f64 {
-    median(
-        times
-            .iter()
-            .map(|elapsed| elapsed.without_emulator())
-            .collect(),
-    )
+/// What a month costs with each program, by the arithmetic of `docs/costs.py`.
+fn costs(processor: [f64; 5], report: &mut Report) -> Result<()> {
+    for (title, rate, part) in [
+        ("Lambda, a month at 100/s", "100", 1),
+        ("All of it, a month at 1/s", "1", 0),
+        ("All of it, a month at 100/s", "100", 0),
+    ] {
+        let mut python = Command::new(program::python());
+        python.arg(dev::project().join("docs/costs.py"));
+        python.args(["--programs", rate]);
+        python.args(processor.map(|seconds| (seconds * 1e3).to_string()));
+        let costs: [[f64; 2]; 5] = serde_json::from_slice(&python.output()?.stdout)?;
+        let mut costs = costs.map(|costs| costs[part]);
+        // The program that does nothing would need no table.
+        costs[0] = f64::NAN;
+        report
+            .row(title, Unit::Dollars, costs)
+            .compared(title)
+            .done();
+    }
+    Ok(())
 }
 
 /// The median in seconds, or NaN if there are no times.
-pub(crate) fn median(mut times: Vec<Duration>) -> f64 {
+pub(crate) fn median(times: &[Duration]) -> f64 {
+    let mut times = times.to_vec();
     times.sort_unstable();
     let middle = times.get(times.len() / 2);
     middle.map_or(f64::NAN, Duration::as_secs_f64)
+}
+
+fn whole(times: &[Elapsed]) -> f64 {
+    let times: Vec<Duration> = times.iter().map(|elapsed| elapsed.whole).collect();
+    median(&times)
+}
+
+fn without_emulator(times: &[Elapsed]) -> f64 {
+    let times: Vec<Duration> = times
+        .iter()
+        .map(|elapsed| elapsed.without_emulator())
+        .collect();
+    median(&times)
 }

@@ -24,6 +24,7 @@ impl Answer {
         };
         assert_eq!(response["isBase64Encoded"], json!(false));
         assert_eq!(answer.header("vary"), Some("Accept"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
         if answer.status == 204 {
             assert_eq!((&answer.body, answer.header("content-type")), (&None, None));
         } else {

@@ -1,12 +1,13 @@
 //! A builder for calls of the handler.
 
 use cart_associations::app::App;
+use cart_associations::gateway;
 use lambda_http::{Context, LambdaEvent};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::function::Function;
-use super::{access_token, customer_token, description};
+use super::{access_token, account_token, customer_token, description};
 
 /// The request id of every invocation.
 pub(crate) const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
@@ -79,6 +80,13 @@ impl<'w> Call<'w> {
             .customer_token(&customer_token(customer))
     }
 
+    /// Sends an implicit access token and an account token of a person, as a storefront
+    /// does.
+    pub(crate) fn account(self, account: &str) -> Self {
+        self.grant("implicit")
+            .account_token(&account_token(account, "ann"))
+    }
+
     pub(crate) fn grant(self, grant: &str) -> Self {
         let token = access_token(grant);
         self.bearer(&token)
@@ -90,6 +98,10 @@ impl<'w> Call<'w> {
 
     pub(crate) fn customer_token(self, token: &str) -> Self {
         self.header("x-moltin-customer-token", token)
+    }
+
+    pub(crate) fn account_token(self, token: &str) -> Self {
+        self.header("ep-account-management-authentication-token", token)
     }
 
     pub(crate) fn cart_token(self, token: &str) -> Self {
@@ -156,7 +168,7 @@ impl<'w> Call<'w> {
         REQUEST_ID.clone_into(&mut context.request_id);
         context.deadline = self.deadline_millis;
         let payload = serde_json::value::to_raw_value(&self.event).unwrap();
-        let Ok(response) = self.app.handle(LambdaEvent::new(payload, context)).await;
+        let Ok(response) = gateway::handle(self.app, LambdaEvent::new(payload, context)).await;
         serde_json::to_value(&response).unwrap()
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use cart_associations::request::Request;
+use cart_associations::api::{self, RequestTarget};
+use cart_associations::gateway;
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 
@@ -95,16 +96,19 @@ pub(crate) fn object(value: &Value) -> &Map<String, Value> {
 /// Compares an answer with the description of the operation that the event asks
 /// for: status, headers, media type, body and error codes.
 pub(crate) fn check(event: &str, answer: &Answer) {
-    let request = Request::parse(event).and_then(Request::route);
-    let (operation, path) = match &request {
-        Ok(routed) => (routed.route().key, routed.path()),
-        Err(_) => (OTHER, "".into()),
-    };
-    let key = (operation.to_owned(), answer.status);
+    let (request, _) = gateway::read(event);
+    let (operation, path) = request.as_ref().map_or((OTHER.to_owned(), ""), |request| {
+        let target: &RequestTarget = request.extensions().get().unwrap();
+        match api::find(request.method(), request.uri().path()) {
+            Ok(matched) => (matched.key, &target.path),
+            Err(_) => (OTHER.to_owned(), ""),
+        }
+    });
+    let key = (operation, answer.status);
     let described = ANSWERS
         .get(&key)
         .unwrap_or_else(|| panic!("{key:?} is not described: {answer:?}"));
-    described.check(answer, is_reference(&path));
+    described.check(answer, is_reference(path));
 }
 
 /// The description of one answer.

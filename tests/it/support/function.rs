@@ -84,6 +84,16 @@ impl Function {
         completed.result.expect("the invocation succeeds")
     }
 
+    /// Invokes the function with a client context that ends the process.
+    pub(crate) async fn end_with(&mut self, client_context: &str) -> ExitStatus {
+        tokio::select! {
+            completed = self.api.invoke_with("{}", client_context) => {
+                panic!("the process goes on: {completed:?}")
+            }
+            exit = self.process.wait() => exit.unwrap(),
+        }
+    }
+
     /// Waits for the next line that the function logs. Returns it as text and as
     /// JSON.
     pub(crate) async fn line(&mut self) -> (String, Value) {

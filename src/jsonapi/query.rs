@@ -1,0 +1,245 @@
+//! Query parameters: `page[limit]` and `page[after]` for lists (JSON:API 1.1,
+//! "Pagination", with the names of the cursor pagination profile), and those that
+//! JSON:API requires a server to refuse ("Query Parameters").
+
+use std::collections::HashSet;
+
+use crate::error::{Error, ErrorCode, RequestError};
+
+/// The largest page.
+pub const MAX_LIMIT: usize = 100;
+
+const DEFAULT_LIMIT: usize = 25;
+
+const LIMIT: &str = "page[limit]";
+/// The parameter with the cursor.
+const AFTER: &str = "page[after]";
+/// Elastic Path's clients send 0, which means the first page.
+const OFFSET: &str = "page[offset]";
+
+/// The longest parameter name that an error shows, in bytes.
+const MAX_NAME_LENGTH: usize = 64;
+
+/// The requested page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The most members: 1 to [`MAX_LIMIT`].
+    pub limit: usize,
+    /// `page[limit]` was sent.
+    limit_is_given: bool,
+    /// The cursor after which the page begins, unchecked.
+    pub after: Option<String>,
+}
+
+impl Page {
+    /// Reads the query of a list.
+    pub(crate) fn read(query: &str) -> Result<Self, Error> {
+        let mut errors = Vec::new();
+        let (mut limits, mut cursors) = (Vec::new(), Vec::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                LIMIT => limits.push(value),
+                AFTER => cursors.push(value),
+                OFFSET if value == "0" => {}
+                name if base_name(name) == "page" => {
+                    let code = ErrorCode::UnknownPageParameter;
+                    errors.push(RequestError::of_parameter(code, known_name(name)));
+                }
+                name => errors.extend(unsupported(name)),
+            }
+        }
+        let limit = match &limits[..] {
+            [] => Some(DEFAULT_LIMIT),
+            [limit] => read_limit(limit),
+            _ => None,
+        };
+        if limit.is_none() {
+            let code = ErrorCode::InvalidPageLimit;
+            errors.push(RequestError::of_parameter(code, LIMIT));
+        }
+        if cursors.len() > 1 {
+            errors.push(invalid_cursor());
+        }
+        none_of(errors)?;
+        Ok(Self {
+            limit: limit.unwrap_or(DEFAULT_LIMIT),
+            limit_is_given: !limits.is_empty(),
+            after: cursors.first().map(|cursor| cursor.to_string()),
+        })
+    }
+
+    /// Returns the query for the page after a cursor, with the same limit.
+    pub fn query(&self, after: Option<&str>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if self.limit_is_given {
+            query.append_pair(LIMIT, &self.limit.to_string());
+        }
+        if let Some(after) = after {
+            query.append_pair(AFTER, after);
+        }
+        query.finish()
+    }
+}
+
+/// Checks the query of a request that has no parameters.
+pub(crate) fn check(query: &str) -> Result<(), Error> {
+    let parameters = form_urlencoded::parse(query.as_bytes());
+    none_of(
+        parameters
+            .filter_map(|(name, _)| unsupported(&name))
+            .collect(),
+    )
+}
+
+/// The error of a cursor that is not one of the list.
+pub(crate) fn invalid_cursor() -> RequestError {
+    RequestError::of_parameter(ErrorCode::InvalidPageCursor, AFTER)
+}
+
+/// Fails with the errors, without duplicates, if there are any.
+fn none_of(mut errors: Vec<RequestError>) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    errors.retain(|error| seen.insert(error.clone()));
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Request(errors))
+}
+
+/// Returns the name of a parameter's family: `filter` of `filter[name]`.
+fn base_name(name: &str) -> &str {
+    name.split_once('[').map_or(name, |(base, _)| base)
+}
+
+/// Refuses parameters of JSON:API, and custom ones with a name that JSON:API
+/// reserves. Any other custom parameter is ignored.
+fn unsupported(name: &str) -> Option<RequestError> {
+    let base = base_name(name);
+    let reserved = !base.is_empty() && base.bytes().all(|byte| byte.is_ascii_lowercase());
+    reserved.then(|| {
+        // ASCII, so any cut is between characters.
+        let shown = &base[..base.len().min(MAX_NAME_LENGTH)];
+        RequestError::of_parameter(ErrorCode::UnsupportedParameter, shown)
+    })
+}
+
+fn read_limit(limit: &str) -> Option<usize> {
+    if !limit.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    limit
+        .parse()
+        .ok()
+        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+}
+
+/// Returns the name to show for a `page[…]` parameter: one that other APIs use, or
+/// `page`, since the rest of the name may be anything.
+fn known_name(name: &str) -> &'static str {
+    [
+        "page[size]",
+        "page[number]",
+        OFFSET,
+        "page[before]",
+        "page[cursor]",
+    ]
+    .into_iter()
+    .find(|known| *known == name)
+    .unwrap_or("page")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Source;
+
+    /// The names of the wrong parameters, each with its code.
+    fn errors<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<(String, ErrorCode)> {
+        let Error::Request(errors) = result.unwrap_err() else {
+            panic!("another error")
+        };
+        let name = |error: RequestError| match error.source {
+            Some(Source::Parameter(name)) => (name, error.code),
+            source => panic!("{source:?}"),
+        };
+        errors.into_iter().map(name).collect()
+    }
+
+    fn parameters<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
+        errors(result).into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn the_limit_is_25_unless_1_to_100_is_requested() {
+        for (query, limit) in [
+            ("", 25),
+            ("page[limit]=1", 1),
+            ("page%5Blimit%5D=100", 100),
+            ("utm_source=x&page[limit]=7", 7),
+            ("page[offset]=0", 25),
+        ] {
+            assert_eq!(Page::read(query).unwrap().limit, limit, "{query}");
+        }
+        for query in [
+            "page[limit]=",
+            "page[limit]=0",
+            "page[limit]=101",
+            "page[limit]=-1",
+            "page[limit]=+1",
+            "page[limit]=1.0",
+            "page[limit]=x",
+            "page[limit]=99999999999999999999",
+            "page[limit]=1&page[limit]=1",
+        ] {
+            let expected = [(LIMIT.to_owned(), ErrorCode::InvalidPageLimit)];
+            assert_eq!(errors(Page::read(query)), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn all_unsupported_parameters_are_refused_together() {
+        for (query, parameters) in [
+            ("page[size]=1", &["page[size]"][..]),
+            ("page[offset]=25&page[offset]=0", &["page[offset]"]),
+            ("page[offset]=", &["page[offset]"]),
+            ("page[x]=1&page[limit]=0", &["page", "page[limit]"]),
+            ("page=1", &["page"]),
+            ("sort=id&include=x", &["sort", "include"]),
+            ("sort=id&sort=x&sort[a]=b&page[]=1", &["sort", "page"]),
+            ("filter[a]=1&fields[customer]=id", &["filter", "fields"]),
+            (
+                "foo=1&bar[a]=1&Baz=1&utm_source=x&q1=2&=x&[a]=1",
+                &["foo", "bar"],
+            ),
+            ("page[after]=a&page[after]=b", &["page[after]"]),
+        ] {
+            assert_eq!(self::parameters(Page::read(query)), parameters, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_parameters_refuses_those_of_lists_too() {
+        assert!(check("utm_source=x&Foo=1").is_ok());
+        let refused = check("page[limit]=1&include=a");
+        assert_eq!(parameters(refused), ["page", "include"]);
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        let odd = "a".to_owned() + &"é".repeat(100) + "=1";
+        assert!(Page::read(&odd).is_ok());
+        let long = Page::read(&("a".repeat(1000) + "=1"));
+        assert_eq!(parameters(long)[0].len(), MAX_NAME_LENGTH);
+    }
+
+    #[test]
+    fn a_link_has_the_parameters_of_its_page() {
+        let page = Page::read("page[limit]=7&page[after]=a-b").unwrap();
+        assert_eq!(
+            page.query(page.after.as_deref()),
+            "page%5Blimit%5D=7&page%5Bafter%5D=a-b"
+        );
+        assert_eq!(page.query(None), "page%5Blimit%5D=7");
+        assert_eq!(Page::read("Foo=y").unwrap().query(None), "");
+    }
+}

@@ -1,0 +1,306 @@
+//! What a failure of DynamoDB means: whether it passes, and whether the call may have
+//! been applied. And how it is described in the log.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::config::interceptors::{
+    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef, InterceptorContext,
+};
+use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::{BoxError, ErrorMetadata, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId as _;
+use aws_sdk_dynamodb::operation::get_item::GetItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::CancellationReason;
+
+use aws_smithy_runtime_api::client::interceptors::context::Error as OperationError;
+
+use super::{Failure, StoreError};
+use crate::client;
+
+/// The codes of errors that pass, besides those that the SDK knows.
+const MORE_TRANSIENT_ERRORS: [&str; 8] = [
+    // "Error handling with DynamoDB", AWS.
+    "ReplicatedWriteConflictException",
+    // "Transaction conflict handling in DynamoDB", AWS: a transaction is writing the item.
+    "TransactionConflictException",
+    // "TransactWriteItems", AWS: reasons why a transaction was cancelled.
+    "ProvisionedThroughputExceeded",
+    "ThrottlingError",
+    "TransactionConflict",
+    // "Common Error Types", AWS.
+    "RequestAbortedException",
+    // The same, and `ServiceClockSkewInterceptor` of the SDK: signed too early or too late.
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+];
+
+/// The reason of a write in a transaction whose condition failed.
+pub(super) const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+
+/// The codes of errors of status 400 after which the call may have been applied. AWS
+/// says of them that the connection ended, and not when.
+const MAY_BE_APPLIED: [&str; 3] = [
+    "RequestAbortedException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+];
+
+/// Returns whether an error of status 400 passes.
+///
+/// All others are ours. Among them are `ExpiredTokenException` and
+/// `UnrecognizedClientException`, though AWS calls the second one retryable: a retry
+/// has the same credentials, and an operator must see it. So must a key of KMS that is
+/// disabled or denied, which is `AccessDeniedException`.
+fn is_transient(error: &ErrorMetadata) -> bool {
+    let Some(code) = error.code() else {
+        return false;
+    };
+    THROTTLING_ERRORS.contains(&code)
+        || TRANSIENT_ERRORS.contains(&code)
+        || MORE_TRANSIENT_ERRORS.contains(&code)
+        || code == "InvalidSignatureException" && is_signature_time(error.message())
+}
+
+/// Returns whether a signature was refused for its time. A wrong secret has the same
+/// code. After a freeze, the time is right again in the next attempt. If the clock is
+/// wrong, the SDK signs the next attempt by the `Date` of the refusal.
+///
+/// The texts are those in aws-sdk-go issue 859 and aws-sdk-js-v3 issue 7605.
+fn is_signature_time(message: Option<&str>) -> bool {
+    message.is_some_and(|message| {
+        message.contains("Signature expired")
+            || message.contains("is now earlier than")
+            || message.contains("not yet current")
+    })
+}
+
+/// Returns the error of a call that failed for good, if nothing was applied.
+pub(super) fn failed<E>(error: &SdkError<E, HttpResponse>) -> StoreError
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let passes = match error {
+        SdkError::ServiceError(context) if context.raw().status().is_client_error() => {
+            is_transient(context.err().meta())
+        }
+        SdkError::ConstructionFailure(_) => false,
+        // Credentials that cannot be had now may be there soon, but not without a source.
+        _ => !client::chain(error).any(|error| {
+            matches!(
+                error.downcast_ref(),
+                Some(
+                    CredentialsError::CredentialsNotLoaded(_)
+                        | CredentialsError::InvalidConfiguration(_)
+                )
+            )
+        }),
+    };
+    error_of(passes, describe(error))
+}
+
+/// Returns whether a reason for which a transaction was cancelled is ours.
+pub(super) fn is_ours(reason: &CancellationReason) -> bool {
+    let passes = |code| MORE_TRANSIENT_ERRORS.contains(&code);
+    reason
+        .code()
+        .is_some_and(|code| code != "None" && code != CONDITION_FAILED && !passes(code))
+}
+
+/// Returns the error of a transaction that was not cancelled for its conditions alone.
+pub(super) fn cancelled(
+    error: &SdkError<TransactWriteItemsError, HttpResponse>,
+    reasons: &[CancellationReason],
+) -> StoreError {
+    let mut codes: Vec<&str> = reasons.iter().filter_map(|reason| reason.code()).collect();
+    codes.dedup();
+    let mut failure = describe(error);
+    failure.description = format!("{}: {}", failure.description, codes.join(", "));
+    error_of(!reasons.iter().any(is_ours), failure)
+}
+
+fn error_of(passes: bool, failure: Failure) -> StoreError {
+    match passes {
+        true => StoreError::Unavailable(failure),
+        false => StoreError::Internal(failure),
+    }
+}
+
+/// Describes an error of the SDK without its message and its body, which can name carts
+/// and customers.
+pub(super) fn describe<E>(error: &SdkError<E, HttpResponse>) -> Failure
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
+    let (what, response) = match error {
+        SdkError::ServiceError(context) if !context.raw().status().is_success() => {
+            let code = context.err().code().unwrap_or("an error without a code");
+            (code, Some(context.raw()))
+        }
+        SdkError::ServiceError(context) => ("an unreadable answer", Some(context.raw())),
+        SdkError::ResponseError(context) => ("an unreadable answer", Some(context.raw())),
+        SdkError::TimeoutError(_) => ("no answer in time", None),
+        SdkError::DispatchFailure(_) if client::is_connect_error(error) => ("no connection", None),
+        SdkError::DispatchFailure(_) => ("no answer", None),
+        _ => ("no request could be made", None),
+    };
+    let mut description = what.to_owned();
+    if let Some(response) = response {
+        description += &format!(", status {}", response.status());
+    } else {
+        for error in client::chain(error) {
+            if error.is::<CredentialsError>() {
+                description += ", the credentials could not be loaded";
+            } else if let Some(error) = error.downcast_ref::<io::Error>() {
+                // A text of the operating system or of TLS.
+                description += &format!(", {error}");
+            }
+        }
+    }
+    Failure {
+        description,
+        request_id: error.request_id().map(str::to_owned),
+    }
+}
+
+/// Returns the code and the message of an error of an operation that the store uses.
+fn metadata(error: &OperationError) -> Option<&ErrorMetadata> {
+    None.or_else(|| Some(error.downcast_ref::<PutItemError>()?.meta()))
+        .or_else(|| Some(error.downcast_ref::<UpdateItemError>()?.meta()))
+        .or_else(|| Some(error.downcast_ref::<TransactWriteItemsError>()?.meta()))
+        .or_else(|| Some(error.downcast_ref::<GetItemError>()?.meta()))
+        .or_else(|| Some(error.downcast_ref::<QueryError>()?.meta()))
+}
+
+fn passes(error: &OperationError) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+        error.downcast_ref()
+    else {
+        return metadata(error).is_some_and(is_transient);
+    };
+    let mut reasons = cancelled.cancellation_reasons().iter();
+    reasons.any(|reason| {
+        reason
+            .code()
+            .is_some_and(|code| MORE_TRANSIENT_ERRORS.contains(&code))
+    })
+}
+
+/// Retries what passes. For the SDK alone, a cancelled transaction is final, and so are
+/// most of [`MORE_TRANSIENT_ERRORS`] and a response with status 200, whatever its body.
+#[derive(Debug)]
+pub(super) struct RetryTransient;
+
+impl ClassifyRetry for RetryTransient {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let Some(Err(error)) = context.output_or_error() else {
+            return RetryAction::NoActionIndicated;
+        };
+        let is_unreadable = context
+            .response()
+            .is_some_and(|response| response.status().is_success());
+        let passes = error.as_operation_error().is_some_and(passes);
+        if is_unreadable || passes {
+            RetryAction::transient_error()
+        } else {
+            RetryAction::NoActionIndicated
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "RetryTransient"
+    }
+}
+
+tokio::task_local! {
+    /// The attempts of the call that is running.
+    pub(super) static ATTEMPTS: Arc<Attempts>;
+}
+
+/// The attempts of one call, which are sent one after the other.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    /// The attempts of all calls of the request.
+    sent: Arc<AtomicU32>,
+    /// An attempt was sent and has not ended.
+    in_flight: AtomicBool,
+    /// An attempt ended without an answer that says whether it was applied.
+    lost: AtomicBool,
+}
+
+impl Attempts {
+    /// No attempts. Those of the call are added to `sent`.
+    pub(super) fn counted_in(sent: &Arc<AtomicU32>) -> Self {
+        Self {
+            sent: Arc::clone(sent),
+            in_flight: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns whether one of them got no answer, so that it may have been applied.
+    pub(super) fn is_lost(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) || self.lost.load(Ordering::Relaxed)
+    }
+}
+
+/// Records the attempts of the calls for which [`ATTEMPTS`] is set.
+#[derive(Debug)]
+pub(super) struct RecordAttempts;
+
+impl Intercept for RecordAttempts {
+    fn name(&self) -> &'static str {
+        "RecordAttempts"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let _ = ATTEMPTS.try_with(|attempts| {
+            attempts.sent.fetch_add(1, Ordering::Relaxed);
+            attempts.in_flight.store(true, Ordering::Relaxed);
+        });
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let _ = ATTEMPTS.try_with(|attempts| {
+            let was_sent = attempts.in_flight.swap(false, Ordering::Relaxed);
+            let Some(Err(error)) = context.output_or_error() else {
+                return;
+            };
+            let code = error.as_operation_error().and_then(metadata);
+            let code = code.map(|error| error.code().unwrap_or_default());
+            let refused = code.is_some_and(|code| !MAY_BE_APPLIED.contains(&code))
+                && context
+                    .response()
+                    .is_some_and(|response| response.status().is_client_error());
+            let not_connected = error
+                .as_connector_error()
+                .is_some_and(|error| client::is_connect_error(error));
+            tracing::debug!(code, refused, not_connected, "an attempt failed");
+            if was_sent && !refused && !not_connected {
+                attempts.lost.store(true, Ordering::Relaxed);
+            }
+        });
+        Ok(())
+    }
+}

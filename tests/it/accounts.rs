@@ -1,0 +1,204 @@
+//! Accounts: the same routes and the same guarantees as for customers, and what keeps
+//! the two apart.
+
+use serde_json::{Value, json};
+
+use crate::support::call::Call;
+use crate::support::{RON, World, account_token, cart_token, customer_token, linkage, linkage_of};
+
+const ACME: &str = "acme";
+
+async fn world() -> World {
+    World::with_account_tokens().await
+}
+
+fn accounts_of(cart: &str) -> String {
+    format!("/v2/carts/{cart}/relationships/accounts")
+}
+
+fn carts_of(account: &str) -> String {
+    format!("/v2/accounts/{account}/relationships/carts")
+}
+
+/// A request for a cart's accounts, without tokens.
+fn write<'w>(world: &'w World, method: &str, cart: &str, accounts: &[&str]) -> Call<'w> {
+    let call = world.get(&accounts_of(cart)).method(method);
+    call.body(linkage_of("account", accounts))
+}
+
+#[tokio::test]
+async fn an_account_is_associated_listed_and_removed_like_a_customer() {
+    let world = world().await;
+    let accounts = accounts_of("cart-1");
+    let post = || write(&world, "POST", "cart-1", &[ACME]);
+
+    let created = post().account(ACME).send().await;
+    assert_eq!(created.document(), linkage_of("account", &[ACME]));
+    post().account(ACME).send().await.unchanged();
+    post().back_end().send().await.unchanged();
+
+    let listed = world.get(&accounts).account(ACME).send().await;
+    assert_eq!(listed.listed("account").0, [ACME]);
+    for path in ["/v2/carts", &carts_of(ACME)] {
+        let listed = world.get(path).account(ACME).send().await;
+        assert_eq!(listed.listed("cart").0, ["cart-1"], "{path}");
+    }
+
+    let delete = || write(&world, "DELETE", "cart-1", &[ACME]);
+    delete().account(ACME).send().await.unchanged();
+    delete().account(ACME).send().await.unchanged();
+    let listed = world.get(&accounts).back_end().send().await;
+    assert_eq!(listed.listed("account").0, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn clearing_removes_accounts_and_no_customer() {
+    let world = world().await;
+    let both = [ACME, "globex"];
+    for cart in ["cart-1", "cart-2"] {
+        write(&world, "POST", cart, &both).back_end().send().await;
+        world.associate(cart, &[ACME]).send().await.created(&[ACME]);
+    }
+    let clear = |path: &str| world.get(path).method("PATCH").body(linkage(&[]));
+    let mine = clear(&carts_of(ACME)).account(ACME);
+    mine.send().await.unchanged();
+    let remaining = [
+        "cart-1#account#globex",
+        "cart-1#acme",
+        "cart-2#account#globex",
+        "cart-2#acme",
+    ];
+    assert_eq!(Vec::from_iter(world.stored().await), remaining);
+
+    let not_mine = clear(&accounts_of("cart-1")).account("globex");
+    not_mine.send().await.refused(403, "back_end_required");
+    clear(&accounts_of("cart-1"))
+        .back_end()
+        .send()
+        .await
+        .unchanged();
+    let remaining = ["cart-1#acme", "cart-2#account#globex", "cart-2#acme"];
+    assert_eq!(Vec::from_iter(world.stored().await), remaining);
+}
+
+/// A customer and an account of the same id on the same cart.
+#[tokio::test]
+async fn a_customer_and_an_account_of_one_id_never_meet() {
+    let world = world().await;
+    let post = || write(&world, "POST", "cart-1", &[RON]);
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    assert_eq!(post().back_end().send().await.status, 200);
+    world.dissociate("cart-1", &[RON]).send().await.unchanged();
+    post().back_end().send().await.unchanged();
+    world
+        .associate("cart-1", &[RON])
+        .send()
+        .await
+        .created(&[RON]);
+    for (path, kind) in [
+        ("/v2/carts/cart-1/relationships/customers", "customer"),
+        (&*accounts_of("cart-1"), "account"),
+        ("/v2/customers/ron/relationships/carts", "cart"),
+        (&*carts_of(RON), "cart"),
+    ] {
+        let listed = world.get(path).back_end().send().await;
+        assert_eq!(listed.listed(kind).0.len(), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_acts_for_one_kind_may_do_nothing_for_the_other() {
+    let world = world().await;
+    let (accounts, customers) = (
+        accounts_of("cart-1"),
+        "/v2/carts/cart-1/relationships/customers",
+    );
+    for path in [&accounts, &carts_of(RON)] {
+        let refused = world.get(path).customer(RON).send().await;
+        refused.refused(403, "account_token_required");
+    }
+    for path in [customers, "/v2/customers/acme/relationships/carts"] {
+        let refused = world.get(path).account(ACME).send().await;
+        refused.refused(403, "customer_token_required");
+    }
+    for method in ["POST", "DELETE"] {
+        let theirs = write(&world, method, "cart-1", &[RON]).customer(RON);
+        theirs.send().await.refused(403, "account_token_required");
+        let theirs = world.get(customers).method(method).body(linkage(&[ACME]));
+        let theirs = theirs.account(ACME).send().await;
+        theirs.refused(403, "customer_token_required");
+        let other = write(&world, method, "cart-1", &["globex"]).account(ACME);
+        let source = other.send().await.refused(403, "other_account");
+        assert_eq!(source, json!({ "pointer": "/data" }));
+        let wrong_type = world.get(&accounts).method(method).body(linkage(&[ACME]));
+        wrong_type
+            .back_end()
+            .send()
+            .await
+            .refused(400, "invalid_type");
+    }
+    let other = world.get(&carts_of("globex")).account(ACME).send().await;
+    let source = other.refused(403, "other_account");
+    assert_eq!(source, json!({ "parameter": "accountId" }));
+    let stranger = world.get(&accounts).account(ACME).send().await;
+    stranger.refused(403, "not_on_cart");
+    assert_eq!(world.items().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_request_acts_for_one_party() {
+    let world = world().await;
+    let both = write(&world, "POST", "cart-1", &[ACME]).account(ACME);
+    let both = both.customer_token(&customer_token(RON));
+    both.send().await.refused(400, "several_parties");
+    let one_bad = write(&world, "POST", "cart-1", &[ACME]).account(ACME);
+    let one_bad = one_bad.customer_token("x.y.z").send().await;
+    one_bad.refused(401, "invalid_customer_token");
+    // A back end is bound by the token that it sends.
+    let bound = write(&world, "POST", "cart-1", &["globex"]).account(ACME);
+    bound.back_end().send().await.refused(403, "other_account");
+    assert_eq!(world.items().await.len(), 0);
+}
+
+#[tokio::test]
+async fn an_account_must_hold_the_cart_if_cart_tokens_are_configured() {
+    let world = World::with_account_and_cart_tokens().await;
+    let post = || write(&world, "POST", "cart-1", &[ACME]).account(ACME);
+    post().send().await.refused(403, "cart_token_required");
+    let other = post().cart_token(&cart_token("cart-2"));
+    other.send().await.refused(401, "invalid_cart_token");
+    assert_eq!(world.items().await.len(), 0);
+    let held = post().cart_token(&cart_token("cart-1"));
+    assert_eq!(held.send().await.status, 200);
+}
+
+/// The person who acted is on the association, and on its tombstone.
+#[tokio::test]
+async fn the_person_who_acts_for_an_account_is_kept() {
+    let world = world().await;
+    let acted_by = async || {
+        let items = world.items().await;
+        let [item] = items.as_slice() else {
+            panic!("{items:?}")
+        };
+        item.get("acted_by")
+            .map_or(Value::Null, |person| json!(person.as_s().unwrap()))
+    };
+    for (method, person) in [("POST", "ann"), ("DELETE", "bob"), ("POST", "cleo")] {
+        let token = account_token(ACME, person);
+        let call = write(&world, method, "cart-1", &[ACME]).grant("implicit");
+        call.account_token(&token).send().await;
+        assert_eq!(acted_by().await, json!(person), "{method}");
+    }
+    // A back end that acts for nobody in particular.
+    write(&world, "DELETE", "cart-1", &[ACME])
+        .back_end()
+        .send()
+        .await
+        .unchanged();
+    assert_eq!(acted_by().await, Value::Null);
+}
