@@ -548,8 +548,6 @@ async fn the_saved_queries_ask_for_fields_that_the_lines_have() {
         }
     }
 
-    // The function writes it once its grants are callers: goes with that change.
-    fields.insert("caller".to_owned());
     let template = Template::watching();
     let saved = template.of_type("AWS::Logs::QueryDefinition");
     assert_eq!(saved.len(), 4);
