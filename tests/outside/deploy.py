@@ -362,7 +362,7 @@ class Deploy(unittest.TestCase):
         self.stage("dev", TableKeyArn=key, **stacks)
         status, printed = self.make("preview")
         self.assertEqual(status, 0, printed)
-        self.assertIn("deploy/events.yaml can be shown once", printed)
+        self.assertIn("cart-associations-dev-events can be shown once", printed)
         self.assertEqual(self.aws.executed, [])
         changes, _ = self.deploys_all()
         names = [f"cart-associations-dev{suffix}" for suffix in ["", "-events", "-domain", "-close-carts"]]
