@@ -16,10 +16,10 @@ help:
 
 .PHONY: run test token bench bench-quick deploy
 
-run: cargo-lambda ## start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000
+run: cargo-lambda ## start the API, its database and all it needs; API_PORT=9000 PAGE_PORT=9080 DYNAMODB_PORT=8000 ONE_TOKEN=1 LOGS=json
 	@[ -e "$${CARGO_TARGET_DIR:-target}/debug/examples/local" ] || printf '%s\n' >&2 \
 	    'The first run builds two programs, in about two minutes with two cores. Later it starts in a second or two.' \
-	    'Step 1 of 2: building the local world, with its gateway and its DynamoDB, about a minute.'
+	    'Step 1 of 2: building the local world, with its DynamoDB, about a minute.'
 	@$(LOCAL) -- run
 
 test: .need-cargo ## check format and lints, run all tests; DYNAMODB_ENDPOINT=… for another engine than the embedded one
@@ -28,10 +28,11 @@ test: .need-cargo ## check format and lints, run all tests; DYNAMODB_ENDPOINT=�
 	cargo test $(WORKSPACE)
 
 # Prints the token alone, so that it fits in $$(…).
-token: .need-cargo ## print a token: GRANT=client_credentials, CUSTOMER=ron, ACCOUNT=acme or CART=cart-1
+token: .need-cargo ## print a token: GRANT=client_credentials, CUSTOMER=ron, ACCOUNT=acme PERSON=ron or CART=cart-1
 	@$(LOCAL) --quiet -- token \
-	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') $(if $(CART),--cart '$(CART)') \
-	    $(if $(GRANT)$(CUSTOMER)$(CART),$(if $(GRANT),--grant '$(GRANT)'),--grant client_credentials)
+	    $(if $(CUSTOMER),--customer '$(CUSTOMER)') $(if $(CART),--cart '$(CART)') $(if $(ACCOUNT),--account '$(ACCOUNT)') \
+	    $(if $(PERSON),--person '$(PERSON)') $(if $(GRANT),--grant '$(GRANT)') \
+	    $(if $(CUSTOMER)$(CART)$(ACCOUNT)$(PERSON)$(GRANT),,--grant client_credentials)
 
 bench: .need-cargo $(YARDSTICKS)/python $(YARDSTICKS)/node ## measure the function beside its yardsticks and write dev/figures.md; make bench-quick for a look
 	cargo build --locked --release --bin cart-associations
@@ -49,7 +50,7 @@ LOCAL := cargo run --package dev --example local
 
 ## Deployment
 
-.PHONY: build zip preview smoke test-deploy check-template
+.PHONY: build zip preview variables smoke test-deploy check-template
 
 STAGE ?= dev
 STAGE_ARCHITECTURE := $(shell sed -n 's/^Architecture: *//p' 'deploy/stages/$(STAGE).yaml' 2> /dev/null)
@@ -84,6 +85,10 @@ deploy preview:
 	    $(if $(ZIP),--zip '$(ZIP)') 'Architecture=$(ARCHITECTURE)' \
 	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)') $(PARAMETERS)
 
+# For the commands of docs/procedures.md: eval "$(make -s variables STAGE=prod)"
+variables: $(SAM_CLI) ## print the shell variables that docs/procedures.md uses; STAGE=dev
+	@'$(SAM_CLI)/bin/python3' deploy/deploy.py variables '$(STAGE)'
+
 # With a STAGE, it also asks AWS what runs. Else anybody's Python will do.
 NAMED_STAGE := $(if $(filter command environment,$(firstword $(origin STAGE))),$(STAGE))
 smoke: $(if $(NAMED_STAGE),$(SAM_CLI)) ## try a deployment; API_URL=https://… and tokens in BACK_END_TOKEN, ACCESS_TOKEN, CUSTOMER_TOKEN
@@ -106,7 +111,7 @@ check-template: $(SAM_CLI) $(CHECKOV) ## check template.yaml, and what SAM makes
 
 ## The API from outside, in a local world of its own
 
-.PHONY: test-api test-page screenshot test-clients test-generated test-events test-smoke test-samples test-import
+.PHONY: test-api test-page test-page-one-token screenshot test-clients test-generated test-events test-issuers test-smoke test-samples test-import
 
 # Runs a command in a local world.
 WITH_WORLD = cargo build $(WORKSPACE) --quiet --bin cart-associations --example local && target/debug/examples/local with
@@ -118,9 +123,16 @@ test-page: $(SELENIUM) $(AXE) $(ELASTIC_PATH) ## try the pages of make run in a 
 screenshot: $(SELENIUM) $(AXE) $(ELASTIC_PATH) ## write docs/demo.png, the picture in README.md, with a test of the page
 screenshot: export DEMO_SCREENSHOT := docs/demo.png
 test-page screenshot: .need-chromium .need-chromedriver
-	PYTHONPATH=tests/outside NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js' \
+	export PYTHONPATH=tests/outside NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js'; \
 	    $(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
 	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo)
+
+# Its stories again, where the access token names the customer.
+test-page: test-page-one-token
+test-page-one-token: $(SELENIUM) $(AXE) $(ELASTIC_PATH) .need-chromium .need-chromedriver
+	export PYTHONPATH=tests/outside ONE_TOKEN=1 AXE='$(AXE)/node_modules/axe-core/axe.min.js'; \
+	    $(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
+	    demo.Demo.test_the_story reference.Reference.test_the_caller_can_be_changed
 
 test-clients: test-generated $(ELASTIC_PATH) ## run the clients in docs/api.md (curl, Node, Python, Rust) and docs/elastic-path.md
 	export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \
@@ -138,6 +150,10 @@ test-events: $(SAM_CLI) $(EVENT_RULER) $(JSONATA) ## try which events the templa
 	    tests/dynamodb-local/run target/debug/examples/local with \
 	    sh -c 'OTHER_API_URL=$$API_URL OTHER_TOKEN=$$BACK_END_TOKEN exec "$$@"' - target/debug/examples/local with \
 	    '$(SAM_CLI)/bin/python3' tests/outside/events.py
+
+test-issuers: $(KEYCLOAK) $(OIDC_PROVIDER) $(MOTO) ## use tokens of Keycloak, oidc-provider, moto's Cognito (Java 17, Maven, Node)
+	cargo build $(WORKSPACE) --quiet --bin cart-associations --example local
+	KEYCLOAK='$(KEYCLOAK)' OIDC_PROVIDER='$(CURDIR)/$(OIDC_PROVIDER)' '$(MOTO)/bin/python' tests/issuers/issuers.py
 
 test-smoke: cargo-lambda ## run make smoke
 	$(WITH_WORLD) python3 tests/outside/test_smoke.py

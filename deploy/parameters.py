@@ -111,12 +111,12 @@ def of_tokens(values):
     for one, other in itertools.combinations([kind for kind in KINDS if values[f"{kind}TokenIssuer"]], 2):
         if not apart(one, other, values):
             yield (
-                f"A token could be an {one.lower()} token and {'an' if other == 'Account' else 'a'} {other.lower()} token:"
-                " they must differ in issuer, in all audiences, or in the values of a required claim."
-            ).replace("an customer", "a customer")
+                f"{one} tokens and {other.lower()} tokens must differ in issuer, in all audiences,"
+                " or in the values of a claim that both require."
+            )
 
 
-def checked(template, values, given):
+def checked(template, values, given=()):
     """The mistakes in the values of a template's parameters. Those that are `given` later may be missing."""
     definitions = template["Parameters"]
     missing = [name for name in definitions if not values.get(name) and "Default" not in definitions[name]]
@@ -151,7 +151,7 @@ def of_stage(stage, given):
     mistakes = [f"{name} is set by make deploy." for name in sorted(OF_MAKE & in_file.keys())]
     main = {name: text(one["Default"]) for name, one in template["Parameters"].items() if "Default" in one}
     main |= {name: text(value) for name, value in in_file.items()} | given
-    mistakes += checked(template, main, [])
+    mistakes += checked(template, main)
     if not mistakes:
         for rule in template["Rules"].values():
             mistakes += [

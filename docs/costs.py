@@ -96,8 +96,8 @@ PER_GB_SECOND = 0.0000133334  # arm64
 PER_GB_STORED = 0.25 + 0.20  # table, point-in-time recovery
 PER_LOG_GB_KEPT = 0.03
 PER_METRIC, PER_ALARM_METRIC, PER_DASHBOARD = 0.30, 0.10, 3.00
-ALARM_METRICS = 31  # a test counts them in the template
-EVENT_ALARM_METRICS = 2  # those of EventBusName, likewise
+ALARM_METRICS = 34  # a test counts them in the template
+EVENT_ALARM_METRICS = 2  # those of events.yaml, likewise
 PER_MILLION_EVENTS, PER_MILLION_PIPED = 1.00, 0.40
 PER_MILLION_EXPRESS, PER_EXPRESS_GB_SECOND = 1.00, 0.00001667
 PER_MILLION_STREAM_READS = 0.20
@@ -112,6 +112,7 @@ LEAST_INSTANCES = 3  # one in each of three zones
 INSTANCE_LOAD = 0.5  # of its processors: Lambda starts further ones above that
 PROCESSOR_MS = 0.25  # a request's time on a processor: performance.md
 PER_ENDPOINT_HOUR = 0.01  # CloudWatch Logs, in each zone
+PER_MILLION_REST, PER_MILLION_WAF = 3.50, 0.60
 GATEWAY = [(300e6, 1.00e-6), (float("inf"), 0.90e-6)]
 LOGS = [(10 * 1024, 0.50), (20 * 1024, 0.25), (20 * 1024, 0.10), (float("inf"), 0.05)]
 TRANSFER = [(100, 0), (10 * 1024, 0.09), (40 * 1024, 0.085), (float("inf"), 0.07)]
@@ -162,8 +163,11 @@ def options(rate):
         "`Tracing=Active`": traces / 1e6 * PER_MILLION_TRACES,
         "`LogLevel=WARN`": tiered(quiet, LOGS) - tiered(usual, LOGS),
         "`ProvisionedConcurrency=1`": SECONDS_A_MONTH * MEMORY_MB / 1024 * PER_GB_SECOND_PROVISIONED,
-        "`EventBusName`": events(requests),
-        "`ReplicaRegion`": of_table["DynamoDB, write units"] + of_table["DynamoDB, what a month adds"],
+        "`events.yaml`": events(requests),
+        # The replica also pays for the deletion of each tombstone, which is free where TTL does it.
+        "`ReplicaRegion`": of_table["DynamoDB, write units"]
+        + of_table["DynamoDB, what a month adds"]
+        + MIX["DELETE"] * requests / 1e6 * TABLE_WRITE * PER_MILLION_WRITE_UNITS,
     }
 
 
@@ -192,6 +196,27 @@ def events(requests):
         + reads / 1e6 * PER_MILLION_STREAM_READS
         + EVENT_ALARM_METRICS * PER_ALARM_METRIC
     )
+
+
+ROUTES = 13  # a test counts them in the template
+FLOOD_RATE = 100  # ThrottlingRate by default, likewise
+
+
+def floods():
+    """What a day of forged tokens costs that takes all that the gateway lets through, in front of different things."""
+    requests = ROUTES * FLOOD_RATE * 24 * 3600
+    gateway_log = requests * (ACCESS_LOG_BYTES + LOG_EVENT_OVERHEAD) / GB * LOGS[0][1]
+    function = (
+        requests / 1e6 * PER_MILLION_INVOCATIONS
+        + requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND
+        + tiered(requests * (LOG_BYTES + LOG_EVENT_OVERHEAD) / GB, LOGS)
+    )
+    return {
+        "HTTP API, as the template has it": requests * GATEWAY[0][1] + gateway_log + function,
+        "HTTP API with a JWT authorizer": gateway_log,
+        "REST API": requests / 1e6 * PER_MILLION_REST + gateway_log + function,
+        "REST API behind a WAF that blocks it": requests / 1e6 * PER_MILLION_WAF,
+    }
 
 
 def stored():
@@ -228,6 +253,10 @@ def tables():
     for name in options(1):
         lines.append(f"| {name} | " + " | ".join(f"{options(rate)[name]:,.2f}" for rate in rates) + " |")
     yield "options", lines
+
+    lines = [f"| {ROUTES * FLOOD_RATE:,} requests a second | $ a day |", "| --- | ---: |"]
+    lines += [f"| {name} | {cost:,.0f} |" for name, cost in floods().items()]
+    yield "flood", lines
 
     rates = [100, 1000, 10_000, 50_000]
     lines = ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |"]

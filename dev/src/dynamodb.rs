@@ -18,6 +18,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::template::Template;
 
@@ -37,11 +38,11 @@ impl Emulator {
         Self::start(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, database)
     }
 
-    /// Starts an emulator on `port`, or on a free port if that is 0, that keeps its data in `file`.
-    pub fn with_file(port: u16, file: &Path) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
-            format!("DynamoDB cannot listen on port {port} (DYNAMODB_PORT=… sets another)")
-        })?;
+    /// Starts an emulator that keeps its data in `file`, on a free port of a random loopback address: web pages may call it
+    /// where they find it.
+    pub fn with_file(file: &Path) -> Result<Self> {
+        let [first, second, ..] = Uuid::new_v4().into_bytes();
+        let listener = TcpListener::bind((Ipv4Addr::new(127, first, second, 1), 0))?;
         let database = Database::new(&file.to_string_lossy())
             .map_err(|error| anyhow!("{} could not be opened: {error}", file.display()))?;
         Self::start(listener, database)

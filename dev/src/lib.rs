@@ -18,7 +18,7 @@
 //! The rest:
 //! - [`tokens`] makes keys and tokens;
 //! - [`template`] reads `template.yaml`;
-//! - [`events`] has the events that it makes of changes;
+//! - [`changes`] has the events that it makes of changes to the table;
 //! - [`process`] runs programs and measures them;
 //! - [`random`] makes pseudo-random numbers.
 //!
@@ -29,9 +29,9 @@
 use std::path::Path;
 
 pub mod api_gateway;
+pub mod changes;
 pub mod dynamodb;
 pub mod environment;
-pub mod events;
 pub mod key_server;
 pub mod process;
 pub mod proxy;

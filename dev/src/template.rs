@@ -1,5 +1,5 @@
-//! `template.yaml` and the templates in `deploy/`, read with a parser. Of CloudFormation's tags only the value is left: `!Ref Api` reads as "Api",
-//! `!If [A, b, c]` as a list.
+//! `template.yaml` and the templates in `deploy/`, read with a parser. Of CloudFormation's tags only the value is left:
+//! `!Ref Api` reads as "Api", `!If [A, b, c]` as a list.
 
 use std::collections::BTreeSet;
 

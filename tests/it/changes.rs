@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dev::events::Events;
+use dev::changes::Changes;
 use serde_json::json;
 
 use crate::support::call::Call;
@@ -25,7 +25,7 @@ fn dissociated(cart: &str, customer: &str, reason: &str) -> String {
 #[tokio::test]
 async fn a_change_is_an_event_and_a_repetition_is_none() {
     let world = World::new().await;
-    let mut events = Events::of_table(engine(), &world.env()["TABLE_NAME"])
+    let mut events = Changes::of_table(engine(), &world.env()["TABLE_NAME"])
         .await
         .unwrap();
     let associate = || world.associate("cart-1", &[RON]).send();
@@ -56,7 +56,7 @@ async fn a_change_is_an_event_and_a_repetition_is_none() {
 #[tokio::test]
 async fn what_was_over_when_it_was_removed_has_expired() {
     let world = World::new().await;
-    let mut events = Events::of_table(engine(), &world.env()["TABLE_NAME"])
+    let mut events = Changes::of_table(engine(), &world.env()["TABLE_NAME"])
         .await
         .unwrap();
     let end = Some(world.now().seconds() - 60);
@@ -77,7 +77,7 @@ async fn what_was_over_when_it_was_removed_has_expired() {
 async fn a_renewal_is_no_event_and_what_comes_after_it_is_one() {
     let world = World::with(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
     let token = lasting_token();
-    let mut events = Events::of_table(engine(), &world.env()["TABLE_NAME"])
+    let mut events = Changes::of_table(engine(), &world.env()["TABLE_NAME"])
         .await
         .unwrap();
     let post = || world.post("cart-1").bearer(&token).body(linkage(&[RON]));

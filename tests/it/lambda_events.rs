@@ -25,7 +25,7 @@ fn samples() -> Vec<(&'static str, u64, Vec<&'static str>)> {
 
 #[tokio::test]
 async fn every_sample_gets_the_documented_answer() {
-    let world = World::new().await;
+    let world = World::with_account_tokens().await;
     for (name, status, codes) in samples() {
         let answer = Call::event(world.app(), sample(name)).send().await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");

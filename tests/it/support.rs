@@ -53,8 +53,9 @@ pub(crate) use tests_for;
 /// The customer of most tests.
 pub(crate) const RON: &str = "ron";
 
-/// The customer and the cart of the sample events.
+/// The customer, the account and the cart of the sample events.
 pub(crate) const SAMPLE_CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
+const SAMPLE_ACCOUNT: &str = "f2f1b5a6-4c66-4a07-9d3c-2c1d38c1a1ac";
 pub(crate) const SAMPLE_CART: &str = "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11";
 
 const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/events");
@@ -98,6 +99,12 @@ impl World {
     /// A world in which a customer must prove that they hold a cart.
     pub(crate) async fn with_cart_tokens() -> Self {
         let variables = cart_token_variables();
+        Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+    }
+
+    /// A world in which account tokens are accepted.
+    pub(crate) async fn with_account_tokens() -> Self {
+        let variables = account_token_variables();
         Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
     }
 
@@ -381,6 +388,7 @@ pub(crate) fn sample(name: &str) -> Value {
         )
         .replace("IMPLICIT_TOKEN", &access_token("implicit"))
         .replace("CUSTOMER_TOKEN", &customer_token(SAMPLE_CUSTOMER))
+        .replace("ACCOUNT_TOKEN", &account_token(SAMPLE_ACCOUNT, "member"))
         .replace("CART_TOKEN", &cart_token(SAMPLE_CART));
     serde_json::from_str(&text).unwrap()
 }

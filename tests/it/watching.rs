@@ -5,13 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cart_associations::error::ErrorCode;
-use dev::proxy::{Fault, Plan, Proxy};
 use dev::template::Template;
 use serde_json::{Value, json};
 
 use crate::support::function::Function;
 use crate::support::sample;
-use crate::support::{World, authorities, engine, environment};
+use crate::support::{World, environment};
 use crate::template::texts;
 
 const NAMESPACE: &str = "CartAssociations";
@@ -44,18 +43,18 @@ const OWN: [(&str, &[&str]); 8] = [
 /// the field that the dimension is taken from.
 const COUNTED: [(&str, &str, &str, &str, &str); 2] = [
     (
-        r#"{ $.status = "429" }"#,
-        "AccessLogGroup",
-        "gateway_throttles",
-        "ApiId",
-        "$.apiId",
-    ),
-    (
         r#"{ $.message = "the runtime stopped" }"#,
         "FunctionLogGroup",
         "function_exits",
         "function_name",
         "$.function_name",
+    ),
+    (
+        r#"{ $.status = "429" }"#,
+        "AccessLogGroup",
+        "gateway_throttles",
+        "ApiId",
+        "$.apiId",
     ),
 ];
 
@@ -344,77 +343,16 @@ fn every_alarm_notifies_somebody_and_links_to_its_section() {
     assert_eq!(topics, ["PageTopicArn", "TicketTopicArn"].into());
 }
 
-/// The codes that the queries show in an incident are in the alarm's section.
-#[tokio::test]
-async fn the_codes_of_an_incident_are_in_the_section_of_its_alarm() {
-    let event = sample("associate-customer-token");
-    let other_keys = authorities().customer.key.jwks().unwrap();
-    for (variable, value, outcome, cause) in [
-        (
-            "ACCESS_TOKEN_ISSUER",
-            "https://other.example",
-            "invalid_access_token",
-            "issuer",
-        ),
-        (
-            "ACCESS_TOKEN_AUDIENCE",
-            "other",
-            "invalid_access_token",
-            "audience",
-        ),
-        (
-            "ACCESS_TOKEN_JWKS",
-            &other_keys,
-            "invalid_access_token",
-            "unknown_key",
-        ),
-        (
-            "CUSTOMER_TOKEN_ISSUER",
-            "https://other.example",
-            "invalid_customer_token",
-            "issuer",
-        ),
-    ] {
-        let mut function = Function::start(&environment(&[(variable, value)])).await;
-        assert_eq!(function.invoke(&event).await.status, 401);
-        let (_, line) = function.line().await;
-        let logged = (&line["outcome"], &line["cause"], &line["token_refused"]);
-        assert_eq!(logged, (&json!(outcome), &json!(cause), &json!(1)));
-        for word in [outcome, cause] {
-            let word = format!("`{word}`");
-            assert!(section_of("RefusalsAlarm").contains(&word), "{word}");
-        }
-    }
-
-    // Nobody has keys at this address.
-    let keyless = environment(&[("CUSTOMER_TOKEN_JWKS", "http://127.0.0.1:9/keys")]);
-    let mut function = Function::start(&keyless).await;
-    assert_eq!(function.invoke(&event).await.status, 503);
-    let (mut refused, mut not_refreshed) = (false, false);
-    while !(refused && not_refreshed) {
-        let (_, line) = function.line().await;
-        assert_eq!(line["key_set"], "customer", "{line}");
-        match line["message"].as_str().unwrap() {
-            "request" => refused = line["outcome"] == "keys_unavailable",
-            _ => not_refreshed = true,
-        }
-    }
-    assert!(section_of("KeySetMissingAlarm").contains("`keys_unavailable`"));
-
-    let proxy = Proxy::start(engine()).await;
-    proxy.always(Plan {
-        fault: Fault::Refused("ThrottlingException"),
-        after_commit: false,
-    });
-    let throttled = environment(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]);
-    let mut function = Function::start(&throttled).await;
-    assert_eq!(function.invoke(&event).await.status, 503);
-    let (_, line) = function.line().await;
-    assert_eq!(line["outcome"], "store_unavailable", "{line}");
-    let cause = line["cause"].as_str().unwrap();
-    for word in ["ThrottlingException", "store_unavailable"] {
-        assert!(cause.contains(word) || line["outcome"] == word, "{line}");
-        assert!(section_of("TableThrottlesAlarm").contains(word), "{word}");
+/// The codes that alarms are about: failures and refused tokens.
+#[test]
+fn the_codes_that_notify_people_are_on_the_page() {
+    let notify = |code: &&ErrorCode| {
+        let refused = code.as_str().starts_with("invalid_") && code.as_str().ends_with("_token");
+        refused || code.status().is_server_error()
+    };
+    for code in ErrorCode::ALL.iter().filter(notify) {
+        let code = format!("`{}`", code.as_str());
+        assert!(ALARMS.contains(&code), "{code}");
     }
 }
 

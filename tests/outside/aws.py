@@ -1,6 +1,7 @@
-"""A stand-in for the parts of AWS that `sam deploy` calls: STS, S3 and CloudFormation. It records what it is asked."""
+"""A stand-in for the parts of AWS that `make deploy` calls: STS, S3, CloudFormation and Lambda. It records what it is asked."""
 
 import http.server
+import json
 import re
 import threading
 import time
@@ -10,6 +11,7 @@ from xml.sax.saxutils import escape
 ACCOUNT = "111122223333"
 BUCKET = "artifacts"
 MANAGED = "aws-sam-cli-managed-default"
+STREAM = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/associations/stream/2026-11-24T02:50:00.000"
 
 
 class Aws(http.server.ThreadingHTTPServer):
@@ -21,8 +23,12 @@ class Aws(http.server.ThreadingHTTPServer):
         self.executed = []
         # What was uploaded, by its path.
         self.objects = {}
-        # The parameters of each stack that exists, by region and name.
+        # The last change set of each stack that exists, by region and name.
         self.stacks = {}
+        # Whether STS takes the credentials.
+        self.signed_in = True
+        # The version behind the alias `live`, its description, and what other versions get.
+        self.live = ("1", "", {})
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -59,7 +65,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = urllib.parse.urlsplit(self.path).path
-        self.answer(200, self.server.objects[path]) if path in self.server.objects else self.answer(404)
+        version, description, weights = self.server.live
+        if path.endswith("/aliases/live"):
+            alias = {"FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": weights}}
+            self.answer(200, json.dumps(alias).encode())
+        elif path.endswith("/configuration"):
+            self.answer(200, json.dumps({"Version": version, "Description": description}).encode())
+        else:
+            self.answer(200, self.server.objects[path]) if path in self.server.objects else self.answer(404)
 
     def do_PUT(self):
         length = self.headers.get("content-length")
@@ -93,19 +106,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, xml(f"{action}Response", {f"{action}Result": result}).encode())
 
     def GetCallerIdentity(self, _):
+        if not self.server.signed_in:
+            raise LookupError("The security token included in the request is expired")
         return {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/somebody", "UserId": "somebody"}
 
     def DescribeStacks(self, asked):
         name = asked["StackName"]
         if name == MANAGED:
-            outputs = [{"OutputKey": "SourceBucket", "OutputValue": BUCKET}]
             tags = [{"Key": "ManagedStackSource", "Value": "AwsSamCli"}]
-        else:
-            self.stack(name)
-            outputs, tags = [{"OutputKey": "ApiUrl", "OutputValue": "https://api.example.com"}], []
-        status = "UPDATE_COMPLETE" if self.server.executed[1:] else "CREATE_COMPLETE"
-        stack = {"StackName": name, "StackStatus": status, "CreationTime": now(), "Outputs": outputs, "Tags": tags}
-        return {"Stacks": [stack]}
+            return {"Stacks": [self.described(name, "CREATE_COMPLETE", {"SourceBucket": BUCKET}, {}, tags)]}
+        stack = self.stack(name)
+        parameters = stack["parameters"]
+        outputs = {}
+        if "AccessTokenJwks" in parameters:
+            outputs = {"ApiId": "a1b2c3", "ApiUrl": "https://a1b2c3.example.com", "FunctionName": f"{name}-Function-1"}
+            outputs["TableName"] = "associations"
+            if parameters["TableStream"] == "true":
+                outputs["TableStreamArn"] = STREAM
+        elif "DomainName" in parameters:
+            outputs = {"DomainUrl": f"https://{parameters['DomainName']}"}
+        return {"Stacks": [self.described(name, f"{stack['type']}_COMPLETE", outputs, parameters, [])]}
+
+    @staticmethod
+    def described(name, status, outputs, parameters, tags):
+        return {
+            "StackName": name,
+            "StackStatus": status,
+            "CreationTime": now(),
+            "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()],
+            "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            "Tags": tags,
+        }
 
     def stack(self, name):
         if (self.region, name) not in self.server.stacks:
@@ -113,7 +144,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.server.stacks[self.region, name]
 
     def GetTemplateSummary(self, asked):
-        return {"Parameters": [{"ParameterKey": name} for name in self.stack(asked["StackName"])]}
+        return {"Parameters": [{"ParameterKey": name} for name in self.stack(asked["StackName"])["parameters"]]}
 
     def CreateChangeSet(self, asked):
         def pairs(of, key, value):
@@ -140,12 +171,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def ExecuteChangeSet(self, asked):
         change_set = self.server.change_sets[int(asked["ChangeSetName"].rsplit("-")[-1]) - 1]
         self.server.executed.append(change_set)
-        self.server.stacks[self.region, change_set["stack"]] = change_set["parameters"]
+        self.server.stacks[self.region, change_set["stack"]] = change_set
         return {}
 
     def DescribeStackEvents(self, asked):
         name = asked["StackName"]
-        status = "UPDATE_COMPLETE" if self.server.executed[1:] else "CREATE_COMPLETE"
+        # SAM also asks before it executes the first change set.
+        [*_, last] = [change_set for change_set in self.server.change_sets if change_set["stack"] == name]
+        status = f"{last['type']}_COMPLETE"
         event = {
             "EventId": len(self.server.executed),
             "StackId": name,

@@ -3,6 +3,7 @@
 The screenshot of README.md is made here: it is saved as DEMO_SCREENSHOT, or as target/demo.png.
 """
 
+import base64
 import os
 import pathlib
 import subprocess
@@ -20,7 +21,6 @@ API = os.environ["API_URL"]
 AXE = pathlib.Path(os.environ["AXE"])
 SCREENSHOT = os.environ.get("DEMO_SCREENSHOT", "target/demo.png")
 
-TOKEN = "POST /oauth/access_token 200"
 LIST = "GET /v2/carts 200"
 
 
@@ -69,6 +69,29 @@ class Demo(BrowserTestCase):
         requests = [" ".join(part.text for part in line.find_elements(By.CSS_SELECTOR, "code, strong")) for line in lines]
         return requests[::-1]
 
+    def opened(self, device):
+        """Returns what is shown of the requests under a device that are open."""
+        return [text.text for text in self.browser.find_elements(By.CSS_SELECTOR, f"#{device} details[open] pre")]
+
+    def size(self, width, height):
+        """Makes the window a screen of this size."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.addCleanup(self.browser.execute_cdp_cmd, "Emulation.clearDeviceMetricsOverride", {})
+
+    def picture(self):
+        """Saves the whole page as a picture, without answers and a scrollbar."""
+        self.browser.execute_script("for (const details of document.querySelectorAll('details')) details.open = false")
+        self.browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
+        self.addCleanup(self.browser.execute_cdp_cmd, "Emulation.setScrollbarsHidden", {"hidden": False})
+        self.browser.execute_script("scrollTo(0, 0)")
+        width, height = self.browser.execute_script("return [innerWidth, document.documentElement.scrollHeight]")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        asked = {"clip": clip, "captureBeyondViewport": True}
+        taken = self.browser.execute_cdp_cmd("Page.captureScreenshot", asked)
+        pathlib.Path(SCREENSHOT).write_bytes(base64.b64decode(taken["data"]))
+        self.assertLess(os.path.getsize(SCREENSHOT), 200_000)
+
     def cart(self):
         """Returns the cart on the phone."""
         return self.find("#phone .carts small").text.split(",")[0]
@@ -89,39 +112,49 @@ class Demo(BrowserTestCase):
         self.assertEqual(self.requests("phone"), [])
 
         self.press("#next", "200: the cart is now Ron's")
-        phone = [TOKEN, f"POST {customers} 200", LIST]
+        phone = [f"POST {customers} 200", LIST]
         self.assertEqual(self.requests("phone"), phone)
+        [opened] = self.opened("phone")
+        self.assertTrue(opened.startswith(f"POST {customers}\n"), opened)
         self.assertEqual(self.shown("laptop"), ("Guest", ["No cart"]))
 
         self.press("#next", "200: the laptop has never seen this cart")
-        self.assertEqual(self.requests("laptop"), [TOKEN, LIST])
+        self.assertEqual(self.requests("laptop"), [LIST])
         who, (laptop_cart,) = self.shown("laptop")
         self.assertEqual(who, "Ron")
         self.assertRegex(laptop_cart, rf"^Scarf × 1\n{cart}, Ron's since ")
+        self.picture()
 
         self.press("#next", "204: it existed")
         phone += [f"POST {customers} 204"]
         self.assertEqual(self.requests("phone"), phone)
-        self.assertIn("204 No Content", self.find("#phone .requests pre").text)
+        self.assertIn("204 No Content", self.opened("phone")[0])
         self.assertEqual(self.shown("laptop"), ("Ron", [laptop_cart]))
         self.assertEqual(self.console(), [])
 
         self.press("#next", "403: Ron may not act for Hermione")
         phone += [f"POST {customers} 403"]
         self.assertEqual(self.requests("phone"), phone)
-        self.assertIn('"code": "other_customer"', self.find("#phone .requests pre").text)
-        self.browser.save_screenshot(SCREENSHOT)
-        self.assertLess(os.path.getsize(SCREENSHOT), 150_000)
+        self.assertIn('"code": "other_customer"', self.opened("phone")[0])
 
         self.press("#next", "No request: the phone forgets")
         self.assertEqual(self.requests("phone"), phone)
-        self.assertEqual(self.shown("phone")[0], "Guest")
+        self.assertEqual(self.shown("phone"), ("Guest", [f"Scarf × 1\n{cart}, on this phone, and still Ron's"]))
         self.assertEqual(self.shown("laptop"), ("Ron", [laptop_cart]))
 
         self.press("#next", "204: the cart is no longer Ron's")
         self.assertEqual(self.requests("laptop")[-2:], [f"DELETE {customers} 204", LIST])
         self.assertEqual(self.shown("laptop"), ("Ron", ["No cart"]))
-        self.assertEqual(len(self.browser.find_elements(By.CSS_SELECTOR, "#steps .done")), 7)
+        self.assertEqual(self.shown("phone"), ("Guest", [f"Scarf × 1\n{cart}, on this phone only"]))
+
+        self.press("#next", "200: Harry has never seen this cart, but it is Acme's")
+        self.assertEqual(self.requests("phone")[-2:], [f"POST /v2/carts/{cart}/relationships/accounts 200", LIST])
+        self.assertIn('"type": "account"', self.opened("phone")[0])
+        self.assertIn(cart, self.opened("laptop")[0])
+        who, (laptop_cart,) = self.shown("laptop")
+        self.assertEqual(who, "Harry,")
+        self.assertRegex(laptop_cart, rf"^Scarf × 1\n{cart}, Acme's since ")
+        self.assertEqual(len(self.browser.find_elements(By.CSS_SELECTOR, "#steps .done")), 8)
 
         self.keys(Keys.ENTER)
         WebDriverWait(self.browser, TIMEOUT).until(lambda _: self.shown("laptop")[0] == "Guest")
@@ -166,7 +199,7 @@ class Demo(BrowserTestCase):
         self.press_on("phone", "signIn", "The API did not answer")
 
     def test_it_loads_only_from_its_own_servers(self):
-        for _ in range(7):
+        for _ in range(8):
             self.tab_to("#next")
             before = self.find("#next").text
             self.keys(Keys.ENTER)
@@ -180,6 +213,13 @@ class Demo(BrowserTestCase):
         self.press_on("phone", "fill", "No request")
         self.press_on("phone", "signIn", "200")
         self.press_on("phone", "refused", "403")
+        self.is_accessible()
+        self.open(f"{PAGE}/errors.md")
+        self.find("#other_customer")
+        self.is_accessible()
+        self.browser.save_screenshot("target/errors.png")
+
+    def is_accessible(self):
         backgrounds = set()
         for scheme in ("light", "dark"):
             with self.subTest(scheme):
@@ -195,11 +235,35 @@ class Demo(BrowserTestCase):
                 backgrounds.add(self.find("body").value_of_css_property("background-color"))
         self.assertEqual(len(backgrounds), 2)
 
+    def test_button_sentence_and_active_device_stay_in_sight(self):
+        for width, height in (1280, 720), (390, 664):
+            with self.subTest(width=width):
+                self.size(width, height)
+                self.open(PAGE)
+                self.find("#next:enabled")
+                for step in range(8):
+                    before = self.find("#next").text
+                    self.tab_to("#next")
+                    self.keys(Keys.ENTER)
+                    WebDriverWait(self.browser, TIMEOUT).until(lambda _: self.find("#next").text != before)
+                    self.find(".is-active")
+                    hidden = self.browser.execute_script(
+                        """
+                        const controls = document.querySelector("#controls").getBoundingClientRect();
+                        const hidden = [];
+                        for (const selector of ["#next", "#status", ".is-active h2", ".is-active .who", ".is-active .carts"]) {
+                          const { top, bottom } = document.querySelector(selector).getBoundingClientRect();
+                          const isControl = selector.startsWith("#");
+                          if (top < (isControl ? 0 : controls.bottom - 1) || bottom > innerHeight) hidden.push([selector, top, bottom]);
+                        }
+                        return hidden;
+                        """
+                    )
+                    self.assertEqual(hidden, [], f"after step {step + 1}")
+                    self.browser.save_screenshot(f"target/demo-{width}-{step + 1}.png")
+
     def test_a_narrow_window_needs_no_sideways_scrolling(self):
-        self.browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride", {"width": 340, "height": 700, "deviceScaleFactor": 1, "mobile": False}
-        )
-        self.addCleanup(self.browser.execute_cdp_cmd, "Emulation.clearDeviceMetricsOverride", {})
+        self.size(340, 700)
         self.press_on("phone", "fill", "No request")
         self.press_on("phone", "signIn", "200")
         width = self.browser.execute_script("return document.documentElement.scrollWidth")

@@ -1,5 +1,7 @@
 """`make deploy` and `make preview` with the real SAM CLI, a stand-in for AWS, and a compiler that does nothing."""
 
+import contextlib
+import http.server
 import io
 import json
 import os
@@ -7,21 +9,28 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
+import threading
 import unittest
+import urllib.parse
 import zipfile
 
 import yaml
 
-from aws import Aws
+from aws import STREAM, Aws
+
+sys.path.insert(0, "deploy")
+import deploy  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
-NEEDED = [".cargo", ".ci", ".gitignore", "Cargo.lock", "Cargo.toml", "Makefile", "samconfig.toml", "src", "stages"]
-NEEDED += ["template.yaml"]
+NEEDED = [".cargo", ".ci", ".gitignore", "Cargo.lock", "Cargo.toml", "Makefile", "deploy", "samconfig.toml", "src"]
+NEEDED += ["template.yaml", "tests/outside/smoke.py"]
+STAGES = "deploy/stages"
 
 KEYS = {"keys": [{"kid": "1", "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}
 STAGE = {
-    "AccessTokenJwks": "https://auth.example.com/keys",
+    "AccessTokenJwks": KEYS,
     "AccessTokenIssuer": "https://auth.example.com",
     "AccessTokenAudience": "carts",
     "CustomerTokenJwks": KEYS,
@@ -30,9 +39,12 @@ STAGE = {
     "AllowedOrigins": ["https://shop.example.com", "https://example.com"],
 }
 
+CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/1"
 # How the workflow hands the build on.
 PACK = "tar -cf build.tar .aws-sam/*-*"
 UNPACK = 'tar -xf "$RUNNER_TEMP/build.tar"'
+DEPLOY = 'make deploy STAGE="$STAGE" ROLLBACK="$ROLLBACK" PARAMETERS="$PARAMETERS"'
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text())
 
 # Stands for cargo and cargo-lambda: counts its calls, and leaves a program of which only the header is right.
 CARGO = """#!/usr/bin/env python3
@@ -67,8 +79,8 @@ class Deploy(unittest.TestCase):
             source, target = ROOT / name, self.project / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
-        for stage in (self.project / "stages").glob("*.yaml"):
-            if stage.name != "example.yaml":
+        for stage in (self.project / STAGES).glob("*.yaml"):
+            if not stage.name.startswith("example"):
                 stage.unlink()
         (self.project / ".local").symlink_to(ROOT / ".local")
         self.git("init", "--quiet")
@@ -88,7 +100,7 @@ class Deploy(unittest.TestCase):
     def stage(self, stage, **values):
         """Writes and commits the parameters of a stage."""
         text = yaml.safe_dump(STAGE | values)
-        (self.project / "stages" / f"{stage}.yaml").write_text(text)
+        (self.project / STAGES / f"{stage}.yaml").write_text(text)
         self.commit()
 
     def make(self, *arguments):
@@ -114,13 +126,17 @@ class Deploy(unittest.TestCase):
         )
         return done.returncode, done.stdout
 
-    def deploys(self, *arguments):
-        """Deploys, and returns what CloudFormation was asked to do."""
+    def deploys_all(self, *arguments):
+        """Deploys, and returns what CloudFormation was asked to do and what was printed."""
         before = len(self.aws.executed)
         status, printed = self.make("deploy", *arguments)
         self.assertEqual(status, 0, printed)
-        self.assertEqual(len(self.aws.executed), before + 1, printed)
-        return self.aws.executed[-1]
+        return self.aws.executed[before:], printed
+
+    def deploys(self, *arguments):
+        """Deploys one stack, and returns what CloudFormation was asked to do."""
+        [change], _ = self.deploys_all(*arguments)
+        return change
 
     def refuses(self, sentence, *arguments):
         """Is told why in one line, before anything is built or sent."""
@@ -135,6 +151,9 @@ class Deploy(unittest.TestCase):
     def builds(self):
         calls = self.tools / "calls"
         return len(calls.read_text().splitlines()) if calls.exists() else 0
+
+    def parameters(self, template):
+        return yaml.load((self.project / template).read_text(), Loader)["Parameters"].keys()
 
     def code(self, change_set):
         """The function that a change set deploys."""
@@ -180,8 +199,7 @@ class Deploy(unittest.TestCase):
                         self.assertEqual(given[name], value, name)
                     self.assertEqual(json.loads(given["CustomerTokenJwks"]), KEYS)
                     # A parameter that is left out would keep its last value.
-                    template = yaml.load((self.project / "template.yaml").read_text(), Loader)
-                    self.assertEqual(given.keys(), template["Parameters"].keys())
+                    self.assertEqual(given.keys(), self.parameters("template.yaml"))
                     self.assertTrue(given["Release"].endswith(f"-{commit[:7]}"), given["Release"])
                     releases.add(given["Release"])
         self.assertEqual(len(releases), 4)
@@ -202,7 +220,7 @@ class Deploy(unittest.TestCase):
         # Nor does a line stay that was deleted from the stage's file.
         self.stage("dev")
         given = self.deploys()["parameters"]
-        self.assertEqual([given[name] for name in names], ["true", "", "1000"])
+        self.assertEqual([given[name] for name in names], ["true", "", "100"])
 
     def test_what_is_not_committed_goes_to_dev_and_not_to_prod(self):
         self.stage("dev")
@@ -229,11 +247,12 @@ class Deploy(unittest.TestCase):
         self.stage("dev")
         self.stage("prod")
         dev = self.deploys()
-        workflow = yaml.safe_load((ROOT / "docs/deploy/github-actions.yml").read_text())
-        steps = {name: [step.get("run") for step in job["steps"]] for name, job in workflow["jobs"].items()}
-        self.assertLess(steps["dev"].index("make deploy STAGE=dev"), steps["dev"].index(PACK))
-        self.assertLess(steps["prod"].index(UNPACK), steps["prod"].index("make deploy STAGE=prod"))
-        self.assertEqual(workflow["jobs"]["prod"]["needs"], "dev")
+        jobs = WORKFLOW["jobs"]
+        steps = {name: [step.get("run") for step in job["steps"]] for name, job in jobs.items()}
+        self.assertLess(steps["build"].index('make build STAGE="$STAGE"'), steps["build"].index(PACK))
+        for stage in ["dev", "prod"]:
+            self.assertLess(steps[stage].index(UNPACK), steps[stage].index(DEPLOY))
+        self.assertEqual(jobs["prod"]["needs"], ["build", "dev"])
 
         subprocess.run(["sh", "-c", PACK], cwd=self.project, check=True)
         archive = self.project / "build.tar"
@@ -268,38 +287,231 @@ class Deploy(unittest.TestCase):
         self.assertNotIn("--arm64", (self.tools / "calls").read_text())
 
     def test_a_mistake_is_one_sentence_before_anything_is_built(self):
-        self.refuses("copy stages/example.yaml", "deploy")
-        example = (self.project / "stages/example.yaml").read_text()
-        (self.project / "stages/dev.yaml").write_text(example)
-        self.refuses(
-            "AccessTokenJwks, AccessTokenIssuer, AccessTokenAudience, CustomerTokenJwks, CustomerTokenIssuer,"
-            " CustomerTokenAudience must have a value.",
-            "deploy",
-        )
+        self.refuses("copy deploy/stages/example.yaml", "deploy")
+        example = (self.project / f"{STAGES}/example.yaml").read_text()
+        (self.project / f"{STAGES}/dev.yaml").write_text(example)
+        self.refuses("AccessTokenJwks, AccessTokenIssuer, AccessTokenAudience must have a value.", "deploy")
         self.stage("staging")
         self.refuses("samconfig.toml has no section [staging.deploy.parameters]", "deploy", "STAGE=staging")
-        (self.project / "stages/dev.yaml").write_text("AccessTokenIssuer: [")
+        (self.project / f"{STAGES}/dev.yaml").write_text("AccessTokenIssuer: [")
         self.refuses("is not YAML", "deploy")
         for name, value, sentence in [
-            ("CustomerTokenJwks", "http://login.example.com/keys", "or an https URL"),
+            ("CustomerTokenJwks", "http://login.example.com/keys", "an https URL, or empty"),
             ("ThrottlingRate", 0, "must be a whole number from 1 to 100000"),
             ("LogRetentionDays", 15, "must be one of 1, 3,"),
             ("AllowedOrigins", ["https://shop.example.com/cart"], "without a path"),
             ("AlarmTopicArn", "", "AlarmTopicArn is no parameter"),
             ("Stage", "prod", "Stage is set by make deploy"),
-            ("ErrorDocsUrl", "https://example.com/" + "x" * 512, "not have more than 512 characters"),
+            ("ErrorDocsUrl", "https://example.com/" + "x" * 4096, "not have more than 4096 characters"),
+            ("AccessTokenGrantClaim", "gty", "BackEndClaim replaces it"),
+            ("EventBusName", "shop", "it belongs into the section events.yaml"),
+            ("CustomerTokenJwks", "", "Customer tokens need a key set, an issuer and an audience, or none"),
+            ("CreateTable", "false", "the stack needs ExistingTableName"),
+            ("CustomerTokenClaims", "{token_use}", "must be a JSON object of"),
+            ("CustomerTokenClaims", {"azp": {"a": 1}}, "must be a JSON object of"),
+            ("events.yaml", {}, "events.yaml: EventBusName must have a value"),
+            ("domain.yaml", {"Name": "x"}, "Name is no parameter"),
+            ("probe.yaml", {}, "probe.yaml is none of events.yaml, domain.yaml, close-carts.yaml"),
         ]:
             with self.subTest(name):
                 self.stage("dev", **{name: value})
                 self.refuses(sentence, "deploy")
 
+    def test_no_token_may_be_of_two_kinds(self):
+        one = {"CustomerTokenIssuer": STAGE["AccessTokenIssuer"]}
+        for values in [
+            {"CustomerTokenAudience": "carts"},
+            {"CustomerTokenAudience": "shop , carts"},
+            {"CustomerTokenAudience": "carts", "CustomerTokenClaims": {"token_use": "id"}},
+            {
+                "CustomerTokenAudience": "carts",
+                "CustomerTokenClaims": {"azp": ["web", None]},
+                "AccessTokenClaims": {"azp": None, "token_use": "access"},
+            },
+        ]:
+            with self.subTest(values):
+                self.stage("dev", **one, **values)
+                self.refuses("Access tokens and customer tokens must differ in issuer", "deploy")
+        self.stage(
+            "dev",
+            **one,
+            CustomerTokenAudience="carts",
+            CustomerTokenClaims={"token_use": "id"},
+            AccessTokenClaims={"token_use": ["access", 1]},
+        )
+        given = self.deploys()["parameters"]
+        self.assertEqual(json.loads(given["AccessTokenClaims"]), {"token_use": ["access", 1]})
+
+    def test_without_credentials_nothing_is_built(self):
+        self.stage("dev")
+        self.aws.signed_in = False
+        self.refuses("AWS takes no credentials from here", "deploy")
+
+    def test_the_stacks_that_a_stage_asks_for_are_deployed_behind_the_main_one(self):
+        key = "arn:aws:kms:us-east-1:111122223333:key/1"
+        stacks = {
+            "events.yaml": {"EventBusName": "shop"},
+            "domain.yaml": {"DomainName": "carts.example.com", "CertificateArn": CERTIFICATE},
+            "close-carts.yaml": {
+                "EventBusName": "shop",
+                "EventPattern": {"detail-type": ["Cart Deleted"]},
+                "TokenUrl": "https://auth.example.com/token",
+                "ClientSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:back-end",
+            },
+        }
+        self.stage("dev", TableKeyArn=key, **stacks)
+        status, printed = self.make("preview")
+        self.assertEqual(status, 0, printed)
+        self.assertIn("deploy/events.yaml can be shown once", printed)
+        self.assertEqual(self.aws.executed, [])
+        changes, _ = self.deploys_all()
+        names = [f"cart-associations-dev{suffix}" for suffix in ["", "-events", "-domain", "-close-carts"]]
+        self.assertEqual([change["stack"] for change in changes], names)
+        main, events, domain, carts = [change["parameters"] for change in changes]
+        self.assertEqual(main["TableStream"], "true")
+        self.assertEqual((events["TableStreamArn"], events["TableKeyArn"]), (STREAM, key))
+        self.assertEqual((domain["ApiId"], domain["HostedZoneId"]), ("a1b2c3", ""))
+        self.assertEqual(carts["ApiUrl"], "https://a1b2c3.example.com")
+        self.assertEqual(json.loads(carts["EventPattern"]), {"detail-type": ["Cart Deleted"]})
+        for change, name in zip(changes[1:], stacks, strict=True):
+            self.assertEqual(change["parameters"].keys(), self.parameters(f"deploy/{name}"))
+        # One preview shows all of them.
+        before = len(self.aws.change_sets)
+        status, printed = self.make("preview")
+        self.assertEqual(status, 0, printed)
+        self.assertEqual(len(self.aws.change_sets), before + 4)
+        self.assertEqual(len(self.aws.executed), 4)
+
+        # A stack that is no longer asked for is reported, and the stream that it reads stays.
+        self.stage("dev", **{"domain.yaml": stacks["domain.yaml"]})
+        changes, printed = self.deploys_all()
+        self.assertEqual([change["stack"] for change in changes], [names[0], names[2]])
+        self.assertEqual(changes[0]["parameters"]["TableStream"], "true")
+        for name in [names[1], names[3]]:
+            self.assertIn(f"aws cloudformation delete-stack --region us-east-1 --stack-name {name}\n", printed)
+        del self.aws.stacks["us-east-1", names[1]]
+        self.assertEqual(self.deploys_all()[0][0]["parameters"]["TableStream"], "false")
+
+    def test_events_of_another_table_need_its_stream(self):
+        self.stage("dev", ExistingTableName="restored", **{"events.yaml": {"EventBusName": "shop"}})
+        self.refuses("events.yaml: TableStreamArn must have a value", "deploy")
+
+    def test_a_domain_moves_to_another_stage_in_one_update(self):
+        domain = {"DomainName": "carts.example.com", "CertificateArn": CERTIFICATE}
+        self.stage("dev", **{"domain.yaml": domain})
+        self.deploys_all()
+        self.stage("dev", **{"domain.yaml": domain | {"ApiId": "d4e5f6"}})
+        _, moved = self.deploys_all()[0]
+        self.assertEqual((moved["type"], moved["parameters"]["ApiId"]), ("UPDATE", "d4e5f6"))
+        status, printed = self.make("--silent", "variables")
+        self.assertEqual(status, 0, printed)
+        variables = dict(one.split("=", 1) for one in printed.removeprefix("export ").split())
+        self.assertEqual(variables["API_URL"], "https://carts.example.com")
+        self.assertEqual(variables["FUNCTION"], "cart-associations-dev-Function-1")
+
+    def test_a_released_zip_is_deployed_without_a_compiler(self):
+        self.stage("prod")
+        self.make("zip")
+        archive = self.project / "target/cart-associations-arm64.zip"
+        built = self.builds()
+        for name in ["cargo", "cargo-lambda", "rustup"]:
+            (self.tools / name).write_text("#!/bin/sh\nexit 1\n")
+        change = self.deploys("STAGE=prod", f"ZIP={archive}")
+        self.assertEqual(self.builds(), built)
+        self.assertEqual(self.code(change), archive.read_bytes())
+        # The nested template goes with it.
+        template = yaml.load(self.aws.objects[change["template"]], Loader)
+        nested = template["Resources"]["WatchingStack"]["Properties"]["TemplateURL"]
+        self.assertIn(b"EveryTokenRefusedAlarm", self.aws.objects[urllib.parse.urlsplit(nested).path])
+        self.refuses("is not built for x86_64", "deploy", "STAGE=prod", f"ZIP={archive}", "ARCHITECTURE=x86_64")
+        archive.write_bytes(b"")
+        self.refuses("File is not a zip file", "deploy", "STAGE=prod", f"ZIP={archive}")
+
+    def test_a_revert_through_the_workflow_gets_past_the_alarm_that_it_clears(self):
+        inputs = WORKFLOW[True]["workflow_dispatch"]["inputs"]
+        self.assertEqual(inputs.keys(), {"stage", "rollback", "parameters"})
+        self.stage("dev")
+        self.stage("prod", ThrottlingRate=5)
+        self.deploys()
+        self.deploys("STAGE=prod")
+        self.git("revert", "--no-edit", "HEAD~1..HEAD")
+        [step] = [step for step in WORKFLOW["jobs"]["prod"]["steps"] if step.get("run") == DEPLOY]
+        self.stage("prod")
+        change = self.deploys("STAGE=prod", "ROLLBACK=false", "PARAMETERS=LogLevel=DEBUG")
+        given = [change["parameters"][name] for name in ["RollBackOnAlarms", "LogLevel", "ThrottlingRate"]]
+        self.assertEqual(given, ["false", "DEBUG", "100"])
+        # As the workflow has it when nothing was typed.
+        change = self.deploys("STAGE=prod", "ROLLBACK=", "PARAMETERS=")
+        self.assertEqual(change["parameters"]["RollBackOnAlarms"], "true")
+
+    def test_only_what_deploys_gets_rights_at_aws_and_no_action_can_change(self):
+        for file in (ROOT / ".github/workflows").glob("*.yml"):
+            workflow = yaml.safe_load(file.read_text())
+            self.assertEqual(workflow["permissions"], {"contents": "read"}, file)
+            for name, job in workflow["jobs"].items():
+                uses = [step["uses"] for step in job["steps"] if "uses" in step]
+                for action in uses:
+                    self.assertRegex(action, r"^[\w.-]+/[\w.-]+@[0-9a-f]{40}$")
+                builds = any("make build" in step.get("run", "") or ".ci/run" in step.get("run", "") for step in job["steps"])
+                signs_in = job.get("permissions", {}).get("id-token") == "write"
+                self.assertFalse(builds and signs_in, name)
+                needs_it = any(action.startswith(("aws-actions/", "actions/attest")) for action in uses)
+                self.assertEqual(signs_in, needs_it, name)
+        self.assertIn("github.ref == 'refs/heads/main'", WORKFLOW["jobs"]["build"]["if"])
+
+    def test_smoke_says_whether_live_runs_what_was_deployed(self):
+        self.stage("dev")
+        release = self.deploys()["parameters"]["Release"]
+        for live, sentence in [
+            (("7", release, {}), "API_URL must be"),
+            (("7", release, {"8": 0.1}), "a rollout is under way"),
+            (("6", "20261124T000000Z-abc1234", {}), "somebody moved the alias"),
+        ]:
+            self.aws.live = live
+            status, printed = self.make("smoke", "STAGE=dev", "API_URL=")
+            self.assertNotEqual(status, 0)
+            self.assertIn(f"live runs version {live[0]}, release {live[1]}", printed)
+            self.assertIn(f"error: {sentence}", printed)
+        self.aws.live = ("7", release, {})
+        self.stage("dev", ThrottlingRate=5)
+        self.assertIn("was it reverted?", self.make("smoke", "STAGE=dev")[1])
+
+    def test_the_keys_of_the_issuers_are_kept(self):
+        class Keys(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = json.dumps(KEYS).encode() if self.path == "/keys" else b"down"
+                self.send_response(200)
+                self.send_header("content-length", len(body))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_port}"
+            values = dict.fromkeys((f"{kind}TokenJwks" for kind in ["Account", "Cart"]), "")
+            folder = self.project / "keys"
+            with contextlib.redirect_stderr(io.StringIO()) as printed:
+                deploy.keep_keys(values | {"AccessTokenJwks": f"{url}/keys", "CustomerTokenJwks": url}, folder)
+            server.shutdown()
+        self.assertEqual(json.loads((folder / "AccessTokenJwks.json").read_text()), KEYS)
+        self.assertEqual([file.name for file in folder.iterdir()], ["AccessTokenJwks.json"])
+        self.assertIn(f"No copy of the keys at {url}", printed.getvalue())
+
     def test_the_example_names_parameters_that_there_are(self):
-        example = (self.project / "stages/example.yaml").read_text()
-        names = set(re.findall(r"(?m)^(?:# )?([A-Z][A-Za-z]+):", example)) - {"For"}
-        self.assertIn("PageTopicArn", names)
-        self.assertIn("CustomerTokenAudience", names)
-        template = yaml.load((self.project / "template.yaml").read_text(), Loader)
-        self.assertLessEqual(names, template["Parameters"].keys())
+        example = (self.project / STAGES / "example.yaml").read_text()
+        file = self.project / STAGES / "dev.yaml"
+        # With every line that is commented out.
+        file.write_text(re.sub(r"(?m)^# (?=[A-Za-z-]+(?:\.yaml)?:|  [A-Z])", "", example))
+        values = yaml.safe_load(file.read_text())
+        self.assertEqual({name for name in values if name.endswith(".yaml")}, set(deploy.parameters.OPTIONAL))
+        for name, own in values.items():
+            if name.endswith(".yaml"):
+                self.assertLessEqual(own.keys(), self.parameters(f"deploy/{name}"))
+            else:
+                self.assertIn(name, self.parameters("template.yaml"))
 
 
 class Loader(yaml.SafeLoader):

@@ -1,4 +1,5 @@
-"""The events that template.yaml makes of the function's own writes, without AWS: `make test-events`.
+"""The events that deploy/events.yaml makes of the function's own writes, without AWS: `make test-events`. And what
+deploy/close-carts.yaml sends for the events of a shop.
 
 The API at API_URL writes to the DynamoDB at DYNAMODB_ENDPOINT, whose stream is read. What AWS does with a record is done
 by AWS's own parts, which the template configures: Event Ruler tries the pipe's filters, JSONata evaluates the
@@ -20,16 +21,17 @@ import jsonschema
 from boto3.dynamodb.types import TypeSerializer
 
 ROOT = pathlib.Path(__file__).parents[2]
-RESOURCES = json.loads((ROOT / "target/transformed/events.json").read_text())["Resources"]
+RESOURCES = json.loads((ROOT / "target/transformed/events-events.json").read_text())["Resources"]
+CLOSE_CARTS = json.loads((ROOT / "target/transformed/events-close-carts.json").read_text())
 PIPE = RESOURCES["EventPipe"]["Properties"]
 TABLE = "cart-associations"
 ASSOCIATED, DISSOCIATED = "Cart Customer Associated", "Cart Customer Dissociated"
+OF_ACCOUNTS = {"Cart Account Associated", "Cart Account Dissociated"}
 SCHEMAS = {
     schema["properties"]["detail-type"]["const"]: schema
     for schema in (json.loads(file.read_text()) for file in (ROOT / "docs/events").glob("*.json"))
 }
 BACK_END, STOREFRONT = "local-back-end", "local-storefront"
-PATIENCE = 180
 
 
 def aws(service):
@@ -91,18 +93,20 @@ def plant(cart, customer, **attributes):
     DYNAMODB.put_item(TableName=TABLE, Item=item)
 
 
+def write_account(cart, account, old, **attributes):
+    """Writes an item of an account as docs/architecture.md has it, over the old one."""
+    item = {"id": f"{cart}#account#{account}"} | attributes
+    item = {name: TypeSerializer().serialize(value) for name, value in item.items()}
+    put = DYNAMODB.put_item(TableName=TABLE, Item=item, ReturnValues="ALL_OLD")
+    assert ("Attributes" in put) == old
+
+
 def ends_at(cart, customer, seconds):
     DYNAMODB.update_item(
         TableName=TABLE,
         Key=key(cart, customer),
         UpdateExpression="SET expires_at = :end",
         ExpressionAttributeValues={":end": {"N": str(seconds)}},
-    )
-
-
-def set_ttl(enabled):
-    DYNAMODB.update_time_to_live(
-        TableName=TABLE, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": enabled}
     )
 
 
@@ -126,14 +130,19 @@ def records():
             position = page.get("NextShardIterator")
 
 
-def filtered(all_records):
-    """The records that the pipe's filters let through; one must match."""
-    patterns = [filter["Pattern"] for filter in PIPE["SourceParameters"]["FilterCriteria"]["Filters"]]
+def matching(patterns, all_events):
+    """The events of which a pattern matches."""
     lines = run(
         ["java", "-cp", os.environ["EVENT_RULER"] + "/*", str(ROOT / "tests/outside/EventRuler.java"), *patterns],
-        "\n".join(json.dumps(record) for record in all_records),
+        "\n".join(json.dumps(event) for event in all_events),
     ).splitlines()
-    return [record for record, matches in zip(all_records, lines, strict=True) if "1" in matches]
+    return [event for event, matches in zip(all_events, lines, strict=True) if "1" in matches]
+
+
+def filtered(all_records):
+    """The records that the pipe's filters let through."""
+    filters = PIPE["SourceParameters"]["FilterCriteria"]["Filters"]
+    return matching([filter["Pattern"] for filter in filters], all_records)
 
 
 def enriched(batches):
@@ -182,7 +191,9 @@ class Events(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        set_ttl(False)
+        DYNAMODB.update_time_to_live(
+            TableName=TABLE, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": False}
+        )
         cls.now = now = int(time.time())
         ron = os.environ["CUSTOMER"]
 
@@ -235,16 +246,23 @@ class Events(unittest.TestCase):
         expect(204, "PATCH", "cleared")
         expect(204, "PATCH", "cleared")
 
+        at = ["2026-11-24T09:30:00.123Z", "2026-11-24T10:15:02.456Z"]
+        association = {"cart_id": "of-account", "account_id": "acme", "associated_at": at[0], "write_id": "w1"}
+        association |= {"associated_by": "shop", "acted_by": "ron"}
+        tombstone = {"removed_at": at[1], "removed_by": "shop", "removal_id": "r1", "write_id": "w1", "expires_at": now}
+        write_account("of-account", "acme", False, **association)
+        write_account("of-account", "acme", True, **association | {"expires_at": now + 9, "renewed_at": at[1]})
+        write_account("of-account", "acme", True, **tombstone | {"acted_by": "hermione"})
+        write_account("of-account", "acme", True, **association | {"write_id": "w2", "expires_at": now - 60})
+        write_account("of-account", "acme", True, **tombstone)
+        # The customer of the same id has events of its own.
+        expect(200, "POST", "of-account", "acme")
+
         cls.created = cls.race()
 
-        # DynamoDB Local deletes no expired tombstone: it fails on an item that is not in each index. So that deletion is
-        # by hand, above.
+        # DynamoDB Local's own TTL fails on an item that is not in each index, as every item is.
         plant("ttl", "ron", expires_at=now - 60)
-        set_ttl(True)
-        until = time.monotonic() + PATIENCE
-        while stored("ttl", "ron"):
-            assert time.monotonic() < until, "DynamoDB Local deletes nothing"
-            time.sleep(0.5)
+        DYNAMODB.delete_item(TableName=TABLE, Key=key("ttl", "ron"))
 
         cls.records = list(records())
         cls.events = list(events(cls.records))
@@ -274,7 +292,31 @@ class Events(unittest.TestCase):
         return [(event["detail-type"], event["detail"]) for event in found]
 
     def short(self, cart):
-        return [(kind.split()[-1], detail["customer_id"], detail.get("reason")) for kind, detail in self.of(cart)]
+        of = [(kind, detail) for kind, detail in self.of(cart) if kind not in OF_ACCOUNTS]
+        return [(kind.split()[-1], detail["customer_id"], detail.get("reason")) for kind, detail in of]
+
+    def test_an_account_has_events_of_its_own_that_name_who_acted(self):
+        changes = [
+            (kind.split()[-1], detail["account_id"], detail.get("acted_by"), detail.get("reason"))
+            for kind, detail in self.of("of-account")
+            if kind in OF_ACCOUNTS
+        ]
+        self.assertEqual(
+            changes,
+            [
+                ("Associated", "acme", "ron", None),
+                ("Dissociated", "acme", "hermione", "removed"),
+                ("Associated", "acme", "ron", None),
+                ("Dissociated", "acme", None, "expired"),
+            ],
+        )
+        self.assertEqual(self.short("of-account"), [("Associated", "acme", None)])
+
+    def test_a_rule_for_customers_hears_nothing_of_accounts(self):
+        pattern = {"source": ["cart-associations"], "detail-type": [ASSOCIATED, DISSOCIATED]}
+        heard = matching([json.dumps(pattern)], self.events)
+        self.assertEqual(heard, [event for event in self.events if event["detail-type"] not in OF_ACCOUNTS])
+        self.assertLess(len(heard), len(self.events))
 
     def test_an_event_is_as_its_schema_says(self):
         self.assertGreater(len(self.events), 30)
@@ -286,7 +328,7 @@ class Events(unittest.TestCase):
             )
 
     def test_the_examples_of_the_schemas_are_valid(self):
-        self.assertEqual(SCHEMAS.keys(), {ASSOCIATED, DISSOCIATED})
+        self.assertEqual(SCHEMAS.keys(), {ASSOCIATED, DISSOCIATED} | OF_ACCOUNTS)
         for schema in SCHEMAS.values():
             jsonschema.Draft202012Validator.check_schema(schema)
             for example in schema["examples"]:
@@ -341,9 +383,9 @@ class Events(unittest.TestCase):
         self.assertNotIn("client", detail)
         self.assertEqual(detail["at"], time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(self.now - 60)))
 
-    def test_dynamodb_deletes_what_has_expired(self):
+    def test_what_is_deleted_after_its_lifetime_has_expired(self):
         self.assertEqual(self.short("ttl"), [("Associated", "ron", None), ("Dissociated", "ron", "expired")])
-        # That record does not say who deleted the item, as that of a replica. AWS says so in the others.
+        # This record does not say who deleted the item, as that of a replica. AWS says so where its TTL did.
         [record] = [
             record
             for record in self.records
@@ -379,6 +421,9 @@ class Events(unittest.TestCase):
         last, seen = {}, set()
         for event in self.events:
             detail = event["detail"]
+            if detail["cart_id"] == "of-account":
+                # Its times are made up.
+                continue
             association = detail["cart_id"], detail["customer_id"]
             self.assertLess(last.get(association, ""), detail["at"])
             last[association] = detail["at"]
@@ -386,6 +431,57 @@ class Events(unittest.TestCase):
             identity = event["detail-type"], detail["write_id"], *association
             self.assertNotIn(identity, seen)
             seen.add(identity)
+
+
+class CartsThatEnd(unittest.TestCase):
+    """The rule of deploy/close-carts.yaml, and the requests that it sends, as its template says them."""
+
+    # The function has no accounts yet: goes with its change.
+    WITHOUT_ROUTE = {"ClearAccounts"}
+
+    RULE = CLOSE_CARTS["Resources"]["CartsThatEnd"]["Properties"]
+    EVENT = {"source": "shop", "detail-type": "Cart Deleted", "detail": {"cart_id": "ended"}}
+
+    def value(self, property):
+        """What !Ref and !Sub make of the parameters' values."""
+        values = {name: one.get("Default", "") for name, one in CLOSE_CARTS["Parameters"].items()}
+        values["ApiUrl"] = os.environ["API_URL"]
+        if "Ref" in property:
+            return values[property["Ref"]]
+        return property["Fn::Sub"].replace("${ApiUrl}", values["ApiUrl"])
+
+    def test_the_pattern_of_the_rule_matches_carts_that_end(self):
+        pattern = self.value(self.RULE["EventPattern"])
+        other = self.EVENT | {"detail-type": "Cart Updated"}
+        self.assertEqual(matching([pattern], [self.EVENT, other]), [self.EVENT])
+
+    def test_the_cart_has_no_customers_and_no_accounts_afterwards(self):
+        expect(200, "POST", "ended", "ron", "hermione")
+        expect(200, "POST", "goes-on", "ron")
+        for target in self.RULE["Targets"]:
+            name = target["Arn"]["Fn::GetAtt"][0]
+            destination = CLOSE_CARTS["Resources"][name]["Properties"]
+            [path] = map(self.value, target["HttpParameters"]["PathParameterValues"])
+            url = self.value(destination["InvocationEndpoint"]).replace("*", at_path(self.EVENT, path))
+            request = urllib.request.Request(url, target["Input"].encode(), method=destination["HttpMethod"])
+            request.add_header("Authorization", f"Bearer {os.environ['BACK_END_TOKEN']}")
+            # What EventBridge sends with it ("API destinations", AWS).
+            request.add_header("Content-Type", "application/json; charset=utf-8")
+            try:
+                with urllib.request.urlopen(request, timeout=15) as answer:
+                    status = answer.status
+            except urllib.error.HTTPError as error:
+                with error:
+                    status = error.status
+            self.assertEqual(status, 404 if name in self.WITHOUT_ROUTE else 204, name)
+        self.assertNotIn("associated_at", stored("ended", "ron"))
+        self.assertNotIn("associated_at", stored("ended", "hermione"))
+        self.assertIn("associated_at", stored("goes-on", "ron"))
+
+    def test_what_is_not_sent_in_a_day_is_kept(self):
+        for target in self.RULE["Targets"]:
+            self.assertEqual(target["RetryPolicy"]["MaximumEventAgeInSeconds"], 24 * 3600)
+            self.assertEqual(target["DeadLetterConfig"], {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,16 @@
-"""docs/operations.md can be followed: every command in it exists, with the options that it needs, and every link leads
-somewhere. docs/costs.py counts what the template has. With the SAM CLI's Python, which knows AWS's operations."""
+"""The pages for operators can be followed: every command in them exists, with the options that it needs and in shells that
+stay open, and every link leads somewhere. docs/undo.py makes what docs/import.py reads. docs/costs.py counts what the
+templates have. With the SAM CLI's Python, which knows AWS's operations."""
 
+import gzip
 import importlib.util
+import json
 import pathlib
 import re
 import shlex
+import subprocess
+import sys
+import tempfile
 import unittest
 
 import botocore.session
@@ -12,11 +18,14 @@ import yaml
 from botocore import xform_name
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGE = (ROOT / "docs/operations.md").read_text()
+DOCS = ROOT / "docs"
+PAGES = {name: (DOCS / name).read_text() for name in ["alarms.md", "deploying.md", "procedures.md"]}
 # Options of the AWS CLI itself.
 GLOBAL = {"region", "query", "output"}
 # What `aws cloudformation deploy` takes, which is no operation of the service.
 DEPLOY = {"template-file", "stack-name", "capabilities", "parameter-overrides"}
+# What `make variables` prints.
+VARIABLES = re.findall(r'(?m)^        "([A-Z_]+)": ', (ROOT / "deploy/deploy.py").read_text())
 
 
 class Loader(yaml.SafeLoader):
@@ -26,16 +35,29 @@ class Loader(yaml.SafeLoader):
 Loader.add_multi_constructor("!", lambda *_: None)
 
 
-def parameters(path):
-    return yaml.load((ROOT / path).read_text(), Loader)["Parameters"]
+def template(path):
+    return yaml.load((ROOT / path).read_text(), Loader)
+
+
+def blocks(page):
+    """The blocks of commands, without the indentation of a list."""
+    for indent, block in re.findall(r"(?m)^( *)```sh\n((?:.*\n)*?) *```$", page):
+        yield re.sub(rf"(?m)^{indent}", "", block)
 
 
 def commands(program):
-    """The words of each command that begins with the program's name, in blocks and within lines."""
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    lines += [" ".join(code.split()) for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", PAGE)]
-    return [shlex.split(line) for line in lines if line.strip().startswith(f"{program} ")]
+    """The words of each command of a program, in blocks and within lines."""
+    lines = [line for page in PAGES.values() for block in blocks(page) for line in block.replace("\\\n", " ").split("\n")]
+    lines += [" ".join(code.split()) for page in PAGES.values() for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", page)]
+    for line in lines:
+        for command in re.findall(rf"(?:^ *|\$\(|; |\{{ ){program} [^;|]*", line):
+            command = command[command.index(f"{program} ") :]
+            try:
+                words = shlex.split(command)
+            except ValueError:
+                # The rest of a line that is a string, or a command within quotes.
+                words = command.split(")")[0].split()
+            yield [word.rstrip(")") for word in words]
 
 
 def options(words):
@@ -45,7 +67,7 @@ def options(words):
         if word.startswith("--"):
             name = word[2:]
             found[name] = []
-        else:
+        elif found:
             found[name].append(word)
     return found
 
@@ -55,17 +77,19 @@ class Operations(unittest.TestCase):
         session = botocore.session.get_session()
         seen = set()
         for _, service, operation, *words in commands("aws"):
+            if service == "s3":
+                continue
             seen.add(f"{service} {operation}")
             if operation == "wait":
                 waiter, *words = words
-                model = session.create_client(service, region_name="us-east-1").waiter_names
-                self.assertIn(waiter.replace("-", "_"), model)
-                operation = "describe-table"
+                names = session.create_client(service, region_name="us-east-1").waiter_names
+                self.assertIn(waiter.replace("-", "_"), names)
+                continue
             given = options(words)
             if (service, operation) == ("cloudformation", "deploy"):
                 self.assertEqual(given.keys() - GLOBAL, DEPLOY)
                 named = {word.split("=")[0] for word in given["parameter-overrides"]}
-                definitions = parameters(given["template-file"][0])
+                definitions = template(given["template-file"][0])["Parameters"]
                 self.assertLessEqual(named, definitions.keys())
                 required = {name for name, definition in definitions.items() if "Default" not in definition}
                 self.assertLessEqual(required, named)
@@ -79,68 +103,138 @@ class Operations(unittest.TestCase):
             for option in given.keys() - GLOBAL:
                 self.assertIn(option.removeprefix("no-"), members, f"{service} {operation}")
             required = {xform_name(name, "-") for name in shape.required_members}
-            self.assertLessEqual(required, given.keys(), f"{service} {operation}")
-        self.assertGreaterEqual(len(seen), 10)
+            # Prose names a command without its options.
+            if given:
+                self.assertLessEqual(required, given.keys(), f"{service} {operation}")
+        self.assertGreaterEqual(len(seen), 30)
+
+    def test_blocks_are_shell_name_their_stage_first_and_leave_the_shell_open(self):
+        count = 0
+        for name, page in PAGES.items():
+            for block in blocks(page):
+                count += 1
+                done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, f"{name}: {done.stderr}")
+                self.assertNotRegex(block, r"(?m)^ *(set -|exit)", name)
+                # A variable of the stage is used where the block before it, or this one, has made it.
+                used = set(re.findall(r"\$\{?([A-Z_]+)", block)) & set(VARIABLES)
+                if used:
+                    self.assertIn('eval "$(make -s variables STAGE=', block, name)
+        self.assertGreaterEqual(count, 25)
 
     def test_commands_of_make_are_in_the_makefile(self):
         makefile = (ROOT / "Makefile").read_text()
-        names = parameters("template.yaml").keys()
+        names = template("template.yaml")["Parameters"].keys()
         seen = set()
-        for _, target, *variables in commands("make"):
+        for _, *words in commands("make"):
+            target, *variables = [word for word in words if word != "-s"]
             seen.add(target)
             self.assertRegex(makefile, rf"(?m)^(\S+ )*{target}( \S+)*:")
-            for name, value in (variable.split("=", 1) for variable in variables):
-                self.assertIn(name, {"STAGE", "ROLLBACK", "PARAMETERS", "API_URL"})
+            for variable in variables:
+                name, value = variable.split("=", 1)
+                self.assertIn(name, {"STAGE", "ROLLBACK", "PARAMETERS", "API_URL", "ZIP"})
                 if name == "PARAMETERS":
                     self.assertLessEqual({one.split("=")[0] for one in value.split()}, names)
-        self.assertGreaterEqual(seen, {"build", "deploy", "preview", "smoke"})
+        self.assertGreaterEqual(seen, {"build", "deploy", "preview", "smoke", "variables"})
 
-    def test_parameters_and_outputs_are_in_the_template(self):
-        template = yaml.load((ROOT / "template.yaml").read_text(), Loader)
-        set_in_a_file = re.findall(r"`([A-Z][A-Za-z]+): ", PAGE)
-        self.assertIn("ExistingTableName", set_in_a_file)
-        self.assertLessEqual(set(set_in_a_file), template["Parameters"].keys())
-        outputs = re.findall(r"output `([A-Za-z]+)`", PAGE)
-        known = template["Outputs"].keys() | yaml.load((ROOT / "docs/deploy/role.yaml").read_text(), Loader)["Outputs"]
-        self.assertIn("TableName", outputs)
-        self.assertLessEqual(set(outputs), known)
+    def test_parameters_and_outputs_are_in_the_templates(self):
+        files = ["template.yaml", *(f"deploy/{file.name}" for file in (ROOT / "deploy").glob("*.yaml"))]
+        templates = [template(file) for file in files]
+        parameters = {name for one in templates for name in one["Parameters"]}
+        outputs = {name for one in templates for name in one.get("Outputs", {})}
+        for page in PAGES.values():
+            self.assertLessEqual(set(re.findall(r"`([A-Z][A-Za-z]+): ", page)), parameters)
+            self.assertLessEqual(set(re.findall(r"outputs? `([A-Za-z]+)`", page)), outputs)
 
     def test_links_lead_somewhere(self):
-        headings = re.findall(r"(?m)^#+ (.*)$", PAGE)
-        anchors = {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
-        self.assertEqual(len(anchors), len(headings))
-        links = re.findall(r"\]\(([^)]+)\)", PAGE)
-        self.assertGreater(len(links), 50)
-        for link in links:
-            path, _, anchor = link.partition("#")
-            if path:
-                self.assertTrue((ROOT / "docs" / path).exists(), link)
-            else:
-                self.assertIn(anchor, anchors)
-        for other in ["deploy/probe.yaml", "deploy/role.yaml", "deploy/github-actions.yml"]:
-            for title in re.findall(r"\.md, \"([^\"]+)\"", (ROOT / "docs" / other).read_text()):
-                self.assertIn(title, headings)
-            for anchor in re.findall(r"RunbookUrl}#([a-z-]+)", (ROOT / "docs" / other).read_text()):
-                self.assertIn(anchor, anchors)
+        def anchors(path):
+            headings = re.findall(r"(?m)^#+ (.*)$", path.read_text())
+            return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+        for name, page in (PAGES | {"costs.md": (DOCS / "costs.md").read_text()}).items():
+            for link in re.findall(r"\]\(([^)]+)\)", page):
+                path, _, anchor = link.partition("#")
+                if path.startswith("http") or path in TO_COME:
+                    continue
+                target = (DOCS / path).resolve() if path else DOCS / name
+                self.assertTrue(target.exists(), f"{name}: {link}")
+                if anchor:
+                    self.assertIn(anchor, anchors(target), f"{name}: {link}")
+        for file in (ROOT / "deploy").glob("*.yaml"):
+            for anchor in re.findall(r"RunbookUrl}#([a-z-]+)", file.read_text()):
+                self.assertIn(anchor, anchors(DOCS / "alarms.md"))
+            for title, page in re.findall(r"\"([^\"]+)\" in docs/(\w+\.md)", file.read_text()):
+                self.assertIn(title.lower().replace(" ", "-"), anchors(DOCS / page), file)
+
+
+# Written by another change.
+TO_COME = {"identity.md"}
+
+
+class Undo(unittest.TestCase):
+    """docs/undo.py on the records of an incremental export, as AWS documents them."""
+
+    @staticmethod
+    def image(**attributes):
+        return {name: {"N" if name == "expires_at" else "S": value} for name, value in attributes.items()}
+
+    def test_what_was_removed_and_would_still_live_is_associated_again(self):
+        live = {"cart_id": "c", "customer_id": "ron", "associated_at": "2026-01-01T00:00:00.000Z"}
+        tombstone = self.image(removed_at="2026-11-24T02:45:00.000Z", removed_by="broken", expires_at="1")
+        records = [
+            {"OldImage": self.image(**live), "NewImage": tombstone},
+            {"OldImage": self.image(**live | {"customer_id": "kept"}), "NewImage": self.image(**live)},
+            {"OldImage": self.image(**live | {"customer_id": "by-hand"})},
+            {"OldImage": self.image(**live | {"expires_at": "1"}), "NewImage": tombstone},
+            {"OldImage": self.image(**live | {"customer_id": "later", "expires_at": "4000000000"}), "NewImage": tombstone},
+            {"NewImage": self.image(**live | {"customer_id": "new"})},
+            {"OldImage": tombstone},
+            {"OldImage": self.image(cart_id="c", account_id="acme", associated_at="x"), "NewImage": tombstone},
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "data.json.gz")
+            file.write_bytes(gzip.compress("\n".join(map(json.dumps, records)).encode()))
+            undo = [sys.executable, str(DOCS / "undo.py")]
+            all_of_them = subprocess.run([*undo, str(file)], capture_output=True, text=True, check=True).stdout
+            of_one = [*undo, "--removed-by", "broken", str(file)]
+            of_one = subprocess.run(of_one, capture_output=True, text=True, check=True).stdout
+            file.write_bytes(b"{}")
+            wrong = subprocess.run([*undo, str(file)], capture_output=True, text=True)
+        pairs = [json.loads(line) for line in all_of_them.splitlines()]
+        ron, later = ({"cart_id": "c", "customer_id": name} for name in ["ron", "later"])
+        account = {"cart_id": "c", "account_id": "acme"}
+        self.assertEqual(pairs, [ron, {"cart_id": "c", "customer_id": "by-hand"}, later, account])
+        self.assertEqual([json.loads(line) for line in of_one.splitlines()], [ron, later, account])
+        self.assertEqual(wrong.returncode, 1)
+        self.assertIn("error: this is no incremental export", wrong.stderr)
 
 
 class Costs(unittest.TestCase):
-    def test_the_metrics_of_all_alarms_are_paid(self):
-        resources = yaml.load((ROOT / "template.yaml").read_text(), Loader)["Resources"].values()
-        alarms = [one for one in resources if one["Type"] == "AWS::CloudWatch::Alarm"]
-        of_events = [alarm for alarm in alarms if alarm.get("Condition") == "HasEvents"]
-        alarms = [alarm["Properties"] for alarm in alarms if alarm not in of_events]
-        count = sum(max(1, sum("MetricStat" in metric for metric in alarm.get("Metrics", []))) for alarm in alarms)
+    def test_what_is_paid_is_what_the_templates_have(self):
+        spec = importlib.util.spec_from_file_location("costs", DOCS / "costs.py")
+        costs = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(costs)
+
+        main, *_ = templates = [template(path) for path in ["template.yaml", "deploy/watching.yaml"]]
+        of_type = [
+            resource["Properties"]
+            for one in templates
+            for resource in one["Resources"].values()
+            if resource["Type"] == "AWS::CloudWatch::Alarm"
+        ]
+        count = sum(max(1, sum("MetricStat" in metric for metric in alarm.get("Metrics", []))) for alarm in of_type)
         # A query of Metrics Insights is paid by the metrics that it reads.
-        queried = [alarm["Metrics"][0] for alarm in alarms if len(alarm.get("Metrics", [])) == 1]
+        queried = [alarm["Metrics"][0] for alarm in of_type if len(alarm.get("Metrics", [])) == 1]
         operations, key_sets = 6, 2
         self.assertEqual(len(queried), 3)
         count += 2 * (operations - 1) + key_sets - 1
-        spec = importlib.util.spec_from_file_location("costs", ROOT / "docs/costs.py")
-        costs = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(costs)
         self.assertEqual(costs.ALARM_METRICS, count)
-        self.assertEqual(costs.EVENT_ALARM_METRICS, len(of_events))
+        events = template("deploy/events.yaml")["Resources"].values()
+        alarms = [one for one in events if one["Type"] == "AWS::CloudWatch::Alarm"]
+        self.assertEqual(costs.EVENT_ALARM_METRICS, len(alarms))
+        routes = [one for one in main["Resources"].values() if one["Type"] == "AWS::ApiGatewayV2::Route"]
+        self.assertEqual(costs.ROUTES, len(routes))
+        self.assertEqual(costs.FLOOD_RATE, main["Parameters"]["ThrottlingRate"]["Default"])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A screenshot is saved as target/reference.png.
 """
 
 import contextlib
+import http.client
 import http.server
 import json
 import os
@@ -12,6 +13,7 @@ import threading
 import time
 import unittest
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from selenium.webdriver.common.by import By
@@ -22,6 +24,7 @@ from documented import client
 
 PAGE = os.environ["PAGE_URL"]
 API = os.environ["API_URL"]
+DYNAMODB = os.environ["DYNAMODB_URL"]
 SCREENSHOT = "target/reference.png"
 
 
@@ -80,7 +83,7 @@ def serving(handler):
 class Reference(BrowserTestCase):
     def setUp(self):
         self.open(f"{PAGE}/reference")
-        self.find(".authorize.locked")
+        self.find(".opblock")
 
     def operation(self, name):
         """Opens an operation, and returns the selector of its box."""
@@ -88,6 +91,9 @@ class Reference(BrowserTestCase):
         self.find(f"{box} .opblock-summary-control").click()
         self.find(f"{box} .execute")
         return box
+
+    def call_as(self, caller):
+        self.find(f"[name=caller][value={caller}]").click()
 
     def execute(self, box):
         """Presses Execute, and returns the status and the text of the answer."""
@@ -102,7 +108,7 @@ class Reference(BrowserTestCase):
         status = answer.find_element(By.CSS_SELECTOR, ".response-col_status").text
         return int(status.split()[0]), answer.text
 
-    def call(self, path, method="GET", headers=None):
+    def call(self, path, method="GET", headers=None, server=API):
         """Calls the API from a script of the page, and returns the status and the headers that the script can read."""
         return self.browser.execute_async_script(
             """
@@ -111,7 +117,7 @@ class Reference(BrowserTestCase):
               .then((answer) => done([answer.status, Object.fromEntries(answer.headers)]))
               .catch((error) => done(String(error)));
             """,
-            API + path,
+            server + path,
             method,
             headers or {},
         )
@@ -155,6 +161,37 @@ class Reference(BrowserTestCase):
         self.open(about)
         self.assertEqual(self.find(":target").text, "other_customer")
         self.assertEqual(self.console(), [])
+        self.find("nav a[href='/']").click()
+        self.find("#next:enabled")
+
+    def test_the_caller_can_be_changed(self):
+        customer = self.find("#customer").text
+        box = self.operation("listOwnCarts")
+        for caller, expected in ("backEnd", 403), ("account", 200), ("customer", 200):
+            self.call_as(caller)
+            status, text = self.execute(box)
+            self.assertEqual(status, expected, text)
+        self.call_as("backEnd")
+        box = self.operation("associateCustomers")
+        status, text = self.execute(box)
+        self.assertEqual(status, 200, text)
+        self.assertIn(customer, text)
+        self.assertNotIn("x-moltin-customer-token", self.find(f"{box} .curl-command").text)
+        self.call_as("account")
+        box = self.operation("associateAccounts")
+        status, text = self.execute(box)
+        self.assertEqual(status, 200, text)
+        self.assertIn(self.find("#account").text, text)
+
+    def test_the_description_can_be_fetched_by_other_tools(self):
+        with urllib.request.urlopen(f"{PAGE}/openapi.yaml", timeout=TIMEOUT) as answer:
+            text = answer.read().decode()
+        self.assertIn(f"\nservers:\n  - url: {API}\n", text)
+
+    def test_the_page_of_the_library_leads_to_the_reference(self):
+        for path in ["/swagger-ui", "/swagger-ui/"]:
+            with urllib.request.urlopen(PAGE + path, timeout=TIMEOUT) as answer:
+                self.assertEqual(answer.url, f"{PAGE}/reference")
 
     def test_every_operation_can_be_tried(self):
         for name, expected in (
@@ -183,6 +220,41 @@ class Reference(BrowserTestCase):
         with serving(BlankPage) as server:
             self.open(f"http://localhost:{server.server_port}/")
             self.assertIn("Failed to fetch", self.call("/v2/carts"))
+
+    def test_no_page_can_call_the_database(self):
+        headers = {"Authorization": "x", "X-Amz-Target": "DynamoDB_20120810.ListTables"}
+        with serving(BlankPage) as server:
+            for page in [f"{PAGE}/errors.md", f"http://localhost:{server.server_port}/"]:
+                self.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+                self.addCleanup(self.browser.execute_cdp_cmd, "Page.setBypassCSP", {"enabled": False})
+                self.open(page)
+                for sent in headers, {}:
+                    self.assertIn("Failed to fetch", self.call("/", "POST", sent, DYNAMODB))
+
+    def test_every_port_answers_only_under_the_names_of_this_machine(self):
+        # Else a page of another site whose name leads here reads tokens and data.
+        port = urllib.parse.urlsplit(API).port
+        for url, path in (API, "/v2/carts"), (PAGE, "/tokens.json"), (PAGE, "/"), (DYNAMODB, "/"):
+            for host, is_served in (
+                ("localhost", True),
+                (f"LOCALHOST:{port}", True),
+                ("127.0.0.1", True),
+                ("[::1]:9000", True),
+                ("shop.example.com", False),
+                (f"localhost.example.com:{port}", False),
+                ("127.0.0.1.example.com", False),
+                ("192.168.0.1", False),
+                ("0.0.0.0", False),
+                ("localhost@shop.example.com", False),
+                ("", False),
+            ):
+                with self.subTest(url=url + path, host=host):
+                    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=TIMEOUT)
+                    with contextlib.closing(connection):
+                        connection.request("GET", path, headers={"Host": host, "Origin": f"http://{host}"})
+                        answer = connection.getresponse()
+                    self.assertEqual(answer.status != 403, is_served, answer.status)
+                    self.assertIsNone(answer.headers["access-control-allow-origin"])
 
     def test_elastic_paths_sdk_works_on_a_page(self):
         sdk = pathlib.Path(os.environ["NODE_CLIENTS"], "node_modules/@elasticpath/js-sdk/dist/index.js")

@@ -1,9 +1,10 @@
 """`make smoke API_URL=…`: tries a deployment as its callers do, and leaves nothing behind.
 
-BACK_END_TOKEN is an access token of the client_credentials grant. ACCESS_TOKEN and CUSTOMER_TOKEN together are those of
-a storefront whose customer has signed in; ACCESS_TOKEN alone is taken for a back end's. Each kind that is given is
-tried: a POST that creates (200) and one that changes nothing (204), both lists, a DELETE (204). So is a token that must
-be refused (401). Standard library only.
+BACK_END_TOKEN is a back end's access token. ACCESS_TOKEN with CUSTOMER_TOKEN or ACCOUNT_TOKEN are those of a storefront
+whose customer, or account, has signed in; CUSTOMER and ACCOUNT are their ids, if these are not the tokens' sub. ACCESS_TOKEN
+with CUSTOMER alone is that of a storefront whose access token names the customer. Each caller that is given is tried: a
+POST that creates (200) and one that changes nothing (204), both lists, a DELETE (204). So is a token that must be refused
+(401). Standard library only.
 """
 
 import base64
@@ -24,17 +25,16 @@ class Failed(Exception):
 
 
 class Caller:
-    def __init__(self, url, access_token, customer_token=None):
+    def __init__(self, url, access_token, **headers):
         self.url = url.rstrip("/")
         self.headers = {"Authorization": f"Bearer {access_token}"}
-        if customer_token:
-            self.headers["x-moltin-customer-token"] = customer_token
+        self.headers |= {name.replace("_", "-"): value for name, value in headers.items()}
 
-    def call(self, method, path, customer=None):
+    def call(self, method, path, member=None):
         """The status, the headers and the document of the answer."""
         headers, body = dict(self.headers), None
-        if customer:
-            body = json.dumps({"data": [{"type": "customer", "id": customer}]}).encode()
+        if member:
+            body = json.dumps({"data": [member]}).encode()
             headers["Content-Type"] = "application/json"
         request = urllib.request.Request(self.url + path, body, headers, method=method)
         try:
@@ -51,9 +51,9 @@ class Caller:
             document = None
         return answer.status, answer.headers, document
 
-    def expect(self, expected, method, path, customer=None):
+    def expect(self, expected, method, path, member=None):
         """The headers and the document of an answer that must have this status."""
-        status, headers, document = self.call(method, path, customer)
+        status, headers, document = self.call(method, path, member)
         if status != expected:
             errors = document.get("errors") if isinstance(document, dict) else None
             why = f" {errors[0]['code']}" if errors else ""
@@ -76,56 +76,66 @@ class Caller:
             time.sleep(0.2)
 
 
-def try_as(caller, customer, lists):
+def try_as(caller, kind, party, lists):
     cart = f"smoke-{uuid.uuid4()}"
-    customers = f"/v2/carts/{cart}/relationships/customers"
+    member = {"type": kind, "id": party}
+    members = f"/v2/carts/{cart}/relationships/{kind}s"
     try:
-        caller.expect(200, "POST", customers, customer)
-        caller.expect(204, "POST", customers, customer)
-        caller.expect_listed(customers, customer)
+        caller.expect(200, "POST", members, member)
+        caller.expect(204, "POST", members, member)
+        caller.expect_listed(members, party)
         caller.expect_listed(lists, cart)
     finally:
         # Also after a failure, which is the one to report.
         failed = sys.exc_info()[0] is not None
         try:
-            caller.expect(204, "DELETE", customers, customer)
+            caller.expect(204, "DELETE", members, member)
         except Failed:
             if not failed:
                 raise
 
 
-def subject(token):
-    """The customer of a customer token. The API verifies it, not we."""
+def subject(name, token):
+    """The sub of a token. The API verifies it, not we."""
     try:
         payload = token.split(".")[1]
         return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"]
     except (LookupError, ValueError) as error:
-        raise Failed("CUSTOMER_TOKEN is not a JWT with a subject") from error
+        raise Failed(f"{name} is not a JWT with a subject") from error
 
 
 def run(environment):
-    url = environment.get("API_URL")
-    access, customer_token = environment.get("ACCESS_TOKEN"), environment.get("CUSTOMER_TOKEN")
-    back_end = environment.get("BACK_END_TOKEN") or (access if not customer_token else None)
+    url, access = environment.get("API_URL"), environment.get("ACCESS_TOKEN")
+    customer_token, account_token = environment.get("CUSTOMER_TOKEN"), environment.get("ACCOUNT_TOKEN")
+    customer = environment.get("CUSTOMER")
+    signed_in = customer_token or account_token or customer
+    back_end = environment.get("BACK_END_TOKEN") or (access if not signed_in else None)
     if not url:
         raise Failed("API_URL must be the base URL of the API")
-    if not (back_end or (access and customer_token)):
+    if not (back_end or (access and signed_in)):
         raise Failed("BACK_END_TOKEN, or ACCESS_TOKEN and CUSTOMER_TOKEN, must have tokens for the API")
 
     if back_end:
         print("A back end:")
-        customer = f"smoke-{uuid.uuid4()}"
-        try_as(Caller(url, back_end), customer, f"/v2/customers/{customer}/relationships/carts")
-    if access and customer_token:
+        other = f"smoke-{uuid.uuid4()}"
+        try_as(Caller(url, back_end), "customer", other, f"/v2/customers/{other}/relationships/carts")
+    if access and (customer_token or customer):
         print("A storefront:")
-        try_as(Caller(url, access, customer_token), subject(customer_token), "/v2/carts")
+        of_customer = {"x_moltin_customer_token": customer_token} if customer_token else {}
+        customer = customer or subject("CUSTOMER_TOKEN", customer_token)
+        try_as(Caller(url, access, **of_customer), "customer", customer, "/v2/carts")
+    if access and account_token:
+        print("An account:")
+        account = environment.get("ACCOUNT") or subject("ACCOUNT_TOKEN", account_token)
+        caller = Caller(url, access, EP_Account_Management_Authentication_Token=account_token)
+        try_as(caller, "account", account, "/v2/carts")
     print("Somebody with a wrong token:")
     headers, _ = Caller(url, "wrong").expect(401, "GET", "/v2/carts")
     if not headers.get("WWW-Authenticate", "").startswith("Bearer"):
         raise Failed("a 401 came without WWW-Authenticate: Bearer, so it is not the API's")
     if not back_end:
         print("Not tried: a back end, without BACK_END_TOKEN.")
-    if not (access and customer_token):
+    if not (access and (customer_token or customer)):
         print("Not tried: a storefront, and so the keys of customer tokens, without ACCESS_TOKEN and CUSTOMER_TOKEN.")
 
 

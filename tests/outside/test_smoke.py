@@ -1,4 +1,4 @@
-"""What docs/operations.md has people run against a deployment, on the API at API_URL: `make smoke`, the probe, and the
+"""What the pages for operators have people run against a deployment, on the API at API_URL: `make smoke`, the probe, and the
 script that erases a customer. Also on an API that is broken in ways that they must notice."""
 
 import contextlib
@@ -16,6 +16,7 @@ import urllib.request
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 API = os.environ["API_URL"]
+ACME = {"type": "account", "id": "acme"}
 TOKENS = ["ACCESS_TOKEN", "CUSTOMER_TOKEN", "BACK_END_TOKEN"]
 
 
@@ -66,6 +67,39 @@ class Broken(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class OfAccounts(http.server.BaseHTTPRequestHandler):
+    """As the API answers somebody who acts for the account acme."""
+
+    carts = set()
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        _, cart, *members = self.path.removeprefix("/v2").split("/")[1:] + ["", ""]
+        status, listed = 204, None
+        if self.headers["Authorization"] != "Bearer access":
+            status = 401
+        elif self.headers["EP-Account-Management-Authentication-Token"] != "account":
+            status = 403
+        elif self.command == "GET":
+            status, listed = 200, ["acme"] if cart else list(self.carts)
+        elif members[:2] != ["relationships", "accounts"] or json.loads(body)["data"] != [ACME]:
+            status = 400
+        elif self.command == "POST" and cart not in self.carts:
+            status, listed = 200, ["acme"]
+            self.carts.add(cart)
+        text = json.dumps({"data": [{"id": one} for one in listed]}).encode() if listed else b""
+        self.send_response(status)
+        self.send_header("WWW-Authenticate", "Bearer")
+        self.send_header("content-length", len(text))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_DELETE = answer
+
+    def log_message(self, *_):
+        pass
+
+
 @contextlib.contextmanager
 def broken(method, status, instead):
     """The URL of an API that answers with another status than it should."""
@@ -91,11 +125,11 @@ def carts_of(customer):
 
 
 class Erase(unittest.TestCase):
-    """The script in docs/operations.md, as it stands there."""
+    """The commands in docs/procedures.md, behind the one that asks AWS for API_URL."""
 
     def erase(self, **environment):
-        page = (DOCS / "operations.md").read_text()
-        script = page.split("<!-- erase -->\n```sh\n")[1].split("```")[0]
+        page = (DOCS / "procedures.md").read_text()
+        _, script = page.split("<!-- erase -->\n```sh\n")[1].split("```")[0].split("\n", 1)
         return subprocess.run(
             ["bash"], input=script, env=os.environ | environment, text=True, capture_output=True, timeout=60
         )
@@ -114,10 +148,10 @@ class Erase(unittest.TestCase):
 
 
 class Probe(unittest.TestCase):
-    """The code in docs/deploy/probe.yaml, as it stands there."""
+    """The code in deploy/probe.yaml, as it stands there."""
 
     def probe(self, url):
-        template = (DOCS / "deploy/probe.yaml").read_text()
+        template = (DOCS.parent / "deploy/probe.yaml").read_text()
         [code] = re.findall(r"(?m)^ +ZipFile: \|\n((?: {10}.*\n|\n)+)", template)
         names = {}
         exec(textwrap.dedent(code), names)
@@ -165,6 +199,16 @@ class Smoke(unittest.TestCase):
         tokens = all_tokens()
         del tokens["BACK_END_TOKEN"]
         self.assertIn("Not tried: a back end", self.passes(*self.CALLS, "401 GET", **tokens))
+
+    def test_an_account_is_tried_on_its_own_routes(self):
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OfAccounts) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_port}"
+            status, printed = smoke(url, ACCESS_TOKEN="access", ACCOUNT_TOKEN="account", ACCOUNT="acme")
+            server.shutdown()
+        self.assertEqual(status, 0, printed)
+        calls = [line.split()[:2] for line in printed.splitlines() if line.startswith("  ")]
+        self.assertEqual(calls, [call.split() for call in [*self.CALLS, "401 GET"]], printed)
 
     def test_nothing_is_left_behind(self):
         self.passes(*self.CALLS, *self.CALLS, "401 GET", **all_tokens())

@@ -4,6 +4,8 @@
 const LOAD = Date.now().toString(36);
 const RON = `ron-${LOAD}`;
 const HERMIONE = `hermione-${LOAD}`;
+const ACME = `acme-${LOAD}`;
+const HARRY = `harry-${LOAD}`;
 
 const STEPS = [
   ["phone", "fill", "A guest puts a scarf in the cart on the phone."],
@@ -13,7 +15,16 @@ const STEPS = [
   ["phone", "refused", "The phone tries to save the cart for Hermione."],
   ["phone", "signOut", "Ron signs out on the phone."],
   ["laptop", "remove", "Ron removes the cart on the laptop."],
+  ["laptop", "colleague", "The phone saves the cart for Ron's company. Harry, who buys for it too, signs in on the laptop."],
 ];
+
+/** The users of a device, as `tokens.json` names them: who that is, and whose carts they see. */
+const USERS = {
+  guest: ["Guest"],
+  customer: [`Ron (${RON})`, "Ron's"],
+  account: [`Ron, for Acme (${ACME})`, "Acme's"],
+  colleague: [`Harry, for Acme (${ACME})`, "Acme's"],
+};
 
 const $ = (selector, root = document) => root.querySelector(selector);
 
@@ -58,17 +69,19 @@ class ApiRequest {
 }
 
 class Device {
-  constructor(name, world) {
+  constructor(name, demo) {
     this.name = name;
-    this.world = world;
+    this.demo = demo;
     this.root = $(`#${name}`);
-    this.isSignedIn = false;
+    this.user = "guest";
     /** The cart that this device has made, if any. */
     this.cart = null;
-    /** The carts of the customer, newest first, as the API lists them. */
+    /** The carts of the user, newest first, as the API lists them. */
     this.carts = [];
+    /** Whether the next request is shown open: the one that the page's sentence speaks of. */
+    this.opens = false;
     for (const button of this.root.querySelectorAll("[data-action]")) {
-      button.addEventListener("click", () => this.world.act(this, button.dataset.action));
+      button.addEventListener("click", () => this.demo.act(this, button.dataset.action));
     }
   }
 
@@ -76,9 +89,13 @@ class Device {
     return $(`[data-action=${action}]`, this.root);
   }
 
+  get isSignedIn() {
+    return this.user !== "guest";
+  }
+
   /** Sends a request and shows it with its answer. Returns status and document. */
   async call(method, path, headers, body) {
-    const request = new ApiRequest(this.world.api, method, path, headers, body);
+    const request = new ApiRequest(this.demo.api, method, path, headers, body);
     const response = await request.send();
     const text = await response.text();
     this.log(request, response, text);
@@ -86,9 +103,10 @@ class Device {
   }
 
   log(request, response, text) {
-    for (const details of this.root.querySelectorAll("details")) details.open = false;
     const { status } = response;
     const entry = $("#request").content.cloneNode(true);
+    $("details", entry).open = this.opens;
+    this.opens = false;
     $("code", entry).textContent = `${request.method} ${request.path}`;
     $("strong", entry).textContent = status;
     $("strong", entry).className = status < 400 ? "good" : "bad";
@@ -108,98 +126,102 @@ class Device {
     $(".requests", this.root).prepend(entry);
   }
 
-  /** The headers of a request for the customer who has signed in, if one has. */
-  async headers(more) {
-    if (!this.accessToken) {
-      const form = { "Content-Type": "application/x-www-form-urlencoded" };
-      const asked = `grant_type=implicit&client_id=${this.name}`;
-      const { document } = await this.call("POST", "/oauth/access_token", form, asked);
-      this.accessToken = document.access_token;
-    }
-    return {
-      Authorization: `Bearer ${this.accessToken}`,
-      ...(this.isSignedIn && { "x-moltin-customer-token": this.world.tokens.customerToken }),
-      ...more,
-    };
+  /** The headers with the tokens of the user. */
+  headers() {
+    return this.demo.tokens.callers[this.user];
   }
 
-  /** Associates a cart with a customer, or removes the association. */
-  async change(method, cart, customer) {
-    const { cartToken } = this.world.tokens;
-    const headers = await this.headers({
-      "Content-Type": "application/json",
-      // Only if the function demands cart tokens.
-      ...(cartToken && { "x-cart-token": cartToken }),
-    });
-    const body = JSON.stringify({ data: [{ type: "customer", id: customer }] });
-    const answer = await this.call(method, `/v2/carts/${cart}/relationships/customers`, headers, body);
+  /** Associates a cart with a customer or an account, or removes the association. */
+  async change(method, cart, type, id) {
+    const headers = { ...this.headers(), "Content-Type": "application/json" };
+    const body = JSON.stringify({ data: [{ type, id }] });
+    const answer = await this.call(method, `/v2/carts/${cart}/relationships/${type}s`, headers, body);
     this.hasChanged = answer.status === (method === "POST" ? 200 : 204);
+    if (this.hasChanged) this.demo.owners.set(cart, method === "POST" ? USERS[this.user][1] : undefined);
     return answer;
   }
 
-  /** Lists the customer's carts. */
+  /** Lists the user's carts. */
   async list() {
-    const { status, document } = await this.call("GET", "/v2/carts", await this.headers());
+    const { status, document } = await this.call("GET", "/v2/carts", this.headers());
     this.carts = status === 200 ? document.data : [];
+    return { status, document };
   }
 
   // The actions. Each resolves to a sentence that says what happened.
 
   async fill() {
-    this.cart ??= `cart-${this.world.tokens.cart}`;
+    this.cart ??= `cart-${this.demo.tokens.cart}`;
     scarves.set(this.cart, (scarves.get(this.cart) ?? 0) + 1);
     return "The shop's cart service keeps what is in the cart. No request to this API yet.";
   }
 
   async signIn() {
-    this.isSignedIn = true;
+    this.user = "customer";
     if (!this.cart) {
       await this.list();
       return this.carts.length
         ? "200: the laptop has never seen this cart, but it is Ron's."
         : "200: Ron has no carts yet. Fill one on the phone and sign in there.";
     }
-    const { status, document } = await this.change("POST", this.cart, RON);
+    const { status, document } = await this.change("POST", this.cart, "customer", RON);
     await this.list();
     return outcome(status, document);
   }
 
   async again() {
-    const { status, document } = await this.change("POST", this.cart, RON);
+    const { status, document } = await this.change("POST", this.cart, "customer", RON);
     if (this.hasChanged && this.isSignedIn) await this.list();
     return outcome(status, document);
   }
 
   async refused() {
-    const { status, document } = await this.change("POST", this.cart, HERMIONE);
+    const { status, document } = await this.change("POST", this.cart, "customer", HERMIONE);
     return outcome(status, document);
   }
 
   async remove() {
-    const { status, document } = await this.change("DELETE", this.carts[0].id, RON);
+    const { status, document } = await this.change("DELETE", this.carts[0].id, "customer", RON);
     await this.list();
     return status === 204 ? "204: the cart is no longer Ron's, on any device." : outcome(status, document);
   }
 
   async signOut() {
-    this.isSignedIn = false;
+    this.user = "guest";
     this.carts = [];
-    return `No request: the ${this.name} forgets Ron's token. The association stays.`;
+    return `No request: the ${this.name} forgets the customer's token. The association stays.`;
+  }
+
+  async colleague() {
+    const [phone] = this.demo.devices;
+    phone.user = "account";
+    phone.opens = true;
+    await phone.change("POST", phone.cart, "account", ACME);
+    await phone.list();
+    this.user = "colleague";
+    const { status, document } = await this.list();
+    if (!this.carts.length) return outcome(status, document);
+    return "200: Harry has never seen this cart, but it is Acme's, and he buys for Acme.";
   }
 
   /** Why an action cannot be done now, or undefined if it can. */
   missing(action) {
-    if (action === "signIn" && this.isSignedIn) return `Ron has signed in on the ${this.name} already.`;
+    if (action === "signIn" && this.user === "customer") return `Ron has signed in on the ${this.name} already.`;
     if (action === "signOut" && !this.isSignedIn) return `Nobody has signed in on the ${this.name}.`;
     if (["again", "refused"].includes(action) && !this.cart) return "First put a scarf in the cart.";
-    if (action === "remove" && !this.carts.length) return `The ${this.name} shows no cart of Ron's: sign in, or save one on the phone.`;
+    if (action === "colleague" && !this.demo.devices[0].cart) return "First put a scarf in the cart on the phone.";
+    if (action === "remove" && !(this.user === "customer" && this.carts.length)) return `The ${this.name} shows no cart of Ron's: sign in, or save one on the phone.`;
     return undefined;
   }
 
   show() {
-    $(".who", this.root).textContent = this.isSignedIn ? `Ron (${RON})` : "Guest";
-    const shownCarts = this.carts.map(({ id, meta }) => [id, `Ron's since ${new Date(meta.associated_at).toLocaleTimeString()}`]);
-    if (this.cart && !this.carts.some(({ id }) => id === this.cart)) shownCarts.push([this.cart, `on this ${this.name} only`]);
+    const [who, owner] = USERS[this.user];
+    $(".who", this.root).textContent = who;
+    const shownCarts = this.carts.map(({ id, meta }) => [id, `${owner} since ${new Date(meta.associated_at).toLocaleTimeString()}`]);
+    if (this.cart && !this.carts.some(({ id }) => id === this.cart)) {
+      const saved = this.demo.owners.get(this.cart);
+      shownCarts.push([this.cart, saved ? `on this ${this.name}, and still ${saved}` : `on this ${this.name} only`]);
+    }
     const items = shownCarts.map(([id, note]) => {
       const item = element("li", `Scarf × ${scarves.get(id) ?? "?"}`);
       item.append(element("small", `${id}, ${note}`));
@@ -220,12 +242,14 @@ function outcome(status, document) {
   return `${status} ${code}: ${document.errors?.[0].detail ?? "nothing is stored."}`;
 }
 
-class World {
+class Demo {
   constructor(tokens) {
     this.tokens = tokens;
     this.api = tokens.api;
     this.step = 0;
     this.isBusy = false;
+    /** Whose each cart is, as the devices' requests have left it. */
+    this.owners = new Map();
     this.devices = ["phone", "laptop"].map((name) => new Device(name, this));
     $("#steps").replaceChildren(...STEPS.map(([, , text]) => element("li", text)));
     $("#next").addEventListener("click", () => this.next());
@@ -233,8 +257,8 @@ class World {
     $("#next").disabled = false;
   }
 
-  /** Does the next step, or starts from the beginning with another customer. */
-  next() {
+  /** Does the next step and shows its device, or starts from the beginning with another customer. */
+  async next() {
     if (this.step === STEPS.length) {
       location.reload();
       return;
@@ -245,10 +269,13 @@ class World {
     if (device.missing(action) && ["signIn", "signOut"].includes(action)) {
       this.step += 1;
       this.show();
-      this.next();
+      await this.next();
       return;
     }
-    this.act(device, action);
+    await this.act(device, action);
+    // Below the controls, which stay at the top.
+    document.documentElement.style.scrollPaddingTop = `${$("#controls").offsetHeight}px`;
+    device.root.scrollIntoView();
   }
 
   async act(device, action) {
@@ -258,12 +285,16 @@ class World {
     this.isBusy = true;
     try {
       device.hasChanged = false;
+      for (const details of document.querySelectorAll("details")) details.open = false;
+      device.opens = true;
       const happened = await device[action]();
       const [name, expected] = STEPS[this.step] ?? [];
       if (device.name === name && action === expected) this.step += 1;
       // As a shop's page does when somebody looks at it again.
       const others = this.devices.filter((other) => device.hasChanged && other !== device && other.isSignedIn);
       await Promise.all(others.map((other) => other.list()));
+      device.opens = false;
+      for (const one of this.devices) one.root.classList.toggle("is-active", one === device);
       this.show();
       say(`${device.name === "phone" ? "Phone" : "Laptop"}. ${happened}`);
     } catch (error) {
@@ -291,11 +322,11 @@ class World {
     for (const button of document.querySelectorAll("[data-action]")) button.classList.remove("is-next");
     const [name, action] = STEPS[this.step] ?? [];
     if (name) this.devices.find((one) => one.name === name).button(action).classList.add("is-next");
-    $("#next").textContent = name ? `Next step (${this.step + 1} of ${STEPS.length})` : "Start again";
+    $("#next").textContent = name ? `Step ${this.step + 1} of ${STEPS.length}: ${STEPS[this.step][2]}` : "Start again";
   }
 }
 
-fetch(`tokens.json?customer=${RON}`)
+fetch(`tokens.json?customer=${RON}&account=${ACME}&colleague=${HARRY}`)
   .then((response) => response.json())
-  .then((tokens) => new World(tokens))
+  .then((tokens) => new Demo(tokens))
   .catch((error) => say(`The page could not start: ${error}`));

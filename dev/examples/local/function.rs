@@ -2,14 +2,18 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use dev::environment::{self, Environment};
 use dev::process::Process;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
 use tokio::process::Command;
+
+use crate::output;
+use crate::ports::Upstream;
 
 /// How long the function, which is built by then, may take for its first answer. Most of it is for a `cargo` that waits
 /// for another `cargo`.
@@ -41,16 +45,20 @@ pub(crate) fn free_port() -> Result<u16> {
 /// Starts `cargo lambda watch` on `port` and returns when the function answers.
 pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
     let mut watch = Command::new("cargo-lambda");
-    // Its CORS would allow everything; the gateway does as the template says.
+    // Its CORS would allow everything; `api_gateway.rs` does as the template says.
     watch
         .args(["lambda", "watch", "--disable-cors"])
         .args(["--invoke-address", "127.0.0.1"])
         .args(["--invoke-port", &port.to_string()])
         .arg("--env-file")
         .arg(env_file)
-        .current_dir(dev::project());
+        .current_dir(dev::project())
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::piped());
     let missing = "cargo-lambda is not on the PATH; `make run` installs it in .local/";
     let mut watch = Process::start(&mut watch, missing)?;
+    let stdout = watch.take_stdout().context("its output is not piped")?;
+    tokio::spawn(output::print_logs(stdout));
     tokio::select! {
         status = first_status(port) => {
             // 401, because the request has no token.
@@ -82,20 +90,13 @@ pub(crate) fn start_built(runtime_api: &str, variables: &Environment) -> Result<
 }
 
 /// The status of the answer to a request without tokens, as soon as something listens on `port`.
-async fn first_status(port: u16) -> Result<u16> {
-    let mut stream = loop {
-        match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
-            Ok(stream) => break stream,
+async fn first_status(port: u16) -> Result<StatusCode> {
+    let function = Upstream::new(&format!("127.0.0.1:{port}"))?;
+    loop {
+        let request = Request::get("/v2/carts").body(Body::empty())?;
+        match function.send(request).await {
+            Ok(answer) => return Ok(answer.status()),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
-    };
-    let request = "POST /v2/carts/first/relationships/customers HTTP/1.1\r\n\
-        Host: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    stream.write_all(request.as_bytes()).await?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).await?;
-    line.split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .context("the first request got no answer; the reason is above")
+    }
 }

@@ -1,163 +1,95 @@
 //! `POST /oauth/access_token` as Elastic Path answers it, so that its clients work unchanged with `make run`.
 //!
-//! It gives a token to anyone who asks. So it exists only here, in front of a function that trusts the keys in `.local`,
-//! and it answers only requests that name this machine: a page of another site whose name leads here (DNS rebinding) does
-//! not.
+//! It gives a token to anyone who asks. So it exists only here, in front of a function that trusts the keys in `.local`.
 //!
 //! Source: "Authentication", Elastic Path; RFC 6749, sections 3.2, 4.4 and 5.
 
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use anyhow::Result;
 use axum::Json;
-use axum::body::{Body, to_bytes};
-use axum::http::uri::Authority as HostAndPort;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::extract::Form;
+use axum::extract::rejection::FormRejection;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use dev::tokens::{self, Authority};
-use serde_json::json;
+use dev::tokens::LIFETIME;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::tokens::Tokens;
 
 pub(crate) const PATH: &str = "/oauth/access_token";
 
 /// The longest body that is read.
-const MAX_BODY: usize = 16 * 1024;
+pub(crate) const MAX_BODY: usize = 16 * 1024;
 
-/// The longest `client_id`. It becomes the token's `sub`, and tokens have at most 4 KiB.
+/// The longest `client_id`. It becomes the token's `sub`, and tokens have at most 8 KiB.
 const MAX_CLIENT_ID: usize = 256;
 
-/// What a client asks for.
-struct Asked {
-    grant: &'static str,
+/// What a client asks for. A parameter without a value counts as missing.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Asked {
+    grant_type: String,
     client_id: String,
 }
 
-/// An error of RFC 6749, section 5.2.
-struct Refused {
-    status: StatusCode,
-    error: &'static str,
-    description: &'static str,
-}
-
-impl Refused {
-    fn request(description: &'static str) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            error: "invalid_request",
-            description,
-        }
-    }
-}
-
-/// Answers a request with a token or an error.
-pub(crate) async fn answer(access: &Authority, request: Request<Body>) -> Result<Response> {
-    let (parts, body) = request.into_parts();
-    let asked = match to_bytes(body, MAX_BODY).await {
-        Ok(body) => asked(&parts.headers, &body),
-        Err(_) => Err(Refused::request("The body cannot be read or is too long.")),
+/// Answers a request with a token or an error of RFC 6749, section 5.2.
+pub(crate) fn answer(
+    tokens: &Tokens,
+    asked: Result<Form<Asked>, FormRejection>,
+) -> Result<Response> {
+    let checked = asked
+        .map_err(|rejection| ("invalid_request", rejection.body_text()))
+        .and_then(|Form(asked)| checked(asked).map_err(|(error, why)| (error, why.to_owned())));
+    let (status, body) = match checked {
+        Ok(asked) => (StatusCode::OK, issued(tokens, &asked)?),
+        Err((error, description)) => (
+            StatusCode::BAD_REQUEST,
+            json!({ "error": error, "error_description": description }),
+        ),
     };
-    let mut response = match asked {
-        Ok(asked) => issued(access, &asked)?,
-        Err(refused) => {
-            let body = json!({ "error": refused.error, "error_description": refused.description });
-            (refused.status, Json(body)).into_response()
-        }
-    };
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, "no-store".parse()?);
-    Ok(response)
+    Ok((status, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
 
-fn issued(access: &Authority, asked: &Asked) -> Result<Response> {
-    let Asked { grant, client_id } = asked;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let token = access.access_token(client_id, grant)?;
-    eprintln!(
-        "DEVELOPMENT TOKEN issued to {client_id:?} ({grant}), without a check. Only `make run` has {PATH}."
-    );
-    let body = json!({
-        "access_token": token,
-        "token_type": "Bearer",
-        "expires": (now + tokens::LIFETIME).as_secs(),
-        "expires_in": tokens::LIFETIME.as_secs(),
-        "identifier": grant,
-    });
-    Ok(Json(body).into_response())
-}
-
-fn asked(headers: &HeaderMap, body: &[u8]) -> Result<Asked, Refused> {
-    if !names_this_machine(headers) {
-        return Err(Refused {
-            status: StatusCode::FORBIDDEN,
-            error: "invalid_request",
-            description: "Development tokens are for localhost, 127.0.0.1 and [::1] only.",
-        });
-    }
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok());
-    let media_type = content_type.and_then(|value| value.split(';').next());
-    let is_form = media_type.is_some_and(|media_type| {
-        let media_type = media_type.trim();
-        media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
-    });
-    if !is_form {
-        return Err(Refused::request(
-            "The content type is not application/x-www-form-urlencoded.",
-        ));
-    }
-    let grant = match &*parameter(body, "grant_type")? {
-        "implicit" => "implicit",
-        "client_credentials" => "client_credentials",
-        "" => return Err(Refused::request("grant_type is missing.")),
-        _ => {
-            return Err(Refused {
-                status: StatusCode::BAD_REQUEST,
-                error: "unsupported_grant_type",
-                description: "grant_type is neither implicit nor client_credentials.",
-            });
-        }
-    };
-    let client_id = parameter(body, "client_id")?;
-    if client_id.is_empty() {
-        return Err(Refused::request("client_id is missing."));
-    }
+fn checked(asked: Asked) -> Result<Asked, (&'static str, &'static str)> {
+    let Asked {
+        grant_type,
+        client_id,
+    } = &asked;
     let is_printable = client_id.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    if !is_printable || client_id.len() > MAX_CLIENT_ID {
-        return Err(Refused::request(
-            "client_id is not 1 to 256 printable ASCII characters.",
-        ));
+    match grant_type.as_str() {
+        "" => Err(("invalid_request", "grant_type is missing.")),
+        "implicit" | "client_credentials"
+            if client_id.is_empty() || client_id.len() > MAX_CLIENT_ID || !is_printable =>
+        {
+            Err((
+                "invalid_request",
+                "client_id is not 1 to 256 printable ASCII characters.",
+            ))
+        }
+        "implicit" | "client_credentials" => Ok(asked),
+        _ => Err((
+            "unsupported_grant_type",
+            "grant_type is neither implicit nor client_credentials.",
+        )),
     }
-    Ok(Asked { grant, client_id })
 }
 
-/// The value of a parameter. One without a value counts as missing, and is empty.
-///
-/// # Errors
-///
-/// If it is repeated.
-fn parameter(form: &[u8], name: &str) -> Result<String, Refused> {
-    let mut values = form_urlencoded::parse(form).filter(|(key, _)| key == name);
-    let value = values.next().map(|(_, value)| value.into_owned());
-    if values.next().is_some() {
-        return Err(Refused::request("A parameter is repeated."));
-    }
-    Ok(value.unwrap_or_default())
-}
-
-/// Whether `Host` is `localhost` or a loopback address.
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return false;
-    };
-    let Ok(host) = HostAndPort::try_from(host.as_bytes()) else {
-        return false;
-    };
-    let host = host.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
+fn issued(tokens: &Tokens, asked: &Asked) -> Result<Value> {
+    let Asked {
+        grant_type,
+        client_id,
+    } = asked;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    eprintln!(
+        "DEVELOPMENT TOKEN issued to {client_id:?} ({grant_type}), without a check. Only `make run` has {PATH}."
+    );
+    Ok(json!({
+        "access_token": tokens.access(client_id, grant_type)?,
+        "token_type": "Bearer",
+        "expires": (now + LIFETIME).as_secs(),
+        "expires_in": LIFETIME.as_secs(),
+        "identifier": grant_type,
+    }))
 }

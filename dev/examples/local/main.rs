@@ -1,46 +1,55 @@
-//! The local world: the function under `cargo lambda watch`, an embedded DynamoDB, tokens, and a page to try the API.
+//! The local world: the function under `cargo lambda watch`, an embedded DynamoDB, tokens, and pages to try the API.
 //!
 //! `make run`, `make dynamodb` and `make token` start it; `make test-page`, `make test-api` and `make test-clients` run a
-//! command in a world of its own.
+//! command beside one that is theirs alone.
 //!
 //! # Layout
 //!
 //! ```text
-//! browser ──► page                                  (PAGE_PORT)
+//! browser ──► page                                      (PAGE_PORT)
 //!    │
-//!    └──────► gateway ──► cargo lambda watch ──► function ──► embedded DynamoDB
-//!            (API_PORT)                                       (DYNAMODB_PORT)
+//!    └──────► api_gateway ──► cargo lambda watch ──► function ──► database
+//!              (API_PORT)                                      (DYNAMODB_PORT)
 //! ```
 //!
-//! - `page.rs` serves the page;
-//! - `gateway.rs` is a stand-in for API Gateway;
+//! - `page.rs` serves the pages;
+//! - `api_gateway.rs` is a stand-in for API Gateway;
 //! - `issuer.rs` gives tokens to Elastic Path's clients;
 //! - `function.rs` builds and starts the function;
-//! - `world.rs` has what survives a restart.
+//! - `database.rs` is the embedded DynamoDB;
+//! - `ports.rs` keeps all of them from other machines and other sites' pages;
+//! - `tokens.rs` has the callers' tokens, and the function's environment;
+//! - `files.rs` has what survives a restart;
+//! - `output.rs` prints.
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use dev::events::Events;
+use anyhow::{Result, bail, ensure};
+use dev::changes::Changes;
 use dev::process::{Process, stop_requested};
 use dev::runtime_api::RuntimeApi;
-use dev::tokens::{self, Authorities};
 
+mod api_gateway;
+mod database;
+mod files;
 mod function;
-mod gateway;
 mod issuer;
+mod output;
 mod page;
-mod world;
+mod ports;
+mod tokens;
 
-use gateway::{Gateway, Listeners};
+use ports::{Listeners, Upstream};
+use tokens::Tokens;
 
-const USAGE: &str = "usage: local run | dynamodb | token --grant GRANT | token --customer CUSTOMER | token --cart CART | with COMMAND…";
+const USAGE: &str = "usage: local run | dynamodb | with COMMAND… | token --grant GRANT | token --customer CUSTOMER | \
+    token --account ACCOUNT [--person PERSON] | token --cart CART";
 
-/// The customer whose token `with` gives its command.
+/// The customer whose token `with` gives its command, who also buys for the account.
 const CUSTOMER: &str = "ron";
+const ACCOUNT: &str = "acme";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -49,10 +58,8 @@ async fn main() -> ExitCode {
     let done = match arguments[..] {
         ["run"] => until_stopped(run()).await,
         ["dynamodb"] => until_stopped(dynamodb()).await,
-        ["token", "--grant", grant] => access_token(grant),
-        ["token", "--customer", customer] => customer_token(customer),
-        ["token", "--cart", cart] => cart_token(cart),
         ["with", program, ref arguments @ ..] => until_stopped(with(program, arguments)).await,
+        ["token", ref of @ ..] => token(of),
         _ => Err(anyhow::anyhow!(USAGE)),
     };
     match done {
@@ -77,74 +84,66 @@ async fn until_stopped(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 async fn run() -> Result<()> {
     // Reports a port that is taken before the build rather than after it.
-    let api = listen("API_PORT", "the API", 9000).await?;
-    let page = listen("PAGE_PORT", "the page", 9080).await?;
+    let api = Listeners::configured("API_PORT", "the API", 9000).await?;
+    let page = Listeners::configured("PAGE_PORT", "the page", 9080).await?;
+    let database = Listeners::configured("DYNAMODB_PORT", "DynamoDB", 8000).await?;
     let (api_port, page_port) = (api.port()?, page.port()?);
-    let folder = world::folder()?;
-    let authorities = Authorities::kept_in(&folder)?;
-    let dynamodb_port = port("DYNAMODB_PORT", 8000)?;
-    let errors_url = errors_url(page_port);
-    let environment =
-        world::start_dynamodb(&folder, dynamodb_port, &authorities, Some(errors_url)).await?;
-    let env_file = world::write_env_file(&folder, &environment)?;
-    world::write_events(&folder, &authorities)?;
-    let endpoint = &environment["AWS_ENDPOINT_URL_DYNAMODB"];
-    let events = Events::of_table(endpoint, dev::TABLE_NAME).await?;
+    let folder = files::folder()?;
+    let lock = files::lock(&folder)?;
+    if lock.is_none() {
+        eprintln!(
+            "Another `make run` or `make dynamodb` runs in this folder. This one shares its data."
+        );
+    }
+    let tokens = Tokens::kept_in(&folder)?;
+    let endpoint = database::start(&folder, database).await?;
+    let environment = tokens.environment(&endpoint, Some(errors_url(page_port)))?;
+    let environment = files::write_environment(&folder, &environment)?;
+    files::write_samples(&folder, &tokens)?;
+    let changes = Changes::of_table(&endpoint, dev::TABLE_NAME).await?;
 
     function::build().await?;
     eprintln!("Starting the function.");
     let invoke_port = function::free_port()?;
-    let mut watch = function::watch(invoke_port, &env_file).await?;
-    print_examples(api_port, page_port, &authorities)?;
-    serve(api, page, &format!("127.0.0.1:{invoke_port}"), authorities)?;
+    let mut watch = function::watch(invoke_port, &environment).await?;
+    output::print_welcome(api_port, page_port, &tokens)?;
+    serve(api, page, &format!("127.0.0.1:{invoke_port}"), tokens)?;
     tokio::select! {
         ended = watch.ended() => bail!("cargo lambda watch ended ({}); the reason is above", ended?),
-        failed = print(events) => failed,
+        failed = output::print_changes(changes) => failed,
     }
 }
 
-/// Prints the events that a deployed stack would send, as they happen.
-async fn print(mut events: Events) -> Result<()> {
-    loop {
-        for event in events.next().await? {
-            println!("Event: {event}");
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
-}
-
-/// Runs a command in a world of its own, which is removed afterwards. The command finds it by environment variables.
+/// Runs a command beside an API and a database of its own, which are removed afterwards. The command finds them by
+/// environment variables.
 async fn with(program: &str, arguments: &[&str]) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (api, page) = (Listeners::on(0).await?, Listeners::on(0).await?);
     let (api_port, page_port) = (api.port()?, page.port()?);
-    let authorities = Authorities::kept_in(folder.path())?;
-    let errors_url = errors_url(page_port);
-    let environment =
-        world::start_dynamodb(folder.path(), 0, &authorities, Some(errors_url)).await?;
-    world::write_events(folder.path(), &authorities)?;
+    let tokens = Tokens::kept_in(folder.path())?;
+    let endpoint = database::start(folder.path(), Listeners::on(0).await?).await?;
+    let environment = tokens.environment(&endpoint, Some(errors_url(page_port)))?;
+    files::write_samples(folder.path(), &tokens)?;
     let runtime_api = RuntimeApi::start().await?;
     let mut function = function::start_built(&runtime_api.address, &environment)?;
     tokio::select! {
         ready = runtime_api.requested(1) => ready?,
         ended = function.ended() => bail!("the function ended ({}); the reason is above", ended?),
     };
-    let Authorities {
-        access, customer, ..
-    } = &authorities;
-    let storefront = access.access_token("local-storefront", "implicit")?;
-    let back_end = access.access_token("local-back-end", "client_credentials")?;
     let mut command = tokio::process::Command::new(program);
     command
         .args(arguments)
         .env("API_URL", format!("http://localhost:{api_port}"))
         .env("PAGE_URL", format!("http://localhost:{page_port}"))
-        .env("ACCESS_TOKEN", storefront)
-        .env("CUSTOMER_TOKEN", customer.customer_token(CUSTOMER)?)
+        .env("DYNAMODB_URL", &endpoint)
+        .env("ACCESS_TOKEN", tokens.storefront()?)
+        .env("CUSTOMER_TOKEN", tokens.customer(CUSTOMER)?)
         .env("CUSTOMER", CUSTOMER)
+        .env("ACCOUNT_TOKEN", tokens.account(ACCOUNT, CUSTOMER)?)
+        .env("ACCOUNT", ACCOUNT)
         .env("EVENTS", folder.path().join("events"))
-        .env("BACK_END_TOKEN", back_end);
-    serve(api, page, &runtime_api.address, authorities)?;
+        .env("BACK_END_TOKEN", tokens.back_end()?);
+    serve(api, page, &runtime_api.address, tokens)?;
     let missing = format!("{program} is not on the PATH");
     let mut command = Process::start(&mut command, &missing)?;
     tokio::select! {
@@ -154,10 +153,10 @@ async fn with(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Serves the page, and the API with a function that is invoked at `invoker`, host and port.
-fn serve(api: Listeners, page: Listeners, invoker: &str, authorities: Authorities) -> Result<()> {
+/// Serves the pages, and the API with a function that is invoked at `invoker`, host and port.
+fn serve(api: Listeners, page: Listeners, invoker: &str, tokens: Tokens) -> Result<()> {
     let page_port = page.port()?;
-    let authorities = Arc::new(authorities);
+    let tokens = Arc::new(tokens);
     // To browsers these are two origins.
     let page_origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{page_port}"));
     let mut origins = Vec::from(page_origins);
@@ -165,137 +164,46 @@ fn serve(api: Listeners, page: Listeners, invoker: &str, authorities: Authoritie
     let others = others.split(',').filter(|origin| !origin.is_empty());
     origins.extend(others.map(str::to_owned));
     let api_url = format!("http://localhost:{}", api.port()?);
-    page.serve(&page::router(&api_url, Arc::clone(&authorities))?);
-    api.serve(&Gateway::new(invoker, origins, authorities)?.router());
+    page.serve(page::router(&api_url, Arc::clone(&tokens))?);
+    api.serve(api_gateway::router(
+        Upstream::new(invoker)?,
+        &origins,
+        tokens,
+    )?);
     Ok(())
 }
 
-/// The base of `links.about` in errors: the page explains them.
+/// The base of `links.about` in errors: a page explains them.
 fn errors_url(page_port: u16) -> String {
     format!("http://localhost:{page_port}/errors.md")
 }
 
-async fn listen(variable: &str, what: &str, default: u16) -> Result<Listeners> {
-    let port = port(variable, default)?;
-    let taken = || format!("{what} cannot listen on port {port} ({variable}=… sets another)");
-    Listeners::on(port).await.with_context(taken)
-}
-
 async fn dynamodb() -> Result<()> {
-    let port = port("DYNAMODB_PORT", 8000)?;
-    let folder = world::folder()?;
-    let authorities = Authorities::kept_in(&folder)?;
-    let environment = world::start_dynamodb(&folder, port, &authorities, None).await?;
-    world::write_env_file(&folder, &environment)?;
-    world::write_events(&folder, &authorities)?;
+    let listeners = Listeners::configured("DYNAMODB_PORT", "DynamoDB", 8000).await?;
+    let folder = files::folder()?;
+    let _lock = files::lock(&folder)?;
+    let tokens = Tokens::kept_in(&folder)?;
+    let endpoint = database::start(&folder, listeners).await?;
+    files::write_environment(&folder, &tokens.environment(&endpoint, None)?)?;
+    files::write_samples(&folder, &tokens)?;
     println!(
-        "DynamoDB answers on http://127.0.0.1:{port} until Ctrl-C. The function's environment is in .local/env:"
+        "DynamoDB answers on {endpoint} until Ctrl-C. The function's environment is in .local/env:"
     );
     println!("\n    cargo lambda watch --env-file .local/env");
     std::future::pending().await
 }
 
-fn access_token(grant: &str) -> Result<()> {
-    let authorities = Authorities::kept_in(&world::folder()?)?;
-    let token = authorities.access.access_token("local-client", grant)?;
-    println!("{token}");
-    Ok(())
-}
-
-fn customer_token(customer: &str) -> Result<()> {
-    let authorities = Authorities::kept_in(&world::folder()?)?;
-    println!("{}", authorities.customer.customer_token(customer)?);
-    Ok(())
-}
-
-fn cart_token(cart: &str) -> Result<()> {
-    let authorities = Authorities::kept_in(&world::folder()?)?;
-    println!("{}", authorities.cart.cart_token(cart)?);
-    Ok(())
-}
-
-/// The port in an environment variable, or `default`.
-fn port(name: &str, default: u16) -> Result<u16> {
-    match std::env::var(name) {
-        Ok(port) => port
-            .parse()
-            .with_context(|| format!("{name} is not a port: it is {port:?}")),
-        Err(_) => Ok(default),
-    }
-}
-
-/// Prints requests to paste. Each run has a cart of its own, so that the answers are as printed, whatever is stored.
-fn print_examples(port: u16, page_port: u16, authorities: &Authorities) -> Result<()> {
-    let back_end = authorities
-        .access
-        .access_token("local-back-end", "client_credentials")?;
-    let storefront = authorities
-        .access
-        .access_token("local-storefront", "implicit")?;
-    let hermione = authorities.customer.customer_token("hermione")?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let cart = format!("cart-{}", now.as_secs());
-    let proof = if world::demands_cart_tokens() {
-        let token = authorities.cart.cart_token(&cart)?;
-        format!("  -H 'x-cart-token: {token}' \\\n")
-    } else {
-        String::new()
+/// Prints a token alone, so that it fits in `$(…)`.
+fn token(of: &[&str]) -> Result<()> {
+    let tokens = Tokens::kept_in(&files::folder()?)?;
+    let token = match *of {
+        ["--grant", grant] => tokens.access("local-client", grant),
+        ["--customer", customer] => tokens.customer(customer),
+        ["--account", account] => tokens.account(account, CUSTOMER),
+        ["--account", account, "--person", person] => tokens.account(account, person),
+        ["--cart", cart] => tokens.cart(cart),
+        _ => bail!(USAGE),
     };
-    let url = format!("http://localhost:{port}/v2/carts/{cart}/relationships/customers");
-    let body = |customer: &str| format!(r#"{{"data":[{{"type":"customer","id":"{customer}"}}]}}"#);
-
-    let hours = tokens::LIFETIME.as_secs() / 3600;
-    println!(
-        "
-The API answers on http://localhost:{port} until Ctrl-C. Try it in a browser: http://localhost:{page_port}
-
-Elastic Path's clients work with it too, see docs/elastic-path.md. FOR THEM, IT GIVES DEVELOPMENT TOKENS TO ANYONE ON THIS
-MACHINE: POST http://localhost:{port}/oauth/access_token. A deployed API has no such path.
-
-Or paste these lines in another terminal. Their tokens are valid for {hours} hours.
-
-# A back end (client_credentials) associates the cart with ron: 200 and the association. The same again: 204.
-curl -i '{url}' \\
-  -H 'Authorization: Bearer {back_end}' \\
-  -H 'Content-Type: application/json' \\
-  -d '{ron_body}'
-
-# A storefront (implicit) associates it with hermione, who has signed in: 200. The same again: 204.
-curl -i '{url}' \\
-  -H 'Authorization: Bearer {storefront}' \\
-  -H 'x-moltin-customer-token: {hermione}' \\
-{proof}  -H 'Content-Type: application/json' \\
-  -d '{hermione_body}'
-
-# With hermione's token it cannot associate harry: 403, and nothing is stored.
-curl -i '{url}' \\
-  -H 'Authorization: Bearer {storefront}' \\
-  -H 'x-moltin-customer-token: {hermione}' \\
-{proof}  -H 'Content-Type: application/json' \\
-  -d '{harry_body}'
-
-# Hermione's carts, for her on another device: 200, this one first.
-curl -i 'http://localhost:{port}/v2/carts' \\
-  -H 'Authorization: Bearer {storefront}' \\
-  -H 'x-moltin-customer-token: {hermione}'
-
-# The cart's customers: 200, hermione and ron.
-curl -i '{url}' \\
-  -H 'Authorization: Bearer {back_end}'
-
-# Ron's carts, for a back end: 200, this one first.
-curl -i 'http://localhost:{port}/v2/customers/ron/relationships/carts' \\
-  -H 'Authorization: Bearer {back_end}'
-
-# A back end removes ron from the cart: 204. The same again: 204.
-curl -i -X DELETE '{url}' \\
-  -H 'Authorization: Bearer {back_end}' \\
-  -H 'Content-Type: application/json' \\
-  -d '{ron_body}'
-",
-        ron_body = body("ron"),
-        hermione_body = body("hermione"),
-        harry_body = body("harry"),
-    );
+    println!("{}", token?);
     Ok(())
 }

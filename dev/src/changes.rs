@@ -1,4 +1,5 @@
-//! The events that `deploy/events.yaml` would send: what its filters let through of a table's stream. In one line each; `make test-events` tries what AWS makes of the records.
+//! Changes of a table: the events that `deploy/events.yaml` would send, which are what its filters let through of the
+//! table's stream. In one line each; `make test-events` tries what AWS makes of the records.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -6,14 +7,14 @@ use serde_json::{Value, json};
 use crate::dynamodb::Client;
 use crate::template::Template;
 
-/// The events of a table, from a moment on.
-pub struct Events {
+/// The changes of a table, from a moment on.
+pub struct Changes {
     client: Client,
     position: Value,
     patterns: Vec<Value>,
 }
 
-impl Events {
+impl Changes {
     /// Turns the stream of a table of this emulator on, and begins behind its newest record.
     pub async fn of_table(endpoint: &str, table: &str) -> Result<Self> {
         let client = Client::new(endpoint);
@@ -25,7 +26,7 @@ impl Events {
         })
     }
 
-    /// Returns the events since the last call: type, cart, customer or account, and why an association ended.
+    /// Returns the changes since the last call: type, cart, customer or account, and why an association ended.
     pub async fn next(&mut self) -> Result<Vec<String>> {
         let records = self.client.records(&mut self.position).await?;
         let pass = |record: &&Value| self.patterns.iter().any(|pattern| matches(pattern, record));

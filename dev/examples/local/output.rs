@@ -1,0 +1,127 @@
+//! What `make run` prints while it runs: one line for each request and each change. With `LOGS=json`, the function's own
+//! lines.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use dev::changes::Changes;
+use serde_json::{Map, Value};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::ChildStdout;
+
+use crate::tokens::Tokens;
+
+/// Prints what the function writes until it ends.
+pub(crate) async fn print_logs(stdout: ChildStdout) -> Result<()> {
+    let as_json = std::env::var("LOGS").is_ok_and(|logs| logs == "json");
+    // The first request only finds out when the function has started.
+    let mut is_first = true;
+    let mut lines = BufReader::new(stdout).lines();
+    while let Some(line) = lines.next_line().await? {
+        match serde_json::from_str(&line) {
+            Ok(Value::Object(logged)) if !as_json => {
+                let is_request = logged.contains_key("duration_ms");
+                if !(is_request && std::mem::take(&mut is_first)) {
+                    println!("{}", one_line(&logged));
+                }
+            }
+            _ => println!("{line}"),
+        }
+    }
+    Ok(())
+}
+
+/// A line of the function's log as one that people read: `POST /v2/carts/{cartId}/… 200 created 4 ms` for a request,
+/// otherwise level, message and fields.
+fn one_line(logged: &Map<String, Value>) -> String {
+    /// Members of every line.
+    const USUAL: [&str; 10] = [
+        "timestamp",
+        "level",
+        "message",
+        "service",
+        "function_name",
+        "function_version",
+        "function_request_id",
+        "xray_trace_id",
+        "cold_start",
+        "_aws",
+    ];
+    let text = |name: &str| match logged.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        other => other.map(Value::to_string).unwrap_or_default(),
+    };
+    if let Some(duration) = logged.get("duration_ms").and_then(Value::as_f64) {
+        let (route, status, outcome) = (text("route"), text("status"), text("outcome"));
+        return format!("{route} {status} {outcome} {duration:.0} ms");
+    }
+    let mut line = format!("{} {}", text("level"), text("message"));
+    for name in logged.keys().filter(|name| !USUAL.contains(&name.as_str())) {
+        // Fails never: it writes to a string.
+        let _ = write!(line, " {name}={}", text(name));
+    }
+    line
+}
+
+/// Prints changes as they happen: the events that a deployed stack would send.
+pub(crate) async fn print_changes(mut changes: Changes) -> Result<()> {
+    loop {
+        for change in changes.next().await? {
+            println!("  {change}");
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// Prints where to look and three requests to paste. Each run has a cart of its own, so that the answers are as printed,
+/// whatever is stored.
+pub(crate) fn print_welcome(api_port: u16, page_port: u16, tokens: &Tokens) -> Result<()> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let cart = format!("cart-{}", now.as_secs());
+    let api = format!("http://localhost:{api_port}");
+    let body = |customer: &str| {
+        format!(
+            r#"-H 'Content-Type: application/json' -d '{{"data":[{{"type":"customer","id":"{customer}"}}]}}'"#
+        )
+    };
+    let (ron, hermione) = (body("ron"), body("hermione"));
+    let customer = if tokens.is_one_token {
+        r#"-H "Authorization: Bearer $(ONE_TOKEN=1 make -s token CUSTOMER=ron)""#
+    } else {
+        "-H \"Authorization: Bearer $(make -s token GRANT=implicit)\" \\\n    \
+         -H \"x-moltin-customer-token: $(make -s token CUSTOMER=ron)\""
+    };
+    let cart_token = if tokens.demands_cart_tokens {
+        format!(" \\\n    -H \"x-cart-token: $(make -s token CART={cart})\"")
+    } else {
+        String::new()
+    };
+    println!(
+        r#"
+Try it in a browser: http://localhost:{page_port}
+Or paste these lines in another terminal, in this folder:
+
+# A back end associates a cart with ron: 200. Again: 204.
+curl -i -H "Authorization: Bearer $(make -s token)" \
+    {ron} \
+    {api}/v2/carts/{cart}/relationships/customers
+
+# Ron's carts, for a storefront where he has signed in: 200.
+curl -i {customer} \
+    {api}/v2/carts
+
+# He may not act for hermione: 403, and nothing is stored.
+curl -i {customer}{cart_token} \
+    {hermione} \
+    {api}/v2/carts/{cart}/relationships/customers
+
+A saved source file reloads the function in about five seconds.
+For Elastic Path's clients, POST {api}/oauth/access_token gives development tokens to any program here.
+
+The API answers on {api} until Ctrl-C. Each request is a line below, and so is each change that it makes.
+LOGS=json make run prints the function's own log.
+"#
+    );
+    Ok(())
+}
