@@ -4,15 +4,12 @@
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
-use crate::support::{
-    RON, World, account_token, cart_token, cart_token_variables, customer_token, linkage,
-    linkage_of,
-};
+use crate::support::{RON, World, account_token, cart_token, customer_token, linkage, linkage_of};
 
 const ACME: &str = "acme";
 
 async fn world() -> World {
-    World::with_account_tokens(&[]).await
+    World::with_account_tokens().await
 }
 
 fn accounts_of(cart: &str) -> String {
@@ -169,7 +166,7 @@ async fn a_request_acts_for_one_party() {
 
 #[tokio::test]
 async fn an_account_must_hold_the_cart_if_cart_tokens_are_configured() {
-    let world = World::with_account_tokens(&cart_token_variables()).await;
+    let world = World::with_account_and_cart_tokens().await;
     let post = || write(&world, "POST", "cart-1", &[ACME]).account(ACME);
     post().send().await.refused(403, "cart_token_required");
     let other = post().cart_token(&cart_token("cart-2"));

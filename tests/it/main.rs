@@ -12,6 +12,7 @@ mod credentials;
 mod dissociate;
 mod docs;
 mod faults;
+mod hostile_tokens;
 mod issuers;
 mod key_sets;
 mod lambda_events;

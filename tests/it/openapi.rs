@@ -23,8 +23,7 @@ use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
 };
 use crate::support::{
-    RON, SAMPLE_CUSTOMER, World, authorities, cart_token_variables, engine, linkage, linkage_of,
-    sample,
+    RON, SAMPLE_CUSTOMER, World, authorities, engine, linkage, linkage_of, sample,
 };
 
 const ERRORS: &str = include_str!("../../docs/errors.md");
@@ -228,7 +227,7 @@ struct Deployments {
 
 impl Deployments {
     async fn new() -> Self {
-        let healthy = World::with_account_tokens(&[]).await;
+        let healthy = World::with_account_tokens().await;
         let behind = async |proxy: &Proxy| {
             World::on(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)], &healthy).await
         };
@@ -251,7 +250,7 @@ impl Deployments {
                 ("CUSTOMER_TOKEN_AUDIENCE", ""),
             ])
             .await,
-            with_cart_tokens: World::with_account_tokens(&cart_token_variables()).await,
+            with_cart_tokens: World::with_account_and_cart_tokens().await,
             healthy,
         }
     }

@@ -98,14 +98,23 @@ impl World {
 
     /// A world in which a customer must prove that they hold a cart.
     pub(crate) async fn with_cart_tokens() -> Self {
-        let variables = cart_token_variables();
-        Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+        Self::with_owned(&cart_token_variables()).await
     }
 
     /// A world in which account tokens are accepted.
     pub(crate) async fn with_account_tokens() -> Self {
-        let variables = account_token_variables();
-        Self::with(&variables.each_ref().map(|(name, value)| (*name, &**value))).await
+        Self::with_owned(&account_token_variables()).await
+    }
+
+    /// A world in which customers and accounts must prove that they hold a cart.
+    pub(crate) async fn with_account_and_cart_tokens() -> Self {
+        let variables = [&account_token_variables()[..], &cart_token_variables()].concat();
+        Self::with_owned(&variables).await
+    }
+
+    async fn with_owned(variables: &[(&str, String)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (*name, &**value));
+        Self::with(&variables.collect::<Vec<_>>()).await
     }
 
     /// Like [`World::with`], on its way to the engine through a proxy of its own.
@@ -114,16 +123,6 @@ impl World {
         let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", &*proxy.endpoint);
         let world = Self::with(&[variables, &[endpoint]].concat()).await;
         (world, proxy)
-    }
-
-    /// A world with account tokens, and these environment variables.
-    pub(crate) async fn with_account_tokens(variables: &[(&str, String)]) -> Self {
-        let variables = [&account_token_variables()[..], variables].concat();
-        let variables: Vec<_> = variables
-            .iter()
-            .map(|(name, value)| (*name, &**value))
-            .collect();
-        Self::with(&variables).await
     }
 
     /// Like [`World::with`], with a clock that stops at `now`.
