@@ -406,6 +406,23 @@ async fn a_call_that_a_wrong_clock_signed_is_signed_anew() {
     }
 }
 
+/// DynamoDB does not say when the connection ended: the call may have been applied.
+#[tokio::test]
+async fn a_call_whose_connection_ended_may_have_been_applied() {
+    for code in ["RequestTimeoutException", "RequestAbortedException"] {
+        let table = FaultyTable::new(1).await;
+        let ended = Plan {
+            fault: Fault::Refused(code),
+            after_commit: true,
+        };
+        table.proxy.next(ended, 1);
+        table.send(ONE).await.created(ONE.customers);
+        table.proxy.always(ended);
+        let answer = table.send(REQUESTS[1]).await;
+        answer.refused(503, "outcome_unknown");
+    }
+}
+
 /// Errors that no retry mends are ours: 500 after one attempt.
 #[tokio::test]
 async fn a_call_that_is_refused_for_a_fault_of_ours_is_500() {
