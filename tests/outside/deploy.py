@@ -317,6 +317,14 @@ class Deploy(unittest.TestCase):
                 self.stage("dev", **{name: value})
                 self.refuses(sentence, "deploy")
 
+    def test_the_examples_of_issuers_are_parameters_of_a_stage(self):
+        command = [sys.executable, "deploy/parameters.py", "dev", "Stage=dev", "Release=first"]
+        for example in sorted((ROOT / "deploy/issuers").glob("*.yaml")):
+            with self.subTest(example.stem):
+                shutil.copy(example, self.project / STAGES / "dev.yaml")
+                done = subprocess.run(command, cwd=self.project, capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_no_token_may_be_of_two_kinds(self):
         one = {"CustomerTokenIssuer": STAGE["AccessTokenIssuer"]}
         for values in [
@@ -362,7 +370,7 @@ class Deploy(unittest.TestCase):
         self.stage("dev", TableKeyArn=key, **stacks)
         status, printed = self.make("preview")
         self.assertEqual(status, 0, printed)
-        self.assertIn("deploy/events.yaml can be shown once", printed)
+        self.assertIn("cart-associations-dev-events can be shown once", printed)
         self.assertEqual(self.aws.executed, [])
         changes, _ = self.deploys_all()
         names = [f"cart-associations-dev{suffix}" for suffix in ["", "-events", "-domain", "-close-carts"]]
@@ -471,7 +479,7 @@ class Deploy(unittest.TestCase):
             status, printed = self.make("smoke", "STAGE=dev", "API_URL=")
             self.assertNotEqual(status, 0)
             self.assertIn(f"live runs version {live[0]}, release {live[1]}", printed)
-            self.assertIn(f"error: {sentence}", printed)
+            self.assertIn(sentence, printed)
         self.aws.live = ("7", release, {})
         self.stage("dev", ThrottlingRate=5)
         self.assertIn("was it reverted?", self.make("smoke", "STAGE=dev")[1])
@@ -499,6 +507,15 @@ class Deploy(unittest.TestCase):
         self.assertEqual(json.loads((folder / "AccessTokenJwks.json").read_text()), KEYS)
         self.assertEqual([file.name for file in folder.iterdir()], ["AccessTokenJwks.json"])
         self.assertIn(f"No copy of the keys at {url}", printed.getvalue())
+
+    def test_the_lines_of_each_issuer_are_those_of_a_stage(self):
+        files = sorted((ROOT / "deploy/issuers").glob("*.yaml"))
+        self.assertGreaterEqual(len(files), 10)
+        with contextlib.chdir(self.project):
+            for file in files:
+                with self.subTest(file.name):
+                    shutil.copy(file, f"{STAGES}/dev.yaml")
+                    self.assertEqual(deploy.parameters.of_stage("dev", {}).keys(), {"template.yaml"})
 
     def test_the_example_names_parameters_that_there_are(self):
         example = (self.project / STAGES / "example.yaml").read_text()
