@@ -15,6 +15,8 @@ use lambda_http::http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::associate::associate;
+use self::dissociate::dissociate;
 use crate::auth::{AuthError, Authenticator, Caller, CartProof};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, RequestError};
@@ -69,13 +71,9 @@ pub static ROUTES: &[Route] = &[
 /// The methods of a cart's relationship with parties.
 const RELATIONSHIP: &[(Method, Operation)] = &[
     (Method::GET, |request| list::parties(request).boxed()),
-    (Method::POST, |request| {
-        associate::associate(request).boxed()
-    }),
+    (Method::POST, |request| associate(request).boxed()),
     (Method::PATCH, |request| clear::cart(request).boxed()),
-    (Method::DELETE, |request| {
-        dissociate::dissociate(request).boxed()
-    }),
+    (Method::DELETE, |request| dissociate(request).boxed()),
 ];
 
 /// The methods of a party's relationship with carts.

@@ -92,6 +92,14 @@ impl Config {
     }
 }
 
+/// A policy of which parts may be missing, with the problems reported.
+type UncheckedPolicy = (Option<KeySource>, Option<Expected>);
+
+fn checked((keys, expected): UncheckedPolicy) -> Option<TokenPolicy> {
+    let (keys, expected) = keys.zip(expected)?;
+    Some(TokenPolicy { keys, expected })
+}
+
 /// Looks variables up and collects their problems.
 struct Reader<L> {
     lookup: L,
@@ -123,15 +131,15 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let account = self.optional_token_policy("ACCOUNT_TOKEN");
         let cart = self.optional_token_policy("CART_TOKEN");
         let account_id_claim = self.id_claim("ACCOUNT_ID_CLAIM");
-        if account.is_none() && account_id_claim != "sub" {
+        if account.1.is_none() && account_id_claim != "sub" {
             self.problems
                 .push("ACCOUNT_ID_CLAIM needs ACCOUNT_TOKEN_JWKS and its like".to_owned());
         }
         let kinds = [
-            ("ACCESS_TOKEN", access.as_ref()),
-            ("CUSTOMER_TOKEN", customer.as_ref()),
-            ("ACCOUNT_TOKEN", account.as_ref()),
-            ("CART_TOKEN", cart.as_ref()),
+            ("ACCESS_TOKEN", &access.1),
+            ("CUSTOMER_TOKEN", &customer.1),
+            ("ACCOUNT_TOKEN", &account.1),
+            ("CART_TOKEN", &cart.1),
         ];
         self.check_kinds_are_apart(&kinds);
         let back_ends = BackEnds {
@@ -142,37 +150,36 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             back_ends,
             customer_id_claim: self.id_claim("CUSTOMER_ID_CLAIM"),
             account_id_claim,
-            access: access?,
-            customer,
-            account,
-            cart,
+            access: checked(access)?,
+            customer: checked(customer),
+            account: checked(account),
+            cart: checked(cart),
         })
     }
 
-    fn token_policy(&mut self, prefix: &str) -> Option<TokenPolicy> {
+    fn token_policy(&mut self, prefix: &str) -> UncheckedPolicy {
         let keys = self.key_source(&format!("{prefix}_JWKS"));
         let issuer = self.required(&format!("{prefix}_ISSUER"));
         let audiences = format!("{prefix}_AUDIENCE");
         self.required(&audiences);
-        let expected = Expected {
-            audiences: self.list(&audiences, &[]),
-            claims: self.required_claims(&format!("{prefix}_CLAIMS")),
-            issuer: issuer?,
-        };
-        (!expected.audiences.is_empty()).then_some(TokenPolicy {
-            keys: keys?,
-            expected,
-        })
+        let audiences = self.list(&audiences, &[]);
+        let claims = self.required_claims(&format!("{prefix}_CLAIMS"));
+        let expected = issuer.map(|issuer| Expected {
+            issuer,
+            audiences,
+            claims,
+        });
+        (keys, expected)
     }
 
     /// Reads a policy if any of its variables is set.
-    fn optional_token_policy(&mut self, prefix: &str) -> Option<TokenPolicy> {
+    fn optional_token_policy(&mut self, prefix: &str) -> UncheckedPolicy {
         let names = ["JWKS", "ISSUER", "AUDIENCE", "CLAIMS"];
         let mut names = names.map(|name| format!("{prefix}_{name}")).into_iter();
         if names.any(|name| self.optional(&name).is_some()) {
             self.token_policy(prefix)
         } else {
-            None
+            (None, None)
         }
     }
 
@@ -187,17 +194,17 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     /// Checks that no token can pass for one of another kind.
-    fn check_kinds_are_apart(&mut self, kinds: &[(&str, Option<&TokenPolicy>)]) {
-        for (index, (name, policy)) in kinds.iter().enumerate() {
+    fn check_kinds_are_apart(&mut self, kinds: &[(&str, &Option<Expected>)]) {
+        for (index, (name, expected)) in kinds.iter().enumerate() {
             for (other_name, other) in &kinds[..index] {
-                if let (Some(policy), Some(other)) = (policy, other)
-                    && !policy.expected.is_apart_from(&other.expected)
+                if let (Some(expected), Some(other)) = (expected, other)
+                    && !expected.is_apart_from(other)
                 {
                     self.problems.push(format!(
-                        "{name}_ISSUER, {name}_AUDIENCE or {name}_CLAIMS must differ from \
-                         {other_name}_ISSUER, {other_name}_AUDIENCE or {other_name}_CLAIMS, so \
-                         that one kind of token cannot pass for the other: another issuer, no \
-                         audience in common, or one claim with values that exclude each other"
+                        "{name}_ISSUER, {name}_AUDIENCE must differ from {other_name}_ISSUER, \
+                         {other_name}_AUDIENCE, or {name}_CLAIMS and {other_name}_CLAIMS must have \
+                         a claim with values that exclude each other, so that one kind of token \
+                         cannot pass for the other"
                     ));
                 }
             }

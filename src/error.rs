@@ -171,17 +171,17 @@ impl Error {
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         let (name, value) = match self {
             Self::MethodNotAllowed { allow } => (header::ALLOW, allow.clone()),
-            Self::Auth(AuthError::NoAccessToken) => (header::WWW_AUTHENTICATE, "Bearer".to_owned()),
-            Self::Auth(AuthError::InvalidToken { .. }) => {
-                let challenge = "Bearer error=\"invalid_token\"".to_owned();
-                (header::WWW_AUTHENTICATE, challenge)
-            }
+            Self::Auth(AuthError::NoAccessToken) => (header::WWW_AUTHENTICATE, "Bearer".into()),
+            Self::Auth(AuthError::InvalidToken { .. }) => (
+                header::WWW_AUTHENTICATE,
+                r#"Bearer error="invalid_token""#.into(),
+            ),
             Self::Auth(AuthError::NoKeys { retry_after, .. }) => {
                 let seconds = retry_after.as_secs_f64().ceil().max(1.0);
                 (header::RETRY_AFTER, seconds.to_string())
             }
             Self::Store(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => {
-                (header::RETRY_AFTER, RETRY_AFTER.to_owned())
+                (header::RETRY_AFTER, RETRY_AFTER.into())
             }
             Self::Request(_)
             | Self::Auth(AuthError::SeveralParties)
@@ -192,70 +192,56 @@ impl Error {
         Some((name, value.try_into().ok()?))
     }
 
-    /// Returns what a caller did wrong or meets, 1 to [`MAX_ERRORS`] errors.
+    /// Returns what a caller sees of it: 1 to [`MAX_ERRORS`] errors.
     fn errors(&self) -> Vec<RequestError> {
+        use ErrorCode as Code;
+        let of_header = |code, kind: TokenKind| RequestError::of_header(code, kind.header());
         let error = match self {
             Self::Request(errors) => {
                 return errors.iter().take(MAX_ERRORS).cloned().collect();
             }
-            Self::MethodNotAllowed { .. } => ErrorCode::MethodNotAllowed.into(),
-            Self::Auth(error) => match error {
-                AuthError::NoAccessToken => {
-                    let header = TokenKind::Access.header();
-                    RequestError::of_header(ErrorCode::AccessTokenRequired, header)
-                }
-                AuthError::InvalidToken { kind, .. } => {
-                    let code = match kind {
-                        TokenKind::Access => ErrorCode::InvalidAccessToken,
-                        TokenKind::Party(PartyKind::Customer) => ErrorCode::InvalidCustomerToken,
-                        TokenKind::Party(PartyKind::Account) => ErrorCode::InvalidAccountToken,
-                        TokenKind::Cart => ErrorCode::InvalidCartToken,
-                    };
-                    RequestError::of_header(code, kind.header())
-                }
-                AuthError::SeveralParties => {
-                    let header = TokenKind::Party(PartyKind::Account).header();
-                    RequestError::of_header(ErrorCode::SeveralParties, header)
-                }
-                AuthError::NoKeys { .. } => ErrorCode::KeysUnavailable.into(),
-            },
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.into(),
+            Self::Auth(AuthError::NoAccessToken) => {
+                of_header(Code::AccessTokenRequired, TokenKind::Access)
+            }
+            Self::Auth(AuthError::InvalidToken { kind, .. }) => {
+                let code = match kind {
+                    TokenKind::Access => Code::InvalidAccessToken,
+                    TokenKind::Party(PartyKind::Customer) => Code::InvalidCustomerToken,
+                    TokenKind::Party(PartyKind::Account) => Code::InvalidAccountToken,
+                    TokenKind::Cart => Code::InvalidCartToken,
+                };
+                of_header(code, *kind)
+            }
+            Self::Auth(AuthError::SeveralParties) => {
+                of_header(Code::SeveralParties, TokenKind::Party(PartyKind::Account))
+            }
+            Self::Auth(AuthError::NoKeys { .. }) => Code::KeysUnavailable.into(),
             Self::Forbidden(forbidden) => match forbidden {
                 Forbidden::TokenRequired { kind, .. } => {
                     let code = match kind {
-                        PartyKind::Customer => ErrorCode::CustomerTokenRequired,
-                        PartyKind::Account => ErrorCode::AccountTokenRequired,
+                        PartyKind::Customer => Code::CustomerTokenRequired,
+                        PartyKind::Account => Code::AccountTokenRequired,
                     };
-                    RequestError::of_header(code, TokenKind::Party(*kind).header())
+                    of_header(code, TokenKind::Party(*kind))
                 }
-                Forbidden::OwnCartsOfBackEnd => {
-                    let header = TokenKind::Party(PartyKind::Customer).header();
-                    RequestError::of_header(ErrorCode::OwnCartsOfBackEnd, header)
-                }
-                Forbidden::NoRight { .. } => {
-                    RequestError::of_header(ErrorCode::NoRight, TokenKind::Access.header())
-                }
-                Forbidden::CartTokenRequired => {
-                    let header = TokenKind::Cart.header();
-                    RequestError::of_header(ErrorCode::CartTokenRequired, header)
-                }
+                Forbidden::OwnCartsOfBackEnd => of_header(
+                    Code::OwnCartsOfBackEnd,
+                    TokenKind::Party(PartyKind::Customer),
+                ),
+                Forbidden::NoRight { .. } => of_header(Code::NoRight, TokenKind::Access),
+                Forbidden::CartTokenRequired => of_header(Code::CartTokenRequired, TokenKind::Cart),
                 Forbidden::OtherParty(kind) => RequestError::at(other_party(*kind), "/data"),
                 Forbidden::OtherPartysCarts(kind) => {
-                    let parameter = match kind {
-                        PartyKind::Customer => "customerId",
-                        PartyKind::Account => "accountId",
-                    };
+                    let parameter = format!("{}Id", kind.as_str());
                     RequestError::of_parameter(other_party(*kind), parameter)
                 }
-                Forbidden::NotOnCart => RequestError::of_parameter(ErrorCode::NotOnCart, "cartId"),
-                Forbidden::BackEndRequired => {
-                    RequestError::of_header(ErrorCode::BackEndRequired, TokenKind::Access.header())
-                }
+                Forbidden::NotOnCart => RequestError::of_parameter(Code::NotOnCart, "cartId"),
+                Forbidden::BackEndRequired => of_header(Code::BackEndRequired, TokenKind::Access),
             },
-            Self::Store(StoreError::Unavailable(_)) => ErrorCode::StoreUnavailable.into(),
-            Self::Store(StoreError::OutcomeUnknown(_)) => ErrorCode::OutcomeUnknown.into(),
-            Self::Store(StoreError::Internal(_)) | Self::Panic(_) => {
-                ErrorCode::InternalError.into()
-            }
+            Self::Store(StoreError::Unavailable(_)) => Code::StoreUnavailable.into(),
+            Self::Store(StoreError::OutcomeUnknown(_)) => Code::OutcomeUnknown.into(),
+            Self::Store(StoreError::Internal(_)) | Self::Panic(_) => Code::InternalError.into(),
         };
         vec![error]
     }

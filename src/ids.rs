@@ -21,39 +21,24 @@ fn check(id: &str) -> Result<(), InvalidId> {
     Ok(())
 }
 
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+/// Identifies a cart. Anyone who knows it can act on the cart, so the log does not show
+/// it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CartId(String);
 
-        impl $name {
-            /// The identifier.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = InvalidId;
-
-            fn from_str(id: &str) -> Result<Self, InvalidId> {
-                check(id)?;
-                Ok(Self(id.to_owned()))
-            }
-        }
-    };
+impl CartId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-id! {
-    /// Identifies a cart. Anyone who knows it can act on the cart, so the log does not
-    /// show it.
-    CartId
-}
+impl FromStr for CartId {
+    type Err = InvalidId;
 
-id! {
-    /// Identifies a customer: the `sub` of a customer token.
-    CustomerId
+    fn from_str(id: &str) -> Result<Self, InvalidId> {
+        check(id)?;
+        Ok(Self(id.to_owned()))
+    }
 }
 
 /// The kinds of parties that a cart can be associated with.
@@ -113,25 +98,17 @@ mod tests {
     #[test]
     fn up_to_128_safe_characters_are_an_id() {
         let longest = "x".repeat(MAX_ID_LENGTH);
-        for id in [
-            "a",
-            "Az09_-",
-            "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe",
-            &longest,
-        ] {
+        for id in ["a", "Az09_-", &longest] {
             assert_eq!(id.parse::<CartId>().map(|id| id.0), Ok(id.to_owned()));
-            assert_eq!(id.parse::<CustomerId>().map(|id| id.0), Ok(id.to_owned()));
+            let party = Party::new(PartyKind::Account, id);
+            assert_eq!(party.map(|party| party.id), Ok(id.to_owned()));
         }
-    }
-
-    #[test]
-    fn anything_else_is_not_an_id() {
         let too_long = "x".repeat(MAX_ID_LENGTH + 1);
         for id in [
             "", " ", "a b", "a#b", "a/b", "a%20", "a.b", "a\n", "a\0", "é", "ａ", &too_long,
         ] {
             assert_eq!(id.parse::<CartId>(), Err(InvalidId), "{id:?}");
-            assert_eq!(id.parse::<CustomerId>(), Err(InvalidId), "{id:?}");
+            assert_eq!(Party::new(PartyKind::Account, id), Err(InvalidId), "{id:?}");
         }
     }
 }

@@ -195,10 +195,19 @@ impl Store {
     }
 
     /// Reads a key that cannot exist, so that connection, TLS session and code are
-    /// ready before the first request. Takes half a second at most.
+    /// ready before the first request. Makes one attempt, for half a second at most.
     pub async fn warm_up(&self) -> Result<(), StoreError> {
-        let session = self.session(Instant::now() + WARM_UP_LIMIT);
-        session.get(NO_KEY, "id").await.map(drop)
+        let get = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("id", text(NO_KEY))
+            .customize()
+            .config_override(Builder::new().retry_config(RetryConfig::disabled()));
+        match tokio::time::timeout(WARM_UP_LIMIT, get.send()).await {
+            Ok(result) => result.map(drop).map_err(|error| transient::failed(&error)),
+            Err(_) => Err(StoreError::unavailable("the store did not answer in time")),
+        }
     }
 
     /// Begins a request. It waits for the store until `deadline`, but no longer than

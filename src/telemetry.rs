@@ -59,32 +59,44 @@ pub(crate) struct Invocation {
     cold_start: bool,
 }
 
-/// The first members of every line.
-#[derive(Serialize)]
-struct Line<'a> {
-    timestamp: Timestamp,
-    level: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'static str>,
-    service: &'static str,
-    function_name: &'a str,
-    function_version: &'a str,
-}
-
 impl Output {
-    fn line(
+    /// Writes a line with one system call.
+    fn write(
         &self,
-        timestamp: Timestamp,
         level: &'static str,
         message: Option<&'static str>,
-    ) -> Line<'_> {
-        Line {
-            timestamp,
+        invocation: Option<&Invocation>,
+        fields: &impl Serialize,
+    ) {
+        #[derive(Serialize)]
+        struct Line<'a, F> {
+            timestamp: Timestamp,
+            level: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            message: Option<&'static str>,
+            service: &'static str,
+            function_name: &'a str,
+            function_version: &'a str,
+            #[serde(flatten)]
+            invocation: Option<&'a Invocation>,
+            #[serde(flatten)]
+            fields: &'a F,
+        }
+        let line = Line {
+            timestamp: self.clock.now(),
             level,
             message,
             service: SERVICE,
             function_name: &self.function_name,
             function_version: &self.function_version,
+            invocation,
+            fields,
+        };
+        let mut text = Vec::with_capacity(1024);
+        if serde_json::to_writer(&mut text, &line).is_ok() {
+            text.push(b'\n');
+            // Nowhere to report a failure of standard output.
+            let _ = std::io::stdout().lock().write_all(&text);
         }
     }
 }
@@ -182,15 +194,5 @@ fn keep_panic(panic: &PanicHookInfo<'_>) {
         PANIC.set(Some(text));
     } else {
         tracing::error!(cause = text, "panic");
-    }
-}
-
-/// Writes a line with one system call.
-fn write(line: &impl Serialize) {
-    let mut text = Vec::with_capacity(1024);
-    if serde_json::to_writer(&mut text, line).is_ok() {
-        text.push(b'\n');
-        // Nowhere to report a failure of standard output.
-        let _ = std::io::stdout().lock().write_all(&text);
     }
 }

@@ -77,15 +77,32 @@ fn is_valid(header: &[u8], claims: &[u8], kind: &Issuer) -> bool {
     };
     let alg = text(&header, "alg").unwrap_or_default();
     let kid = text(&header, "kid").unwrap_or_default();
-    let audiences = match text(&claims, "aud").or(text(&claims, "client_id")) {
-        Some(one) => vec![one],
-        None => claims.get("aud").map_or_else(Vec::new, |aud| texts(aud)),
+    // A member that is `null` counts as absent.
+    let has = |members: &Members<'_>, name: &str| {
+        let value = members.get(name);
+        value.is_some_and(|value| value.get() != "null")
     };
+    let aud = if has(&claims, "aud") {
+        "aud"
+    } else {
+        "client_id"
+    };
+    let audiences = match text(&claims, aud) {
+        Some(one) => vec![one],
+        None => claims.get(aud).map_or_else(Vec::new, |aud| texts(aud)),
+    };
+    let typ = text(&header, "typ")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let is_jwt = ["jwt", "at+jwt", "application/jwt", "application/at+jwt"].contains(&&*typ);
     let time = |name: &str| serde_json::from_str::<f64>(claims.get(name)?.get()).ok();
     let subject = text(&claims, "sub").unwrap_or_default();
     ["EdDSA", "Ed25519"].contains(&&*alg)
         && ["", "1"].contains(&&*kid)
         && !header.contains_key("crit")
+        && (is_jwt || !has(&header, "typ"))
+        && !has(&claims, "cnf")
+        && !has(&claims, "events")
         && text(&claims, "iss").is_some_and(|issuer| issuer == kind.issuer)
         && audiences.iter().any(|audience| audience == kind.audience)
         && time("exp").is_some_and(|exp| exp > NOW as f64 - 30.0)

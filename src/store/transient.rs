@@ -22,7 +22,6 @@ use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::CancellationReason;
-
 use aws_smithy_runtime_api::client::interceptors::context::Error as OperationError;
 
 use super::{Failure, StoreError};

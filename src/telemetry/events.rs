@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::{Invocation, Line, Output, invocation, write};
+use super::{Output, invocation};
 
 /// The members of every line. An event's fields do not replace them.
 const RESERVED: [&str; 8] = [
@@ -27,26 +26,13 @@ pub(super) struct Events(pub(super) &'static Output);
 
 impl<S: Subscriber> Layer<S> for Events {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        #[derive(Serialize)]
-        struct EventLine<'a> {
-            #[serde(flatten)]
-            line: Line<'a>,
-            #[serde(flatten)]
-            invocation: Option<&'a Invocation>,
-            #[serde(flatten)]
-            fields: Map<String, Value>,
-        }
-        let Self(output) = self;
         let mut fields = Map::new();
         event.record(&mut Fields(&mut fields));
         for name in RESERVED {
             fields.remove(name);
         }
-        write(&EventLine {
-            line: output.line(output.clock.now(), event.metadata().level().as_str(), None),
-            invocation: invocation().as_deref(),
-            fields,
-        });
+        let level = event.metadata().level().as_str();
+        self.0.write(level, None, invocation().as_deref(), &fields);
     }
 }
 

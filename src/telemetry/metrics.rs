@@ -5,13 +5,14 @@
 //!
 //! Source: "Specification: Embedded metric format", Amazon CloudWatch.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::Level;
 
-use super::{Invocation, Line, OUTPUT, invocation, write};
+use super::{OUTPUT, invocation};
 use crate::store::Failure;
 
 /// The metrics' namespace in CloudWatch.
@@ -87,27 +88,24 @@ struct RequestMetrics {
 
 /// Logs a request.
 pub(crate) fn request(level: Level, request: &RequestLine) {
-    const ANSWERED: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[
+    const ANSWERED: Directive = Directive::new(
+        &[
             &["service", "function_name", "outcome"],
             &["service", "function_name", "start"],
         ],
-        metrics: &[Metric::millis("duration_ms")],
-    };
-    const TOKENS: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[
+        &[Metric::millis("duration_ms")],
+    );
+    const TOKENS: Directive = Directive::new(
+        &[
             &["service", "function_name"],
             &["service", "function_name", "function_version"],
         ],
-        metrics: &[Metric::count("token_refused")],
-    };
-    const STORED: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[&["service", "function_name"]],
-        metrics: &[Metric::millis("store_ms"), Metric::count("store_attempts")],
-    };
+        &[Metric::count("token_refused")],
+    );
+    const STORED: Directive = Directive::new(
+        &[&["service", "function_name"]],
+        &[Metric::millis("store_ms"), Metric::count("store_attempts")],
+    );
     let is_cold = invocation().is_some_and(|invocation| invocation.cold_start);
     let metrics = RequestMetrics {
         outcome: request.outcome,
@@ -130,46 +128,27 @@ pub(crate) fn request(level: Level, request: &RequestLine) {
 /// there are any.
 pub(crate) fn key_set_not_refreshed(key_set: &'static str, cause: &str, age: Option<Duration>) {
     #[derive(Serialize)]
-    struct Fields<'a> {
-        cause: &'a str,
-    }
-    #[derive(Serialize)]
     struct Metrics {
         key_set: &'static str,
         key_set_failures: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
         key_set_age_seconds: Option<u64>,
     }
-    const FAILED: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[&["service", "function_name", "key_set"]],
-        metrics: &[Metric::count("key_set_failures")],
-    };
-    const AGED: Directive = Directive {
-        namespace: NAMESPACE,
-        dimensions: &[&["service", "function_name", "key_set"]],
-        metrics: &[Metric {
-            name: "key_set_age_seconds",
-            unit: "Seconds",
-        }],
-    };
+    const KEY_SET: &[&[&str]] = &[&["service", "function_name", "key_set"]];
+    const FAILED: Directive = Directive::new(KEY_SET, &[Metric::count("key_set_failures")]);
+    const AGED: Directive = Directive::new(KEY_SET, &[Metric::seconds("key_set_age_seconds")]);
     let metrics = Metrics {
         key_set,
         key_set_failures: 1,
         key_set_age_seconds: age.map(|age| age.as_secs()),
     };
-    let directives: &[Directive] = if age.is_some() {
-        &[FAILED, AGED]
-    } else {
-        &[FAILED]
+    let directives: &[Directive] = match age {
+        Some(_) => &[FAILED, AGED],
+        None => &[FAILED],
     };
-    log(
-        Level::WARN,
-        "the key set could not be refreshed",
-        &Fields { cause },
-        &metrics,
-        directives,
-    );
+    let fields = [("cause", cause)].into_iter().collect::<BTreeMap<_, _>>();
+    let message = "the key set could not be refreshed";
+    log(Level::WARN, message, &fields, &metrics, directives);
 }
 
 /// Metrics with the same dimensions. Both are members of the line.
@@ -179,6 +158,19 @@ struct Directive {
     namespace: &'static str,
     dimensions: &'static [&'static [&'static str]],
     metrics: &'static [Metric],
+}
+
+impl Directive {
+    const fn new(
+        dimensions: &'static [&'static [&'static str]],
+        metrics: &'static [Metric],
+    ) -> Self {
+        Self {
+            namespace: NAMESPACE,
+            dimensions,
+            metrics,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -191,6 +183,11 @@ struct Metric {
 impl Metric {
     const fn millis(name: &'static str) -> Self {
         let unit = "Milliseconds";
+        Self { name, unit }
+    }
+
+    const fn seconds(name: &'static str) -> Self {
+        let unit = "Seconds";
         Self { name, unit }
     }
 
@@ -215,25 +212,12 @@ fn log(
     message: &'static str,
     fields: &impl Serialize,
     metrics: &impl Serialize,
-    directives: &'static [Directive],
+    cloud_watch_metrics: &'static [Directive],
 ) {
     #[derive(Serialize)]
-    struct WholeLine<'a, F, M> {
+    struct Metrics<'a, F, M> {
         #[serde(flatten)]
-        line: Line<'a>,
-        #[serde(flatten)]
-        invocation: Option<&'a Invocation>,
-        #[serde(flatten)]
-        fields: &'a F,
-        #[serde(flatten)]
-        metrics: &'a M,
-        #[serde(rename = "_aws")]
-        declaration: Declaration,
-    }
-    #[derive(Serialize)]
-    struct MetricsLine<'a, M> {
-        #[serde(flatten)]
-        line: Line<'a>,
+        fields: Option<&'a F>,
         #[serde(flatten)]
         metrics: &'a M,
         #[serde(rename = "_aws")]
@@ -242,25 +226,24 @@ fn log(
     let Some(output) = OUTPUT.get() else {
         return;
     };
-    let now = output.clock.now();
-    let declaration = Declaration {
-        timestamp: now.millis(),
-        cloud_watch_metrics: directives,
-    };
-    if output.level < level {
-        return write(&MetricsLine {
-            line: output.line(now, output.metrics_level, None),
-            metrics,
-            declaration,
-        });
-    }
-    write(&WholeLine {
-        line: output.line(now, level.as_str(), Some(message)),
-        invocation: invocation().as_deref(),
-        fields,
+    let is_logged = output.level >= level;
+    let line = Metrics {
+        fields: is_logged.then_some(fields),
         metrics,
-        declaration,
-    });
+        declaration: Declaration {
+            timestamp: output.clock.now().millis(),
+            cloud_watch_metrics,
+        },
+    };
+    match is_logged {
+        true => output.write(
+            level.as_str(),
+            Some(message),
+            invocation().as_deref(),
+            &line,
+        ),
+        false => output.write(output.metrics_level, None, None, &line),
+    }
 }
 
 fn millis(duration: Duration) -> f64 {

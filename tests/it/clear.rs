@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cart_associations::ids::{CartId, Party, PartyKind};
 use cart_associations::store::{ClearOutcome, StoreError, WriteOutcome, Writer};
-use dev::proxy::{Fault, Plan, Proxy};
+use dev::proxy::{Fault, Plan};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::call::Call;
-use crate::support::{RON, World, engine, linkage};
+use crate::support::{RON, World, linkage};
 
 const CUSTOMERS_OF_CART: &str = "/v2/carts/cart-1/relationships/customers";
 const CARTS_OF_RON: &str = "/v2/customers/ron/relationships/carts";
@@ -29,13 +29,6 @@ fn ids(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("c{number:05}")).collect()
 }
 
-/// A world behind a proxy.
-async fn world() -> (World, Proxy) {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
-    (world, proxy)
-}
-
 /// Associates cart-1 with so many customers, and Ron with so many carts.
 async fn associate(world: &World, customers: usize, carts: usize) {
     for customers in ids(customers).chunks(100) {
@@ -44,13 +37,13 @@ async fn associate(world: &World, customers: usize, carts: usize) {
         answer.created(&customers);
     }
     for cart in ids(carts) {
-        world.associate(&cart, &[RON]).send().await.created(&[RON]);
+        world.associated(&cart, &[RON]).await;
     }
 }
 
 #[tokio::test]
 async fn everything_in_the_list_is_removed_and_nothing_else() {
-    let (world, proxy) = world().await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     associate(&world, 250, 130).await;
     let of_cart = |key: &String| key.starts_with("cart-1#");
     for (path, is_left, batches) in [(CUSTOMERS_OF_CART, false, 3), (CARTS_OF_RON, true, 2)] {
@@ -74,7 +67,7 @@ async fn everything_in_the_list_is_removed_and_nothing_else() {
 
 #[tokio::test]
 async fn a_clearing_takes_a_write_for_each_hundred_and_a_read_for_each_thousand() {
-    let (world, proxy) = world().await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     associate(&world, 2500, 0).await;
     proxy.take_recorded();
     clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
@@ -88,11 +81,7 @@ async fn a_clearing_takes_a_write_for_each_hundred_and_a_read_for_each_thousand(
 #[tokio::test]
 async fn a_cart_is_cleared_by_back_ends_only() {
     let world = World::new().await;
-    world
-        .associate("cart-1", &[RON])
-        .send()
-        .await
-        .created(&[RON]);
+    world.associated("cart-1", &[RON]).await;
     let clear = || {
         let call = world.get(CUSTOMERS_OF_CART).method("PATCH");
         call.body(linkage(&[]))
@@ -141,11 +130,7 @@ async fn a_customers_carts_are_cleared_by_back_ends_and_by_that_customer() {
 #[tokio::test]
 async fn a_relationship_is_not_replaced() {
     let world = World::new().await;
-    world
-        .associate("cart-1", &[RON])
-        .send()
-        .await
-        .created(&[RON]);
+    world.associated("cart-1", &[RON]).await;
     for path in [CUSTOMERS_OF_CART, CARTS_OF_RON] {
         let call = || world.get(path).method("PATCH").back_end();
         for data in [
@@ -189,7 +174,7 @@ async fn a_relationship_is_not_replaced() {
 /// What was removed stays removed, and sending it again removes the rest.
 #[tokio::test]
 async fn a_clearing_that_stops_half_way_is_202_with_its_progress() {
-    let (world, proxy) = world().await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     associate(&world, 250, 0).await;
     // In the third batch.
     proxy.hold("c00249", usize::MAX);
@@ -206,7 +191,7 @@ async fn a_clearing_that_stops_half_way_is_202_with_its_progress() {
 /// Other requests send a call again if there is no answer within 900 ms.
 #[tokio::test]
 async fn a_clearing_waits_for_a_slow_call() {
-    let (world, proxy) = world().await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     associate(&world, 2, 0).await;
     let slow = Plan {
         fault: Fault::Late,
@@ -223,15 +208,12 @@ async fn a_clearing_waits_for_a_slow_call() {
 
 #[tokio::test]
 async fn a_clearing_that_removes_nothing_is_503() {
-    let (world, proxy) = world().await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     associate(&world, 2, 0).await;
     proxy.hold("TransactItems", usize::MAX);
     let answer = clear(&world, CUSTOMERS_OF_CART).send().await;
     answer.refused(503, "outcome_unknown");
-    proxy.always(Plan {
-        fault: Fault::Refused("ThrottlingException"),
-        after_commit: false,
-    });
+    proxy.always(Fault::Refused("ThrottlingException"));
     let answer = clear(&world, CUSTOMERS_OF_CART).send().await;
     answer.refused(503, "store_unavailable");
     proxy.heal().await;
@@ -241,12 +223,9 @@ async fn a_clearing_that_removes_nothing_is_503() {
 /// A signature was refused for its time.
 #[tokio::test]
 async fn a_clearing_signs_anew_what_was_refused_for_its_time() {
-    let (world, proxy) = world().await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     associate(&world, 2, 0).await;
-    let expired = Plan {
-        fault: Fault::Refused("RequestExpired"),
-        after_commit: false,
-    };
+    let expired = Fault::Refused("RequestExpired");
     for call in ["by_cart", "cart-1#c00000"] {
         proxy.next_for(call, expired, 1);
     }
@@ -265,7 +244,7 @@ async fn one_kind_is_cleared_without_the_other() {
         (PartyKind::Customer, PartyKind::Account),
         (PartyKind::Account, PartyKind::Customer),
     ] {
-        let (world, proxy) = world().await;
+        let (world, proxy) = World::behind_proxy(&[]).await;
         let writer = || Writer {
             id: Uuid::new_v4(),
             client: "back-end".to_owned(),
@@ -288,10 +267,7 @@ async fn one_kind_is_cleared_without_the_other() {
             PartyKind::Customer => "cart-1#c00149",
             PartyKind::Account => "cart-1#account#c00149",
         };
-        let throttled = Plan {
-            fault: Fault::Refused("ThrottlingException"),
-            after_commit: false,
-        };
+        let throttled = Fault::Refused("ThrottlingException");
         proxy.next_for(last, throttled, 8);
         let cleared = world
             .session()
@@ -328,13 +304,10 @@ async fn one_kind_is_cleared_without_the_other() {
 /// and what was removed.
 #[tokio::test]
 async fn an_association_that_the_index_shows_twice_is_removed_once() {
-    let (world, proxy) = world().await;
-    proxy.always(Plan {
-        fault: Fault::Garbage(
-            r#"{"Items":[{"id":{"S":"cart-1#ron"}},{"id":{"S":"cart-1#ron"}}],"Count":2}"#,
-        ),
-        after_commit: false,
-    });
+    let (world, proxy) = World::behind_proxy(&[]).await;
+    proxy.always(Fault::Garbage(
+        r#"{"Items":[{"id":{"S":"cart-1#ron"}},{"id":{"S":"cart-1#ron"}}],"Count":2}"#,
+    ));
     proxy.take_recorded();
     clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
     let calls = proxy.take_recorded();
@@ -350,11 +323,7 @@ async fn expired_associations_and_those_of_any_clock_are_removed() {
     world
         .put("cart-1", "b", "2026-01-01T00:00:00.000Z", Some(1))
         .await;
-    world
-        .associate("cart-1", &["c"])
-        .send()
-        .await
-        .created(&["c"]);
+    world.associated("cart-1", &["c"]).await;
     clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
     assert!(world.stored().await.is_empty());
 }

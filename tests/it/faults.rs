@@ -406,6 +406,23 @@ async fn a_call_that_a_wrong_clock_signed_is_signed_anew() {
     }
 }
 
+/// DynamoDB does not say when the connection ended: the call may have been applied.
+#[tokio::test]
+async fn a_call_whose_connection_ended_may_have_been_applied() {
+    for code in ["RequestTimeoutException", "RequestAbortedException"] {
+        let table = FaultyTable::new(1).await;
+        let ended = Plan {
+            fault: Fault::Refused(code),
+            after_commit: true,
+        };
+        table.proxy.next(ended, 1);
+        table.send(ONE).await.created(ONE.customers);
+        table.proxy.always(ended);
+        let answer = table.send(REQUESTS[1]).await;
+        answer.refused(503, "outcome_unknown");
+    }
+}
+
 /// Errors that no retry mends are ours: 500 after one attempt.
 #[tokio::test]
 async fn a_call_that_is_refused_for_a_fault_of_ours_is_500() {
@@ -534,10 +551,7 @@ async fn an_unreachable_store_is_503_and_nothing_is_written() {
 async fn many_faults_do_not_use_up_later_retries() {
     let table = FaultyTable::new(1).await;
     let proxy = &table.proxy;
-    proxy.always(Plan {
-        fault: Fault::Refused("ThrottlingException"),
-        after_commit: false,
-    });
+    proxy.always(Fault::Refused("ThrottlingException"));
     let calls = (0..20).map(|_| table.send(ONE));
     for answer in futures_util::future::join_all(calls).await {
         answer.refused(503, "store_unavailable");

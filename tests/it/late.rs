@@ -8,7 +8,7 @@ use dev::proxy::{Fault, Plan, Proxy};
 use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
-use crate::support::{World, authorities, engine};
+use crate::support::{World, engine, lasting_token};
 
 /// In the body of every call.
 const ANY: &str = "";
@@ -54,8 +54,7 @@ impl Late {
     async fn hold(&self, text: &'static str, method: &str, customers: &[&str]) {
         self.proxy.hold(text, usize::MAX);
         // It outlasts associations.
-        let exp = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
-        let token = authorities().access.token("back-end", &exp).unwrap();
+        let token = lasting_token();
         let call = self.slow.associate("cart", customers).method(method);
         let answer = call.bearer(&token).send().await;
         answer.refused(503, "outcome_unknown");
@@ -274,10 +273,7 @@ async fn a_lost_attempt_does_no_harm_where_what_is_there_is_older() {
             tombstone["id"] = Value::from(format!("cart#{customer}"));
             late.direct.plant(&tombstone).await;
         }
-        let plan = Plan {
-            fault: Fault::Close,
-            after_commit: false,
-        };
+        let plan = Fault::Close;
         late.proxy.next(plan, 1);
         let answer = late.slow.associate("cart", customers).send().await;
         answer.created(customers);

@@ -8,7 +8,7 @@ use cart_associations::clock::Timestamp;
 use cart_associations::cursor::encode;
 use cart_associations::ids::{Party, PartyKind};
 use cart_associations::store::{Member, Position, StoreError};
-use dev::proxy::{Fault, Proxy};
+use dev::proxy::Fault;
 use serde_json::{Value, json};
 
 use crate::support::call::Call;
@@ -140,11 +140,7 @@ async fn a_list_member_has_the_time_of_its_association() {
 #[tokio::test]
 async fn each_list_requires_the_tokens_of_the_contract() {
     let world = World::new().await;
-    world
-        .associate("cart-1", &[RON])
-        .send()
-        .await
-        .created(&[RON]);
+    world.associated("cart-1", &[RON]).await;
     let customers = "/v2/carts/cart-1/relationships/customers";
     let empty_cart = "/v2/carts/cart-2/relationships/customers";
     for (path, call, expected) in [
@@ -264,11 +260,7 @@ async fn expired_associations_are_absent_everywhere() {
         .send()
         .await
         .refused(403, "not_on_cart");
-    world
-        .associate("cart-x", &[RON])
-        .send()
-        .await
-        .created(&[RON]);
+    world.associated("cart-x", &[RON]).await;
     let (ids, _) = world
         .get(path)
         .customer(RON)
@@ -280,8 +272,7 @@ async fn expired_associations_are_absent_everywhere() {
 
 #[tokio::test]
 async fn a_small_page_skips_many_expired_associations_in_few_calls() {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     for number in 0..300 {
         world
             .put(
@@ -383,8 +374,7 @@ fn ids(members: &[Member]) -> Vec<(&str, &str)> {
 /// A cart that was removed and associated again can be in an index twice.
 #[tokio::test]
 async fn no_page_shows_a_member_twice() {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     let session = world.session();
     let at = [0, 1, 2].map(timestamp);
     let [old, middle, new] = at.each_ref().map(String::as_str);
@@ -409,8 +399,7 @@ async fn no_page_shows_a_member_twice() {
 /// After a page with a young association, an old copy of it is compared with the table.
 #[tokio::test]
 async fn no_later_page_shows_a_member_again() {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     let session = world.session();
     for (kind, _, by_party, attribute) in KINDS {
         let party = Party::new(kind, "ron").unwrap();
@@ -480,7 +469,7 @@ async fn a_table_without_the_indexes_of_accounts_serves_customers() {
         let deleted = deleted.global_secondary_index_updates(update.build());
         deleted.send().await.unwrap();
     }
-    world.associate("x", &[RON]).send().await.created(&[RON]);
+    world.associated("x", &[RON]).await;
     let carts = world.get(RONS_CARTS).back_end().send().await;
     assert_eq!(carts.listed("cart").0, ["x"]);
     let acme = Party::new(PartyKind::Account, "acme").unwrap();
@@ -500,10 +489,9 @@ async fn a_table_without_the_indexes_of_accounts_serves_customers() {
 /// The cursor knows that an earlier page showed a young association.
 #[tokio::test]
 async fn a_cursor_after_a_young_association_leads_past_its_old_copy() {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     world.put("y", RON, &timestamp(2), None).await;
-    world.associate("x", &[RON]).send().await.created(&[RON]);
+    world.associated("x", &[RON]).await;
     let first = format!("{RONS_CARTS}?page[limit]=1");
     let (carts, next) = world.get(&first).back_end().send().await.listed("cart");
     assert_eq!(carts, ["x"]);
@@ -546,8 +534,7 @@ async fn a_page_of_parties_has_no_more_than_it_was_asked_for() {
 
 #[tokio::test]
 async fn a_late_page_takes_one_call_like_the_first() {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     carts(&world, 600).await;
     let mut next = Some(format!("{RONS_CARTS}?page[limit]=50"));
     let mut pages = 0;

@@ -455,7 +455,8 @@ async fn partly_cleared(world: &World, operation: &str) -> Answer {
     let ids: Vec<String> = (0..100).map(|id| format!("a{id}")).collect();
     let ids = ids.iter().map(String::as_str);
     let kind = kind_of(operation);
-    for id in ids.chain(["last"]) {
+    // The lists have "last" last: parties by their ids, carts by their age.
+    for id in ["last"].into_iter().chain(ids) {
         let (cart, party) = match operation.contains("{cartId}") {
             true => ("many", id),
             false => (id, "many"),

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dev::proxy::{Fault, Plan, Proxy};
+use dev::proxy::{Fault, Plan};
 use dev::random::Random;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::function::Function;
-use crate::support::{World, authorities, engine, linkage, tests_for};
+use crate::support::{World, authorities, linkage, tests_for};
 
 const WRITERS: usize = 8;
 
@@ -137,8 +137,7 @@ async fn concurrent_writers_of_overlapping_sets_store_the_union_and_get_correct_
 }
 
 async fn answers_are_correct_even_if_answers_of_the_store_are_lost(at_once: usize) {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     let writers = writers(&world, at_once).await;
     for seed in 0..20 {
         let cart = format!("cart-{seed}");
@@ -208,8 +207,7 @@ async fn concurrent_posts_and_deletes_have_the_effect_of_some_order(at_once: usi
 /// Writers race, and some of their calls are held. They arrive after a later DELETE,
 /// and again after a later POST, and change neither.
 async fn late_calls_of_a_race_change_nothing(at_once: usize) {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     let writers = writers(&world, at_once).await;
     for round in 0..10 {
         let cart = format!("cart-{round}");

@@ -9,8 +9,7 @@ use cart_associations::ids::{Party, PartyKind};
 use cart_associations::store::{WriteOutcome, Writer};
 use serde_json::{Value, json};
 
-use crate::support::{RON, World, engine};
-use dev::proxy::Proxy;
+use crate::support::{RON, World};
 
 const HOUR: u64 = 60 * 60;
 
@@ -247,8 +246,7 @@ async fn an_item_of_a_clock_that_is_ahead_is_removed_and_replaced() {
 
 #[tokio::test]
 async fn a_write_takes_one_call_and_two_if_it_replaces_a_tombstone() {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     for (cart, customers) in [("one", &[RON][..]), ("several", &[RON, "hermione"])] {
         for (method, status, operations) in [
             ("POST", 200, 1),

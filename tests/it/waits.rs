@@ -3,13 +3,12 @@
 use dev::proxy::{Fault, Plan, Proxy};
 
 use crate::support::call::Call;
-use crate::support::{RON, World, engine};
+use crate::support::{RON, World};
 
 const CUSTOMERS_OF_CART_1: &str = "/v2/carts/cart-1/relationships/customers";
 
 async fn behind_proxy() -> (Proxy, World) {
-    let proxy = Proxy::start(engine()).await;
-    let world = World::with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.endpoint)]).await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     world.associate("cart-1", &[RON]).send().await;
     world.associate("cart-1", &["a", "b"]).send().await;
     proxy.take_recorded();
@@ -139,10 +138,7 @@ async fn a_stranger_learns_nothing_of_a_list_that_fails() {
 #[tokio::test]
 async fn nobody_is_shown_a_list_before_it_is_known_that_they_are_on_the_cart() {
     let (proxy, world) = behind_proxy().await;
-    let plan = Plan {
-        fault: Fault::Failed(500),
-        after_commit: false,
-    };
+    let plan = Fault::Failed(500);
     proxy.next_for("cart-1#ron", plan, 8);
     let answer = world.get(CUSTOMERS_OF_CART_1).customer(RON).send().await;
     answer.refused(503, "store_unavailable");

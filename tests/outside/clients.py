@@ -1,4 +1,7 @@
-"""Runs the clients in docs/api.md, exactly as printed there, against the API at API_URL. axios is in the folder NODE_CLIENTS."""
+"""Runs the clients in docs/api.md, exactly as printed there, against the API at API_URL.
+
+axios is in the folder NODE_CLIENTS.
+"""
 
 import http.server
 import json

@@ -48,6 +48,7 @@ pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
     // Its CORS would allow everything; `api_gateway.rs` does as the template says.
     watch
         .args(["lambda", "watch", "--disable-cors"])
+        .args(["--package", dev::FUNCTION])
         .args(["--invoke-address", "127.0.0.1"])
         .args(["--invoke-port", &port.to_string()])
         .arg("--env-file")

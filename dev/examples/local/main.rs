@@ -189,7 +189,7 @@ async fn dynamodb() -> Result<()> {
     println!(
         "DynamoDB answers on {endpoint} until Ctrl-C. The function's environment is in .local/env:"
     );
-    println!("\n    cargo lambda watch --env-file .local/env");
+    println!("\n    cargo lambda watch --package cart-associations --env-file .local/env");
     std::future::pending().await
 }
 

@@ -54,7 +54,9 @@ fn one_line(logged: &Map<String, Value>) -> String {
     };
     if let Some(duration) = logged.get("duration_ms").and_then(Value::as_f64) {
         let (route, status, outcome) = (text("route"), text("status"), text("outcome"));
-        return format!("{route} {status} {outcome} {duration:.0} ms");
+        return format!("{route} {status} {outcome} {duration:.0} ms")
+            .trim_start()
+            .to_owned();
     }
     let mut line = format!("{} {}", text("level"), text("message"));
     for name in logged.keys().filter(|name| !USUAL.contains(&name.as_str())) {
@@ -117,9 +119,9 @@ curl -i {customer}{cart_token} \
     {api}/v2/carts/{cart}/relationships/customers
 
 A saved source file reloads the function in about five seconds.
-For Elastic Path's clients, POST {api}/oauth/access_token gives development tokens to any program here.
+POST {api}/oauth/access_token gives development tokens to any program here, for Elastic Path's clients.
 
-The API answers on {api} until Ctrl-C. Each request is a line below, and so is each change that it makes.
+The API answers on {api} until Ctrl-C. Below is a line for each request, and one for each change.
 LOGS=json make run prints the function's own log.
 "#
     );
