@@ -478,7 +478,8 @@ fn fields_of_query(query: &str) -> BTreeSet<String> {
 async fn the_saved_queries_ask_for_fields_that_the_lines_have() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
-    let mut fields: BTreeSet<String> = ["@timestamp", "@message"]
+    // The last, where DynamoDB's answer to a call that failed has it.
+    let mut fields: BTreeSet<String> = ["@timestamp", "@message", "store_request_id"]
         .into_iter()
         .chain(OF_LAMBDA)
         .map(str::to_owned)
@@ -490,6 +491,13 @@ async fn the_saved_queries_ask_for_fields_that_the_lines_have() {
         let (_, line) = function.line().await;
         fields.extend(line.as_object().unwrap().keys().cloned());
     }
+    let strict = environment(&[("ACCESS_TOKEN_CLAIMS", r#"{"tenant":"shop"}"#)]);
+    let mut function = Function::start(&strict).await;
+    function
+        .invoke(&sample("associate-client-credentials"))
+        .await;
+    let (_, line) = function.line().await;
+    fields.extend(line.as_object().unwrap().keys().cloned());
     // Nobody has keys at this address.
     let keyless = environment(&[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")]);
     let mut function = Function::start(&keyless).await;

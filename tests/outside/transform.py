@@ -119,26 +119,26 @@ def transformed(parameters, template=pathlib.Path("template.yaml")):
     return with_defaults(result, parameters)
 
 
-def write(file, template):
-    file.write_text(json.dumps(template, indent=1))
-
-
 def main():
     # The translator asks boto3 for a region, and says much about its own features.
     os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
     logging.disable(logging.WARNING)
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.json"):
-        old.unlink()
+    written = {}
     for name, (parameters, optional) in SETS.items():
-        write(folder / f"{name}.json", transformed(REQUIRED | parameters))
+        written[name] = transformed(REQUIRED | parameters)
         for stack, own in optional.items():
             template = yaml_parse(pathlib.Path("deploy", f"{stack}.yaml").read_text())
-            write(folder / f"{name}-{stack}.json", with_defaults(template, own))
-    write(folder / "watching.json", yaml_parse(pathlib.Path("deploy/watching.yaml").read_text()))
-    variant = transformed(REQUIRED | MANAGED_INSTANCES, patched(folder / "managed-instances.yaml"))
-    write(folder / "managed-instances.json", variant)
+            written[f"{name}-{stack}"] = with_defaults(template, own)
+    written["watching"] = yaml_parse(pathlib.Path("deploy/watching.yaml").read_text())
+    variant = patched(folder / "managed-instances.yaml")
+    written["managed-instances"] = transformed(REQUIRED | MANAGED_INSTANCES, variant)
+    for name, template in written.items():
+        (folder / f"{name}.json").write_text(json.dumps(template, indent=1))
+    for old in folder.glob("*.json"):
+        if old.stem not in written:
+            old.unlink()
 
 
 main()
