@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The arithmetic of costs.md: `python3 docs/costs.py` writes its tables anew, with `--check` it only says whether they
-are up to date. `--programs RATE MS…` is for `make bench`. Every assumption is here, once."""
+"""The arithmetic of costs.md: `python3 docs/costs.py` writes its tables anew, and the two sentences of README.md and faq.md
+that quote them. With `--check` it only says whether they are up to date. `--programs RATE MS…` is for `make bench`. Every assumption is here, once."""
 
 import json
 import math
@@ -296,6 +296,20 @@ def tables():
     ]
 
 
+def in_readme():
+    once, often = (sum(bill(rate).values()) for rate in [1, 100])
+    million = often / (100 * SECONDS_A_MONTH / 1e6)
+    yield "cost", [
+        f"At list prices, 1 request a second costs about ${once:,.0f} a month, and 100 a second about ${often:,.0f}, which is"
+        f" ${million:,.2f} a million. [docs/costs.md](docs/costs.md) has every assumption."
+    ]
+
+
+def in_faq():
+    cost = floods()["HTTP API, as the template has it"]
+    yield "attack", [f"At the default limits, about ${cost:,.0f} a day, if all routes are flooded at once."]
+
+
 def of_programs(rate, processor_ms):
     """The bill of programs that need so much of a processor per request and wait as long for DynamoDB: all of it, and
     the duration's part."""
@@ -308,16 +322,21 @@ def main():
     if sys.argv[1:2] == ["--programs"]:
         rate, *processor_ms = map(float, sys.argv[2:])
         return print(json.dumps(list(of_programs(rate, processor_ms))))
-    page = pathlib.Path(__file__).with_name("costs.md")
+    folder = pathlib.Path(__file__).parent
+    for page, blocks in [("costs.md", tables), ("../README.md", in_readme), ("faq.md", in_faq)]:
+        write(folder / page, blocks())
+
+
+def write(page, blocks):
     old = text = page.read_text()
-    for name, lines in tables():
+    for name, lines in blocks:
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, rest = text.split(begin)
         _, after = rest.split(end)
         text = before + begin + "\n".join([*lines, end]) + after
     if sys.argv[1:] == ["--check"]:
         if text != old:
-            sys.exit("error: docs/costs.md is not what docs/costs.py computes; run python3 docs/costs.py")
+            sys.exit(f"error: {page.name} is not what docs/costs.py computes; run python3 docs/costs.py")
     else:
         page.write_text(text)
 

@@ -92,6 +92,7 @@ fn every_link_between_pages_leads_somewhere() {
                 continue;
             }
             links += 1;
+            let (target, test) = target.split_once(" \"").unwrap_or((target, ""));
             let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
             let linked = match path {
                 "" => page.clone(),
@@ -103,7 +104,37 @@ fn every_link_between_pages_leads_somewhere() {
                 "{target} in {}",
                 page.display()
             );
+            // The title of a link to a file of tests is the name of one of them.
+            if let Some(test) = test.strip_suffix('"') {
+                let test = format!("fn {test}(");
+                assert!(
+                    fs::read_to_string(linked).unwrap().contains(&test),
+                    "{test}"
+                );
+            }
         }
     }
     assert!(links > 100, "{links}");
+}
+
+#[test]
+fn every_command_of_make_exists() {
+    let makefile =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile")).unwrap();
+    let rules = makefile.lines().filter_map(|line| line.split_once(':'));
+    let targets: BTreeSet<&str> = rules.flat_map(|(names, _)| names.split(' ')).collect();
+    let mut commands = 0;
+    for page in pages() {
+        let text = text(&page);
+        for command in text.split("`make ").skip(1) {
+            let command = command.split('`').next().unwrap();
+            let is_target =
+                |word: &&str| word.starts_with(|first: char| first.is_ascii_lowercase());
+            for target in command.split_whitespace().take_while(is_target) {
+                commands += 1;
+                assert!(targets.contains(target), "{target} in {}", page.display());
+            }
+        }
+    }
+    assert!(commands > 50, "{commands}");
 }
