@@ -300,8 +300,8 @@ def in_readme():
     once, often = (sum(bill(rate).values()) for rate in [1, 100])
     million = often / (100 * SECONDS_A_MONTH / 1e6)
     yield "cost", [
-        f"At list prices, 1 request a second costs about ${once:,.0f} a month, and 100 a second about ${often:,.0f}, which is"
-        f" ${million:,.2f} a million. [docs/costs.md](docs/costs.md) has every assumption."
+        f"At list prices, 1 request a second costs about ${once:,.0f} a month, and 100 a second about ${often:,.0f}, which is",
+        f"${million:,.2f} a million. [docs/costs.md](docs/costs.md) has every assumption.",
     ]
 
 
