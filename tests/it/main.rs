@@ -14,6 +14,7 @@ mod docs;
 mod faults;
 mod hostile_tokens;
 mod issuers;
+mod jsonapi;
 mod key_sets;
 mod lambda_events;
 mod late;
