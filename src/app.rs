@@ -129,7 +129,7 @@ impl App {
         let (level, mut response) = match result {
             Ok(answer) => {
                 line.outcome = answer.outcome;
-                if let Some(failure) = answer.failure {
+                if let Some(failure) = &answer.failure {
                     line.failed_with(failure);
                 }
                 (Level::INFO, answer.response)

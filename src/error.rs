@@ -273,7 +273,7 @@ impl Error {
                     StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Level::WARN,
                     StoreError::Internal(_) => Level::ERROR,
                 };
-                line.failed_with(error.into_failure());
+                line.failed_with(error.failure());
                 level
             }
             Self::Panic(cause) => {

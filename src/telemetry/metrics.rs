@@ -67,9 +67,9 @@ impl RequestLine {
         }
     }
 
-    pub(crate) fn failed_with(&mut self, failure: Failure) {
-        self.cause = Some(failure.description);
-        self.store_request_id = failure.request_id;
+    pub(crate) fn failed_with(&mut self, failure: &Failure) {
+        self.cause = Some(failure.description.clone());
+        self.store_request_id.clone_from(&failure.request_id);
     }
 }
 

@@ -9,6 +9,7 @@ mod changes;
 mod clear;
 mod concurrency;
 mod credentials;
+mod cursors;
 mod dissociate;
 mod docs;
 mod faults;
