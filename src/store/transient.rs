@@ -97,10 +97,8 @@ where
 
 /// Returns whether a reason for which a transaction was cancelled is ours.
 pub(super) fn is_ours(reason: &CancellationReason) -> bool {
-    let is_none = |code| ["None", CONDITION_FAILED].contains(&code);
-    reason
-        .code()
-        .is_some_and(|code| !is_none(code) && !passes(reason))
+    let code = reason.code().unwrap_or("None");
+    code != "None" && code != CONDITION_FAILED && !passes(reason)
 }
 
 /// Returns whether a reason for which a transaction was cancelled passes.
