@@ -110,7 +110,7 @@ impl App {
             now,
             deadline,
         };
-        let answer = request.answer().await;
+        let answer = (matched.operation)(&request).await;
         line.store_attempts = store.attempts();
         if line.store_attempts > 0 {
             line.store_time = began.elapsed();

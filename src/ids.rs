@@ -69,11 +69,6 @@ pub struct Party {
 }
 
 impl Party {
-    /// Creates a party.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidId`]
     pub fn new(kind: PartyKind, id: &str) -> Result<Self, InvalidId> {
         check(id)?;
         let id = id.to_owned();

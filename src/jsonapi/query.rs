@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 
+use serde::Serialize;
+
 use crate::error::{Error, ErrorCode, RequestError};
 
 /// The largest page.
@@ -20,14 +22,16 @@ const OFFSET: &str = "page[offset]";
 /// The longest parameter name that an error shows, in bytes.
 const MAX_NAME_LENGTH: usize = 64;
 
-/// The requested page of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The requested page of a list. A document shows its limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Page {
     /// The most members: 1 to [`MAX_LIMIT`].
     pub limit: usize,
     /// `page[limit]` was sent.
+    #[serde(skip)]
     limit_is_given: bool,
     /// The cursor after which the page begins, unchecked.
+    #[serde(skip)]
     pub after: Option<String>,
 }
 
@@ -84,11 +88,8 @@ impl Page {
 /// Checks the query of a request that has no parameters.
 pub(crate) fn check(query: &str) -> Result<(), Error> {
     let parameters = form_urlencoded::parse(query.as_bytes());
-    none_of(
-        parameters
-            .filter_map(|(name, _)| unsupported(&name))
-            .collect(),
-    )
+    let errors = parameters.filter_map(|(name, _)| unsupported(&name));
+    none_of(errors.collect())
 }
 
 /// The error of a cursor that is not one of the list.
@@ -124,13 +125,9 @@ fn unsupported(name: &str) -> Option<RequestError> {
 }
 
 fn read_limit(limit: &str) -> Option<usize> {
-    if !limit.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    limit
-        .parse()
-        .ok()
-        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+    let has_no_sign = limit.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = limit.parse().ok().filter(|_| has_no_sign)?;
+    (1..=MAX_LIMIT).contains(&limit).then_some(limit)
 }
 
 /// Returns the name to show for a `page[…]` parameter: one that other APIs use, or
