@@ -17,12 +17,12 @@ use uuid::Uuid;
 
 use self::associate::associate;
 use self::dissociate::dissociate;
-use crate::auth::{AuthError, Authenticator, Caller, CartProof};
+use crate::auth::{Authenticator, Caller};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorCode, RequestError};
 use crate::ids::{CartId, Party, PartyKind};
 use crate::json;
-use crate::jsonapi::documents::LinkageDocument;
+use crate::jsonapi::documents::{LinkageDocument, Member};
 use crate::jsonapi::{body, media_type, query};
 use crate::store::{Failure, Session, Writer};
 
@@ -119,26 +119,18 @@ pub struct Matched<'a> {
     /// Method and path template, as in API Gateway's route keys.
     pub key: String,
     route: &'static Route,
-    operation: Operation,
+    pub(crate) operation: Operation,
     /// The path's parameter, unchecked.
     id: &'a str,
 }
 
 /// Finds the route of a request.
-///
-/// # Errors
-///
-/// [`ErrorCode::RouteNotFound`], [`Error::MethodNotAllowed`]
 pub fn find<'a>(method: &Method, path: &'a str) -> Result<Matched<'a>, Error> {
     let (route, id) = match_path(path).ok_or(ErrorCode::RouteNotFound)?;
     let mut methods = route.methods.iter();
     let Some((_, operation)) = methods.find(|(offered, _)| offered == method) else {
-        let methods: Vec<&str> = route
-            .methods
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let allow = methods.join(", ");
+        let methods = route.methods.iter().map(|(offered, _)| offered.as_str());
+        let allow = methods.collect::<Vec<_>>().join(", ");
         return Err(Error::MethodNotAllowed { allow });
     };
     Ok(Matched {
@@ -149,12 +141,8 @@ pub fn find<'a>(method: &Method, path: &'a str) -> Result<Matched<'a>, Error> {
     })
 }
 
-/// Returns whether a route has this path.
-pub(crate) fn is_path(path: &str) -> bool {
-    match_path(path).is_some()
-}
-
-fn match_path(path: &str) -> Option<(&'static Route, &str)> {
+/// Returns the route that has this path, and the path's parameter.
+pub(crate) fn match_path(path: &str) -> Option<(&'static Route, &str)> {
     let matching = |route: &'static Route| Some((route, route.match_path(path)?));
     ROUTES.iter().find_map(matching)
 }
@@ -197,27 +185,9 @@ impl Route {
 }
 
 impl ApiRequest<'_> {
-    /// Runs the operation.
-    pub(crate) async fn answer(&self) -> Result<Answer, Error> {
-        (self.matched.operation)(self).await
-    }
-
     /// The kind of the parties that the path names.
     fn kind(&self) -> PartyKind {
         self.matched.route.kind
-    }
-
-    /// Verifies that the caller holds the cart, if they must.
-    async fn prove_cart(&self) -> Result<CartProof, AuthError> {
-        let headers = self.http.headers();
-        let proof = self.authenticator.prove_cart(
-            self.caller,
-            headers,
-            self.matched.id,
-            self.now,
-            self.deadline,
-        );
-        proof.await
     }
 
     /// The cart that the path names.
@@ -318,9 +288,13 @@ impl Answer {
 
     /// A 200 with the members that the request named.
     fn members(outcome: &'static str, request: &ApiRequest<'_>, members: &[Party]) -> Self {
-        let ids = members.iter().map(Party::id);
-        let document = LinkageDocument::new(request.kind().as_str(), ids);
-        let mut response = json::response(StatusCode::OK, &document);
+        let data = members.iter().map(|member| Member {
+            r#type: member.kind().as_str(),
+            id: member.id(),
+            meta: None::<()>,
+        });
+        let data = data.collect();
+        let mut response = json::response(StatusCode::OK, &LinkageDocument { data });
         if request.prefers_representation() {
             let applied = HeaderValue::from_static("return=representation");
             response.headers_mut().insert("preference-applied", applied);

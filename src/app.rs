@@ -110,7 +110,7 @@ impl App {
             now,
             deadline,
         };
-        let answer = request.answer().await;
+        let answer = (matched.operation)(&request).await;
         line.store_attempts = store.attempts();
         if line.store_attempts > 0 {
             line.store_time = began.elapsed();
@@ -129,7 +129,7 @@ impl App {
         let (level, mut response) = match result {
             Ok(answer) => {
                 line.outcome = answer.outcome;
-                if let Some(failure) = answer.failure {
+                if let Some(failure) = &answer.failure {
                     line.failed_with(failure);
                 }
                 (Level::INFO, answer.response)

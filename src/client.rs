@@ -54,12 +54,8 @@ impl TrustedRoots {
         Self(Arc::new(roots))
     }
 
-    /// The certificates of a PEM bundle, and no others.
-    ///
-    /// # Errors
-    ///
-    /// A sentence for the operator, if the file cannot be read or has no usable
-    /// certificate.
+    /// The certificates of a PEM bundle, and no others. The error is a sentence for the
+    /// operator.
     pub fn from_pem_file(path: &Path) -> Result<Self, String> {
         let certificates = CertificateDer::pem_file_iter(path)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -73,12 +69,9 @@ impl TrustedRoots {
     }
 }
 
-/// An HTTP/1.1 client with a pool of connections. Clones share the pool.
+/// An HTTP/1.1 client with a pool of connections, which its clones share.
 #[derive(Clone)]
-pub struct Client {
-    connector: Connector,
-    pool: HyperClient<Connector, SdkBody>,
-}
+pub struct Client(HyperClient<Connector, SdkBody>);
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,25 +97,15 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Self::with_connector(Connector {
+        let connector = Connector {
             https,
             limit: connect_limit,
-        })
-    }
-
-    /// Creates a client with a connection pool of its own that trusts the same
-    /// roots.
-    pub fn with_connect_limit(&self, limit: Duration) -> Self {
-        let https = self.connector.https.clone();
-        Self::with_connector(Connector { https, limit })
-    }
-
-    fn with_connector(connector: Connector) -> Self {
+        };
         let pool = HyperClient::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(MAX_CONNECTIONS)
-            .build(connector.clone());
-        Self { connector, pool }
+            .build(connector);
+        Self(pool)
     }
 
     /// Returns the client for the SDK's configuration. It ignores the SDK's connect
@@ -134,12 +117,8 @@ impl Client {
 
     /// Sends a request without a body.
     pub(crate) async fn send(&self, request: Builder) -> Result<Response<SdkBody>, BoxError> {
-        let request = request.body(SdkBody::empty())?;
-        Ok(self
-            .pool
-            .request(request)
-            .await?
-            .map(SdkBody::from_body_1_x))
+        let response = self.0.request(request.body(SdkBody::empty())?).await?;
+        Ok(response.map(SdkBody::from_body_1_x))
     }
 }
 
@@ -155,7 +134,7 @@ impl SdkConnector for Client {
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
             capture.set_connection_retriever(move || metadata(&connection));
         }
-        let response = self.pool.request(request);
+        let response = self.0.request(request);
         HttpConnectorFuture::new(async move {
             // An I/O error: the SDK retries it on another connection.
             let response = response
@@ -189,7 +168,7 @@ fn metadata(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
 /// was sent.
 pub(crate) fn is_connect_error(error: &(dyn Error + 'static)) -> bool {
     chain(error)
-        .filter_map(|error| error.downcast_ref::<ClientError>())
+        .filter_map(|error| error.downcast_ref())
         .any(ClientError::is_connect)
 }
 

@@ -273,7 +273,7 @@ impl Error {
                     StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Level::WARN,
                     StoreError::Internal(_) => Level::ERROR,
                 };
-                line.failed_with(error.into_failure());
+                line.failed_with(error.failure());
                 level
             }
             Self::Panic(cause) => {
@@ -305,36 +305,33 @@ macro_rules! error_codes {
             /// All codes.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The value of `code`.
-            pub fn as_str(self) -> &'static str {
+            /// Status, `code`, `title` and `detail`.
+            fn row(self) -> (u16, &'static str, &'static str, &'static str) {
                 match self {
-                    $(Self::$name => $code,)+
-                }
-            }
-
-            /// The HTTP status.
-            pub fn status(self) -> StatusCode {
-                let status: u16 = match self {
-                    $(Self::$name => $status,)+
-                };
-                StatusCode::from_u16(status).expect("the table has valid statuses")
-            }
-
-            /// The JSON:API `title`.
-            pub fn title(self) -> &'static str {
-                match self {
-                    $(Self::$name => $title,)+
-                }
-            }
-
-            /// The JSON:API `detail`.
-            pub fn detail(self) -> &'static str {
-                match self {
-                    $(Self::$name => $detail,)+
+                    $(Self::$name => ($status, $code, $title, $detail),)+
                 }
             }
         }
     };
+}
+
+impl ErrorCode {
+    /// The value of `code`.
+    pub fn as_str(self) -> &'static str {
+        self.row().1
+    }
+
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.row().0).expect("the table has valid statuses")
+    }
+
+    pub fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    pub fn detail(self) -> &'static str {
+        self.row().3
+    }
 }
 
 error_codes! {

@@ -69,10 +69,21 @@ pub async fn handle(
 /// Makes a request of an event, which is a JSON object. A field that is missing or has
 /// an unexpected type is absent.
 pub fn read(event: &str) -> (Option<Request<Body>>, Format) {
-    match Event::parse(event) {
-        Some(event) => (Some(event.request()), event.format()),
-        None => (None, Format::V1),
-    }
+    let Ok(fields) = serde_json::from_str::<Object<'_>>(event) else {
+        return (None, Format::V1);
+    };
+    let context = object(fields.get("requestContext"));
+    let event = Event {
+        http: object(context.get("http")),
+        context,
+        fields,
+    };
+    // Events of REST APIs need not say their version.
+    let format = match event.text("version").as_deref() {
+        Some("2.0") => Format::V2,
+        _ => Format::V1,
+    };
+    (Some(event.request()), format)
 }
 
 /// An event of payload format 1.0 or 2.0, borrowed from its JSON text.
@@ -90,25 +101,6 @@ pub enum Format {
 }
 
 impl<'a> Event<'a> {
-    /// Parses an event; `None` if the JSON is not an object.
-    fn parse(json: &'a str) -> Option<Self> {
-        let fields: Object<'a> = serde_json::from_str(json).ok()?;
-        let context = object(fields.get("requestContext"));
-        Some(Self {
-            http: object(context.get("http")),
-            context,
-            fields,
-        })
-    }
-
-    /// The payload format: 1.0 if the event does not say, as those of REST APIs.
-    fn format(&self) -> Format {
-        match self.text("version").as_deref() {
-            Some("2.0") => Format::V2,
-            _ => Format::V1,
-        }
-    }
-
     fn request(&self) -> Request<Body> {
         let mut request = Request::new(self.body());
         // What is no method becomes one that no route has.
@@ -138,7 +130,7 @@ impl<'a> Event<'a> {
     /// identifier looks like one between segments.
     fn uri(&self) -> Uri {
         let raw = self.raw_path();
-        let parameters = object(self.fields.get("pathParameters"));
+        let parameters = self.object("pathParameters");
         let proxied = text(parameters.get("proxy")).map(|proxy| format!("/{proxy}"));
         let staged = || raw.strip_prefix('/')?.strip_prefix(&*self.stage()?);
         let candidates = [
@@ -148,7 +140,9 @@ impl<'a> Event<'a> {
             staged().map(str::to_owned),
         ];
         let mut paths = candidates.into_iter().flatten();
-        let path = paths.find(|path| api::is_path(path)).unwrap_or_default();
+        let path = paths
+            .find(|path| api::match_path(path).is_some())
+            .unwrap_or_default();
         let segments: Vec<String> = path.split('/').map(encoded).collect();
         segments.join("/").parse().unwrap_or_default()
     }
@@ -159,14 +153,13 @@ impl<'a> Event<'a> {
             let key = self.text("routeKey")?;
             Some(key.split_once(' ')?.1.to_owned().into())
         })?;
-        let segments: Option<Vec<String>> = template
-            .split('/')
-            .map(|segment| match api::parameter_name(segment) {
-                Some(name) => Some(encoded(&text(parameters.get(name))?)),
-                None => Some(segment.to_owned()),
-            })
-            .collect();
-        Some(segments?.join("/"))
+        let segments = template.split('/').map(|segment| {
+            let Some(name) = api::parameter_name(segment) else {
+                return Some(segment.to_owned());
+            };
+            Some(encoded(&text(parameters.get(name))?))
+        });
+        Some(segments.collect::<Option<Vec<_>>>()?.join("/"))
     }
 
     /// The path of the request; empty if the event has none.
@@ -199,31 +192,19 @@ impl<'a> Event<'a> {
             return query.into_owned();
         }
         let mut query = form_urlencoded::Serializer::new(String::new());
-        for field in ["multiValueQueryStringParameters", "queryStringParameters"] {
-            let parameters = members(&object(self.fields.get(field)));
-            if !parameters.is_empty() {
-                query.extend_pairs(parameters);
-                break;
-            }
+        let mut parameters = members(&self.object("multiValueQueryStringParameters"));
+        if parameters.is_empty() {
+            parameters = members(&self.object("queryStringParameters"));
         }
-        query.finish()
+        query.extend_pairs(parameters).finish()
     }
 
     /// The headers. Format 1.0 has the last value of each in `headers`, and all
     /// values in `multiValueHeaders`.
     fn headers(&self) -> HeaderMap {
-        let last = header_map(&object(self.fields.get("headers")));
-        let mut headers = header_map(&object(self.fields.get("multiValueHeaders")));
-        if headers.is_empty() {
-            return last;
-        }
-        for name in last.keys() {
-            if !headers.contains_key(name) {
-                for value in last.get_all(name) {
-                    headers.append(name, value.clone());
-                }
-            }
-        }
+        let mut headers = header_map(&self.object("headers"));
+        // Replaces the values of the same names.
+        headers.extend(header_map(&self.object("multiValueHeaders")));
         headers
     }
 
@@ -238,6 +219,10 @@ impl<'a> Event<'a> {
             }
             Some(body) => Body::Text(body.into_owned()),
         }
+    }
+
+    fn object(&self, field: &str) -> Object<'a> {
+        object(self.fields.get(field))
     }
 
     fn text(&self, field: &str) -> Option<Cow<'a, str>> {

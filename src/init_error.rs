@@ -10,15 +10,8 @@ use lambda_runtime_api_client::body::Body;
 use lambda_runtime_api_client::{BoxError, PooledClient};
 use serde_json::json;
 
-/// Reports an init error.
-///
-/// # Errors
-///
-/// The Runtime API did not answer.
-///
-/// # Panics
-///
-/// If `AWS_LAMBDA_RUNTIME_API` is not set, as outside of Lambda.
+/// Reports an init error. Panics if `AWS_LAMBDA_RUNTIME_API` is not set, as outside of
+/// Lambda.
 pub async fn report(error: &impl Display) -> Result<(), BoxError> {
     const TYPE: &str = "Runtime.InvalidConfiguration";
     let body = json!({

@@ -64,9 +64,9 @@ async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse_to_start(&error).await,
     };
-    let http = Client::new(&config.trusted_roots, store::CONNECT_TIMEOUT);
+    let client = |limit| Client::new(&config.trusted_roots, limit);
     let mut sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(http.for_sdk())
+        .http_client(client(store::CONNECT_TIMEOUT).for_sdk())
         .region(Region::new(config.region.clone()));
     // Lambda sets credentials for the life of the process. Taking them from the
     // environment spares the SDK the preparation of its other providers, which takes
@@ -84,7 +84,7 @@ async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
         let problems = vec!["AWS credentials are required".to_owned()];
         return refuse_to_start(&ConfigError { problems }).await;
     }
-    let keys = http.with_connect_limit(auth::KEYS_CONNECT_TIMEOUT);
+    let keys = client(auth::KEYS_CONNECT_TIMEOUT);
     let store = Store::new(&sdk, config.table_name.clone());
     let app = Arc::new(App::new(config, store, &keys, clock));
     app.warm_up().await;

@@ -24,9 +24,6 @@ use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Put, TransactWriteItem, Update};
@@ -38,7 +35,9 @@ pub use self::clear::ClearOutcome;
 pub use self::lists::{Member, Position};
 use self::rules::{Change, Item, ItemWrite, Next, Reply, Write, is_live, key, text};
 pub use self::rules::{WriteOutcome, Writer};
-use self::transient::{ATTEMPTS, Attempts, CONDITION_FAILED, RecordAttempts, RetryTransient};
+use self::transient::{
+    ATTEMPTS, Attempts, CONDITION_FAILED, RecordAttempts, RetryTransient, is_ours,
+};
 use crate::client;
 use crate::clock::Timestamp;
 use crate::ids::{CartId, Party};
@@ -119,7 +118,7 @@ pub enum StoreError {
 }
 
 /// A failure of DynamoDB, for the log. It names no cart and no party.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     /// What happened.
     pub description: String,
@@ -137,13 +136,6 @@ impl StoreError {
 
     /// The failure that caused it.
     pub fn failure(&self) -> &Failure {
-        let (Self::Unavailable(failure) | Self::OutcomeUnknown(failure) | Self::Internal(failure)) =
-            self;
-        failure
-    }
-
-    /// The failure that caused it.
-    pub fn into_failure(self) -> Failure {
         let (Self::Unavailable(failure) | Self::OutcomeUnknown(failure) | Self::Internal(failure)) =
             self;
         failure
@@ -238,8 +230,8 @@ impl Session<'_> {
         writer: Writer,
         lifetime: Option<Duration>,
     ) -> Result<WriteOutcome, StoreError> {
-        self.write(Write::put(keys(cart, parties), writer, lifetime))
-            .await
+        let write = Write::put(keys(cart, parties), writer, lifetime);
+        self.write(write).await
     }
 
     /// Removes the associations of a cart with parties of one kind, all or none.
@@ -281,13 +273,10 @@ impl Session<'_> {
 
     /// Waits for a read. Whether an attempt was lost does not matter, since it changes
     /// nothing.
-    async fn read<T, E>(
+    async fn read<T, E: Error + ProvideErrorMetadata + 'static>(
         &self,
         call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, StoreError>
-    where
-        E: Error + ProvideErrorMetadata + 'static,
-    {
+    ) -> Result<T, StoreError> {
         let result = self.call(call, &mut false).await?;
         result.map_err(|error| transient::failed(&error))
     }
@@ -360,69 +349,36 @@ impl Session<'_> {
         is_lost: &mut bool,
     ) -> Result<Option<Vec<Reply>>, StoreError> {
         let Store { client, table, .. } = self.store;
-        let write = match <[ItemWrite; 1]>::try_from(writes) {
-            Ok([write]) => write,
-            Err(writes) => return self.send_all(writes, is_lost).await,
+        let writes = match <[ItemWrite; 1]>::try_from(writes) {
+            Ok([write]) => match write.change {
+                Change::Put(item) => {
+                    let put = client.put_item().set_item(Some(item));
+                    let put = conditional!(put, table, write);
+                    return replies(self.call(put.send(), is_lost).await?);
+                }
+                Change::Update(expression) => {
+                    let update = client.update_item().key("id", text(&write.id));
+                    let update = update.update_expression(expression);
+                    let update = conditional!(update, table, write);
+                    return replies(self.call(update.send(), is_lost).await?);
+                }
+                Change::Check => vec![write],
+            },
+            Err(writes) => writes,
         };
-        match write.change {
-            Change::Put(item) => {
-                let put = conditional!(client.put_item().set_item(Some(item)), table, write);
-                reply(self.call(put.send(), is_lost).await?, |error| match error {
-                    PutItemError::ConditionalCheckFailedException(failed) => Some(failed),
-                    _ => None,
-                })
-            }
-            Change::Update(expression) => {
-                let update = client.update_item().key("id", text(&write.id));
-                let update = conditional!(update.update_expression(expression), table, write);
-                reply(
-                    self.call(update.send(), is_lost).await?,
-                    |error| match error {
-                        UpdateItemError::ConditionalCheckFailedException(failed) => Some(failed),
-                        _ => None,
-                    },
-                )
-            }
-            Change::Check => self.send_all(vec![write], is_lost).await,
-        }
-    }
-
-    async fn send_all(
-        &self,
-        writes: Vec<ItemWrite>,
-        is_lost: &mut bool,
-    ) -> Result<Option<Vec<Reply>>, StoreError> {
-        let Store { client, table, .. } = self.store;
         let actions = writes.into_iter().map(|write| action(table, write));
         // The SDK gives each call its own `ClientRequestToken`.
         let transaction = client
             .transact_write_items()
             .set_transact_items(Some(actions.collect()));
-        let Err(error) = self.call(transaction.send(), is_lost).await? else {
-            return Ok(None);
-        };
-        let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-            error.as_service_error()
-        else {
-            return Err(transient::failed(&error));
-        };
-        let reasons = cancelled.cancellation_reasons();
-        let failed = |reason: &CancellationReason| reason.code() == Some(CONDITION_FAILED);
-        if !reasons.iter().any(failed) || reasons.iter().any(transient::is_ours) {
-            return Err(transient::cancelled(&error, reasons));
-        }
-        let reply = |reason: &CancellationReason| match failed(reason) {
-            true => Reply::Refused(reason.item.clone()),
-            false => Reply::Accepted,
-        };
-        Ok(Some(reasons.iter().map(reply).collect()))
+        replies(self.call(transaction.send(), is_lost).await?)
     }
 }
 
-/// Returns the reply to a single write, if its condition failed.
-fn reply<T, E>(
+/// Returns the reply for each item of a write, if it was refused for its conditions
+/// alone.
+fn replies<T, E>(
     result: Result<T, SdkError<E, HttpResponse>>,
-    failed: impl Fn(&E) -> Option<&ConditionalCheckFailedException>,
 ) -> Result<Option<Vec<Reply>>, StoreError>
 where
     E: Error + ProvideErrorMetadata + 'static,
@@ -430,9 +386,21 @@ where
     let Err(error) = result else {
         return Ok(None);
     };
-    match error.as_service_error().and_then(failed) {
-        Some(failed) => Ok(Some(vec![Reply::Refused(failed.item.clone())])),
-        None => Err(transient::failed(&error)),
+    let exception = error.as_service_error().and_then(Error::source);
+    if let Some(failed) = exception.and_then(<dyn Error>::downcast_ref) {
+        let ConditionalCheckFailedException { item, .. } = failed;
+        return Ok(Some(vec![Reply::Refused(item.clone())]));
+    }
+    let failed = |reason: &CancellationReason| reason.code() == Some(CONDITION_FAILED);
+    match transient::reasons(&error) {
+        Some(reasons) if reasons.iter().any(failed) && !reasons.iter().any(is_ours) => {
+            let reply = |reason: &CancellationReason| match failed(reason) {
+                true => Reply::Refused(reason.item.clone()),
+                false => Reply::Accepted,
+            };
+            Ok(Some(reasons.iter().map(reply).collect()))
+        }
+        _ => Err(transient::failed(&error)),
     }
 }
 

@@ -7,7 +7,14 @@ use crate::store::WriteOutcome;
 
 /// Answers 200 if at least one association is new, else 204.
 pub(super) async fn associate(request: &ApiRequest<'_>) -> Result<Answer, Error> {
-    let proof = request.prove_cart().await?;
+    let proof = request.authenticator.prove_cart(
+        request.caller,
+        request.http.headers(),
+        request.matched.id,
+        request.now,
+        request.deadline,
+    );
+    let proof = proof.await?;
     let cart = request.cart()?;
     let parties = request.members()?;
 

@@ -53,7 +53,7 @@ fn answer(cleared: ClearOutcome) -> Answer {
             Answer {
                 outcome: "cleared",
                 response,
-                failure: Some(cause.into_failure()),
+                failure: Some(cause.failure().clone()),
             }
         }
     }

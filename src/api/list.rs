@@ -11,7 +11,7 @@ use crate::cursor;
 use crate::error::Error;
 use crate::ids::{CartId, Party, PartyKind};
 use crate::json;
-use crate::jsonapi::documents::{ListDocument, ListMember};
+use crate::jsonapi::documents::{self, ListDocument};
 use crate::jsonapi::query::{Page, invalid_cursor};
 use crate::store::{Member, Position};
 
@@ -48,10 +48,7 @@ pub(super) async fn parties(request: &ApiRequest<'_>) -> Result<Answer, Error> {
 pub(super) async fn own_carts(request: &ApiRequest<'_>) -> Result<Answer, Error> {
     let page = request.page()?;
     let party = request.caller.party()?;
-    let list = match party.kind() {
-        PartyKind::Customer => format!("own-carts#{}", party.id()),
-        PartyKind::Account => format!("own-account-carts#{}", party.id()),
-    };
+    let list = format!("own-{}", name_of_carts(party));
     let after = after(&list, &page, request.now, cart_position)?;
 
     list_carts(request, party, &page, after, &list).await
@@ -61,10 +58,7 @@ pub(super) async fn own_carts(request: &ApiRequest<'_>) -> Result<Answer, Error>
 pub(super) async fn carts(request: &ApiRequest<'_>) -> Result<Answer, Error> {
     let party = request.party()?;
     let page = request.page()?;
-    let list = match party.kind() {
-        PartyKind::Customer => format!("carts#{}", party.id()),
-        PartyKind::Account => format!("account-carts#{}", party.id()),
-    };
+    let list = name_of_carts(&party);
     let after = after(&list, &page, request.now, cart_position)?;
 
     request.caller.permit_carts_of(&party)?;
@@ -87,6 +81,14 @@ async fn list_carts(
         Some(format!("{} {}{young}", position.associated_at, position.id))
     };
     Ok(answer(request, "cart", carts.await?, page, list, next))
+}
+
+/// The name of a party's list in cursors.
+fn name_of_carts(party: &Party) -> String {
+    match party.kind() {
+        PartyKind::Customer => format!("carts#{}", party.id()),
+        PartyKind::Account => format!("account-carts#{}", party.id()),
+    }
 }
 
 /// Returns the position after which a page begins. `read` parses it.
@@ -138,13 +140,13 @@ fn answer(
     members.truncate(page.limit);
     let position = position(&members).filter(|_| more);
     let next = position.map(|position| cursor::encode(list, &position, request.now));
-    let data = members.iter().map(|member| ListMember {
+    let data = members.iter().map(|member| documents::Member {
         r#type: member_type,
         id: &member.id,
-        meta: Meta {
+        meta: Some(Meta {
             associated_at: &member.associated_at,
             expires_at: member.expires_at,
-        },
+        }),
     });
     let data = data.collect();
     let document = ListDocument::new(data, request.path(), page, next.as_deref());

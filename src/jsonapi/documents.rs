@@ -7,22 +7,16 @@ use super::query::Page;
 /// Resource linkage: the members that a request named.
 #[derive(Serialize)]
 pub(crate) struct LinkageDocument<'a> {
-    data: Vec<ResourceIdentifier<'a>>,
+    pub(crate) data: Vec<Member<'a, ()>>,
 }
 
+/// A resource identifier: in a list, with information about its relationship.
 #[derive(Serialize)]
-struct ResourceIdentifier<'a> {
-    r#type: &'static str,
-    id: &'a str,
-}
-
-impl<'a> LinkageDocument<'a> {
-    pub(crate) fn new(member_type: &'static str, ids: impl Iterator<Item = &'a str>) -> Self {
-        let r#type = member_type;
-        Self {
-            data: ids.map(|id| ResourceIdentifier { r#type, id }).collect(),
-        }
-    }
+pub(crate) struct Member<'a, M> {
+    pub(crate) r#type: &'static str,
+    pub(crate) id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) meta: Option<M>,
 }
 
 /// A document with information alone.
@@ -35,8 +29,8 @@ pub(crate) struct MetaDocument<M> {
 #[derive(Serialize)]
 pub(crate) struct ListDocument<'a, M> {
     links: PageLinks,
-    data: Vec<ListMember<'a, M>>,
-    meta: ListMeta,
+    data: Vec<Member<'a, M>>,
+    meta: ListMeta<'a>,
 }
 
 #[derive(Serialize)]
@@ -47,31 +41,18 @@ struct PageLinks {
     next: Option<String>,
 }
 
-/// A member of a list, with information about its relationship.
 #[derive(Serialize)]
-pub(crate) struct ListMember<'a, M> {
-    pub(crate) r#type: &'static str,
-    pub(crate) id: &'a str,
-    pub(crate) meta: M,
-}
-
-#[derive(Serialize)]
-struct ListMeta {
-    page: PageMeta,
-}
-
-#[derive(Serialize)]
-struct PageMeta {
-    limit: usize,
+struct ListMeta<'a> {
+    page: &'a Page,
 }
 
 impl<'a, M> ListDocument<'a, M> {
     /// `path` is that of the request, `next` the cursor of the next page if there is
     /// one.
     pub(crate) fn new(
-        data: Vec<ListMember<'a, M>>,
+        data: Vec<Member<'a, M>>,
         path: &str,
-        page: &Page,
+        page: &'a Page,
         next: Option<&str>,
     ) -> Self {
         let link = |after: Option<&str>| match page.query(after) {
@@ -84,9 +65,7 @@ impl<'a, M> ListDocument<'a, M> {
                 next: next.map(|next| link(Some(next))),
             },
             data,
-            meta: ListMeta {
-                page: PageMeta { limit: page.limit },
-            },
+            meta: ListMeta { page },
         }
     }
 }

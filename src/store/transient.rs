@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::operation::query::QueryError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::CancellationReason;
+use aws_sdk_dynamodb::types::error::TransactionCanceledException;
 use aws_smithy_runtime_api::client::interceptors::context::Error as OperationError;
 
 use super::{Failure, StoreError};
@@ -84,18 +85,49 @@ fn is_signature_time(message: Option<&str>) -> bool {
     })
 }
 
+/// Returns the reasons for which a transaction was cancelled.
+pub(super) fn reasons<E>(error: &SdkError<E, HttpResponse>) -> Option<&[CancellationReason]>
+where
+    E: Error + 'static,
+{
+    let exception: &TransactionCanceledException =
+        error.as_service_error()?.source()?.downcast_ref()?;
+    Some(exception.cancellation_reasons())
+}
+
+/// Returns whether a reason for which a transaction was cancelled is ours.
+pub(super) fn is_ours(reason: &CancellationReason) -> bool {
+    let code = reason.code().unwrap_or("None");
+    code != "None" && code != CONDITION_FAILED && !passes(reason)
+}
+
+/// Returns whether a reason for which a transaction was cancelled passes.
+fn passes(reason: &CancellationReason) -> bool {
+    let code = reason.code();
+    code.is_some_and(|code| MORE_TRANSIENT_ERRORS.contains(&code))
+}
+
 /// Returns the error of a call that failed for good, if nothing was applied.
 pub(super) fn failed<E>(error: &SdkError<E, HttpResponse>) -> StoreError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
-    let passes = match error {
+    let mut failure = describe(error);
+    let is_permanent = match error {
         SdkError::ServiceError(context) if context.raw().status().is_client_error() => {
-            is_transient(context.err().meta())
+            match reasons(error) {
+                Some(reasons) => {
+                    let mut codes: Vec<&str> = reasons.iter().filter_map(|r| r.code()).collect();
+                    codes.dedup();
+                    failure.description += &format!(": {}", codes.join(", "));
+                    reasons.iter().any(is_ours)
+                }
+                None => !is_transient(context.err().meta()),
+            }
         }
-        SdkError::ConstructionFailure(_) => false,
+        SdkError::ConstructionFailure(_) => true,
         // Credentials that cannot be had now may be there soon, but not without a source.
-        _ => !client::chain(error).any(|error| {
+        _ => client::chain(error).any(|error| {
             matches!(
                 error.downcast_ref(),
                 Some(
@@ -105,56 +137,30 @@ where
             )
         }),
     };
-    error_of(passes, describe(error))
-}
-
-/// Returns whether a reason for which a transaction was cancelled is ours.
-pub(super) fn is_ours(reason: &CancellationReason) -> bool {
-    let passes = |code| MORE_TRANSIENT_ERRORS.contains(&code);
-    reason
-        .code()
-        .is_some_and(|code| code != "None" && code != CONDITION_FAILED && !passes(code))
-}
-
-/// Returns the error of a transaction that was not cancelled for its conditions alone.
-pub(super) fn cancelled(
-    error: &SdkError<TransactWriteItemsError, HttpResponse>,
-    reasons: &[CancellationReason],
-) -> StoreError {
-    let mut codes: Vec<&str> = reasons.iter().filter_map(|reason| reason.code()).collect();
-    codes.dedup();
-    let mut failure = describe(error);
-    failure.description = format!("{}: {}", failure.description, codes.join(", "));
-    error_of(!reasons.iter().any(is_ours), failure)
-}
-
-fn error_of(passes: bool, failure: Failure) -> StoreError {
-    match passes {
-        true => StoreError::Unavailable(failure),
-        false => StoreError::Internal(failure),
+    match is_permanent {
+        true => StoreError::Internal(failure),
+        false => StoreError::Unavailable(failure),
     }
 }
 
 /// Describes an error of the SDK without its message and its body, which can name carts
 /// and customers.
-pub(super) fn describe<E>(error: &SdkError<E, HttpResponse>) -> Failure
+fn describe<E>(error: &SdkError<E, HttpResponse>) -> Failure
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
-    let (what, response) = match error {
+    let what = match error {
         SdkError::ServiceError(context) if !context.raw().status().is_success() => {
-            let code = context.err().code().unwrap_or("an error without a code");
-            (code, Some(context.raw()))
+            context.err().code().unwrap_or("an error without a code")
         }
-        SdkError::ServiceError(context) => ("an unreadable answer", Some(context.raw())),
-        SdkError::ResponseError(context) => ("an unreadable answer", Some(context.raw())),
-        SdkError::TimeoutError(_) => ("no answer in time", None),
-        SdkError::DispatchFailure(_) if client::is_connect_error(error) => ("no connection", None),
-        SdkError::DispatchFailure(_) => ("no answer", None),
-        _ => ("no request could be made", None),
+        SdkError::ServiceError(_) | SdkError::ResponseError(_) => "an unreadable answer",
+        SdkError::TimeoutError(_) => "no answer in time",
+        SdkError::DispatchFailure(_) if client::is_connect_error(error) => "no connection",
+        SdkError::DispatchFailure(_) => "no answer",
+        _ => "no request could be made",
     };
     let mut description = what.to_owned();
-    if let Some(response) = response {
+    if let Some(response) = error.raw_response() {
         description += &format!(", status {}", response.status());
     } else {
         for error in client::chain(error) {
@@ -181,20 +187,6 @@ fn metadata(error: &OperationError) -> Option<&ErrorMetadata> {
         .or_else(|| Some(error.downcast_ref::<QueryError>()?.meta()))
 }
 
-fn passes(error: &OperationError) -> bool {
-    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-        error.downcast_ref()
-    else {
-        return metadata(error).is_some_and(is_transient);
-    };
-    let mut reasons = cancelled.cancellation_reasons().iter();
-    reasons.any(|reason| {
-        reason
-            .code()
-            .is_some_and(|code| MORE_TRANSIENT_ERRORS.contains(&code))
-    })
-}
-
 /// Retries what passes. For the SDK alone, a cancelled transaction is final, and so are
 /// most of [`MORE_TRANSIENT_ERRORS`] and a response with status 200, whatever its body.
 #[derive(Debug)]
@@ -205,10 +197,16 @@ impl ClassifyRetry for RetryTransient {
         let Some(Err(error)) = context.output_or_error() else {
             return RetryAction::NoActionIndicated;
         };
-        let is_unreadable = context
-            .response()
-            .is_some_and(|response| response.status().is_success());
-        let passes = error.as_operation_error().is_some_and(passes);
+        let response = context.response();
+        let is_unreadable = response.is_some_and(|response| response.status().is_success());
+        let passes = error.as_operation_error().is_some_and(|error| {
+            if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+                error.downcast_ref()
+            {
+                return cancelled.cancellation_reasons().iter().any(passes);
+            }
+            metadata(error).is_some_and(is_transient)
+        });
         if is_unreadable || passes {
             RetryAction::transient_error()
         } else {

@@ -67,9 +67,9 @@ impl RequestLine {
         }
     }
 
-    pub(crate) fn failed_with(&mut self, failure: Failure) {
-        self.cause = Some(failure.description);
-        self.store_request_id = failure.request_id;
+    pub(crate) fn failed_with(&mut self, failure: &Failure) {
+        self.cause = Some(failure.description.clone());
+        self.store_request_id.clone_from(&failure.request_id);
     }
 }
 
@@ -88,23 +88,26 @@ struct RequestMetrics {
 
 /// Logs a request.
 pub(crate) fn request(level: Level, request: &RequestLine) {
-    const ANSWERED: Directive = Directive::new(
+    const ANSWERED: Directive = directive(
         &[
             &["service", "function_name", "outcome"],
             &["service", "function_name", "start"],
         ],
-        &[Metric::millis("duration_ms")],
+        &[metric("duration_ms", "Milliseconds")],
     );
-    const TOKENS: Directive = Directive::new(
+    const TOKENS: Directive = directive(
         &[
             &["service", "function_name"],
             &["service", "function_name", "function_version"],
         ],
-        &[Metric::count("token_refused")],
+        &[metric("token_refused", "Count")],
     );
-    const STORED: Directive = Directive::new(
+    const STORED: Directive = directive(
         &[&["service", "function_name"]],
-        &[Metric::millis("store_ms"), Metric::count("store_attempts")],
+        &[
+            metric("store_ms", "Milliseconds"),
+            metric("store_attempts", "Count"),
+        ],
     );
     let is_cold = invocation().is_some_and(|invocation| invocation.cold_start);
     let metrics = RequestMetrics {
@@ -135,8 +138,8 @@ pub(crate) fn key_set_not_refreshed(key_set: &'static str, cause: &str, age: Opt
         key_set_age_seconds: Option<u64>,
     }
     const KEY_SET: &[&[&str]] = &[&["service", "function_name", "key_set"]];
-    const FAILED: Directive = Directive::new(KEY_SET, &[Metric::count("key_set_failures")]);
-    const AGED: Directive = Directive::new(KEY_SET, &[Metric::seconds("key_set_age_seconds")]);
+    const FAILED: Directive = directive(KEY_SET, &[metric("key_set_failures", "Count")]);
+    const AGED: Directive = directive(KEY_SET, &[metric("key_set_age_seconds", "Seconds")]);
     let metrics = Metrics {
         key_set,
         key_set_failures: 1,
@@ -146,7 +149,7 @@ pub(crate) fn key_set_not_refreshed(key_set: &'static str, cause: &str, age: Opt
         Some(_) => &[FAILED, AGED],
         None => &[FAILED],
     };
-    let fields = [("cause", cause)].into_iter().collect::<BTreeMap<_, _>>();
+    let fields = BTreeMap::from([("cause", cause)]);
     let message = "the key set could not be refreshed";
     log(Level::WARN, message, &fields, &metrics, directives);
 }
@@ -160,16 +163,14 @@ struct Directive {
     metrics: &'static [Metric],
 }
 
-impl Directive {
-    const fn new(
-        dimensions: &'static [&'static [&'static str]],
-        metrics: &'static [Metric],
-    ) -> Self {
-        Self {
-            namespace: NAMESPACE,
-            dimensions,
-            metrics,
-        }
+const fn directive(
+    dimensions: &'static [&'static [&'static str]],
+    metrics: &'static [Metric],
+) -> Directive {
+    Directive {
+        namespace: NAMESPACE,
+        dimensions,
+        metrics,
     }
 }
 
@@ -180,21 +181,8 @@ struct Metric {
     unit: &'static str,
 }
 
-impl Metric {
-    const fn millis(name: &'static str) -> Self {
-        let unit = "Milliseconds";
-        Self { name, unit }
-    }
-
-    const fn seconds(name: &'static str) -> Self {
-        let unit = "Seconds";
-        Self { name, unit }
-    }
-
-    const fn count(name: &'static str) -> Self {
-        let unit = "Count";
-        Self { name, unit }
-    }
+const fn metric(name: &'static str, unit: &'static str) -> Metric {
+    Metric { name, unit }
 }
 
 /// The member `_aws`.
@@ -235,14 +223,11 @@ fn log(
             cloud_watch_metrics,
         },
     };
-    match is_logged {
-        true => output.write(
-            level.as_str(),
-            Some(message),
-            invocation().as_deref(),
-            &line,
-        ),
-        false => output.write(output.metrics_level, None, None, &line),
+    if is_logged {
+        let invocation = invocation();
+        output.write(level.as_str(), Some(message), invocation.as_deref(), &line);
+    } else {
+        output.write(output.metrics_level, None, None, &line);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bad requests: what the answer says, and the order in which a request is checked.
-//! The modules of `src/` that read paths, queries, media types and bodies have the
-//! tables of what is refused, and `openapi.rs` causes each error on each route.
+//! `jsonapi.rs` has the tables of bodies, queries and media types that are refused, and
+//! `openapi.rs` causes each error on each route.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,9 @@ const JSON_API: &str = "application/vnd.api+json";
 async fn an_identifier_outside_the_safe_characters_is_400() {
     let world = World::new().await;
     let long = "x".repeat(129);
-    for id in ["a b", "a#b", "a.b", "ä", "a%41", "a/b", "a%2Fb", "", &long] {
+    for id in [
+        "", " ", "a b", "a#b", "a.b", "a/b", "a%41", "a%2Fb", "a\n", "a\0", "ä", "ａ", &long,
+    ] {
         let answer = world.associate(id, &[RON]).send().await;
         let source = answer.refused(400, "invalid_id");
         assert_eq!(source, json!({ "parameter": "cartId" }), "{id}");
@@ -22,7 +24,9 @@ async fn an_identifier_outside_the_safe_characters_is_400() {
         assert_eq!(source, json!({ "pointer": "/data/0/id" }), "{id}");
     }
     let longest = "x".repeat(128);
-    world.associated(&longest, &[&longest]).await;
+    for id in ["a", "Az09_-", &longest] {
+        world.associated(id, &[id]).await;
+    }
 }
 
 #[tokio::test]
