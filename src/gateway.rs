@@ -129,22 +129,22 @@ impl<'a> Event<'a> {
     /// stage or with the base path of a custom domain, and a decoded `/` in an
     /// identifier looks like one between segments.
     fn uri(&self) -> Uri {
-        let raw = self.raw_path();
         let parameters = self.object("pathParameters");
-        let proxied = text(parameters.get("proxy")).map(|proxy| format!("/{proxy}"));
-        let staged = || raw.strip_prefix('/')?.strip_prefix(&*self.stage()?);
-        let candidates = [
-            self.matched_path(&parameters),
-            proxied,
-            Some(raw.clone().into_owned()),
-            staged().map(str::to_owned),
-        ];
-        let mut paths = candidates.into_iter().flatten();
-        let path = paths
-            .find(|path| api::match_path(path).is_some())
-            .unwrap_or_default();
-        let segments: Vec<String> = path.split('/').map(encoded).collect();
-        segments.join("/").parse().unwrap_or_default()
+        let is_path = |path: &String| api::match_path(path).is_some();
+        let others = || {
+            let raw = self.raw_path();
+            let proxied = text(parameters.get("proxy")).map(|proxy| format!("/{proxy}"));
+            let staged = || raw.strip_prefix('/')?.strip_prefix(&*self.stage()?);
+            let staged = staged().map(str::to_owned);
+            [proxied, Some(raw.into_owned()), staged]
+                .into_iter()
+                .flatten()
+                .map(|path| path.split('/').map(encoded).collect::<Vec<_>>().join("/"))
+                .find(is_path)
+        };
+        let matched = self.matched_path(&parameters).filter(is_path);
+        let path = matched.or_else(others).unwrap_or_default();
+        path.parse().unwrap_or_default()
     }
 
     /// The template of the route that the gateway matched, with its parameters.
@@ -153,13 +153,15 @@ impl<'a> Event<'a> {
             let key = self.text("routeKey")?;
             Some(key.split_once(' ')?.1.to_owned().into())
         })?;
-        let segments = template.split('/').map(|segment| {
-            let Some(name) = api::parameter_name(segment) else {
-                return Some(segment.to_owned());
-            };
-            Some(encoded(&text(parameters.get(name))?))
-        });
-        Some(segments.collect::<Option<Vec<_>>>()?.join("/"))
+        let mut path = String::with_capacity(template.len() + MAX_ID_LENGTH);
+        for segment in template.split('/').skip(1) {
+            path.push('/');
+            match api::parameter_name(segment) {
+                Some(name) => path += &encoded(&text(parameters.get(name))?),
+                None => path += segment,
+            }
+        }
+        Some(path)
     }
 
     /// The path of the request; empty if the event has none.
@@ -271,9 +273,9 @@ fn header_map(object: &Object<'_>) -> HeaderMap {
 
 /// Makes a segment of a path. A longer one than an identifier stays too long, and fits
 /// into a URI.
-fn encoded(segment: &str) -> String {
+fn encoded(segment: &str) -> Cow<'_, str> {
     let end = segment.floor_char_boundary(MAX_ID_LENGTH + 1);
-    utf8_percent_encode(&segment[..end], ENCODED).to_string()
+    utf8_percent_encode(&segment[..end], ENCODED).into()
 }
 
 fn gateway_response(response: Response<Body>, format: Format) -> GatewayResponse {
