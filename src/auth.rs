@@ -172,8 +172,8 @@ impl Authenticator {
             customer_id_claim,
             account_id_claim,
         } = policies;
-        let others = [&customer, &account, &cart].into_iter().flatten();
-        let all = [&access].into_iter().chain(others);
+        let optional = [&customer, &account, &cart].into_iter().flatten();
+        let all = [&access].into_iter().chain(optional);
         let all: Arc<[_]> = all.map(|policy| policy.expected.clone()).collect();
         let party = |kind, policy: Option<TokenPolicy>, id_claim| PartyTokens {
             kind,

@@ -178,6 +178,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn check_kinds_are_apart(&mut self, kinds: &[(&str, Option<&TokenPolicy>)]) {
         for (index, (name, policy)) in kinds.iter().enumerate() {
             for (other_name, other) in &kinds[..index] {
+                // A missing issuer is reported elsewhere.
                 if let (Some(policy), Some(other)) = (policy, other)
                     && !policy.expected.issuer.is_empty()
                     && !policy.expected.is_apart_from(&other.expected)
@@ -234,11 +235,13 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn key_source(&mut self, name: &str) -> KeySource {
         let value = self.required(name);
         let source = match value.trim() {
-            "" => return KeySource::Inline(KeySet::default()),
-            json if json.starts_with('{') => KeySet::parse(json).map(KeySource::Inline),
-            url => key_set_url(url).map(KeySource::Url),
+            "" => None,
+            json if json.starts_with('{') => {
+                let keys = self.reported(name, KeySet::parse(json));
+                keys.map(KeySource::Inline)
+            }
+            url => self.reported(name, key_set_url(url)).map(KeySource::Url),
         };
-        let source = self.reported(name, source);
         source.unwrap_or_else(|| KeySource::Inline(KeySet::default()))
     }
 
