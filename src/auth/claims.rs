@@ -43,12 +43,8 @@ impl<'t> Claims<'t> {
 
     /// Returns the client that a claim of its own names.
     pub(super) fn client(&self) -> Result<Option<Cow<'t, str>>, Refusal> {
-        for name in CLIENT_CLAIMS {
-            if let Some(client) = self.read(name, non_empty)? {
-                return Ok(Some(client));
-            }
-        }
-        Ok(None)
+        let claims = CLIENT_CLAIMS.map(|name| self.read(name, non_empty));
+        claims.into_iter().find_map(Result::transpose).transpose()
     }
 
     /// Returns whether this is the name of the token's client in any claim.

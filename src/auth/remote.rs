@@ -12,7 +12,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Limited};
 use lambda_http::http::{Request, StatusCode, Uri, header};
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::keys::{Algorithm, Key, KeySet};
 use super::{AuthError, TokenKind};
@@ -95,19 +95,8 @@ impl RemoteKeySet {
         }
     }
 
-    /// Finds the key that a token names, and fetches the key set first if that may
-    /// help. Waits no longer than until `deadline`.
+    /// Finds the key that a token names, and fetches the key set first if that may help.
     pub(super) async fn find(
-        self: &Arc<Self>,
-        kid: Option<&str>,
-        alg: Algorithm,
-        deadline: Instant,
-    ) -> Result<Option<Arc<Key>>, AuthError> {
-        let found = timeout_at(deadline, self.find_or_fetch(kid, alg)).await;
-        found.unwrap_or_else(|_| Err(self.no_keys(None)))
-    }
-
-    async fn find_or_fetch(
         self: &Arc<Self>,
         kid: Option<&str>,
         alg: Algorithm,
@@ -240,7 +229,7 @@ impl RemoteKeySet {
         KeySet::parse(std::str::from_utf8(&body).map_err(|error| error.to_string())?)
     }
 
-    fn no_keys(&self, pause: Option<Duration>) -> AuthError {
+    pub(super) fn no_keys(&self, pause: Option<Duration>) -> AuthError {
         AuthError::NoKeys {
             kind: self.kind,
             retry_after: pause.unwrap_or_default(),

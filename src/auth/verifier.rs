@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_lc_rs::digest::{SHA256, digest};
 use lambda_http::http::HeaderMap;
 use lru::LruCache;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::claims::{Claims, Expected};
 use super::keys::{Algorithm, Key, KeySet};
@@ -144,6 +144,7 @@ impl<T> Verifier<T> {
         })
     }
 
+    /// Finds the key that a token names. Waits no longer than until `deadline`.
     async fn find_key(
         &self,
         kid: Option<&str>,
@@ -152,7 +153,10 @@ impl<T> Verifier<T> {
     ) -> Result<Option<Arc<Key>>, AuthError> {
         match &self.keys {
             Keys::Inline(keys) => Ok(keys.find(kid, alg)),
-            Keys::Remote(keys) => keys.find(kid, alg, deadline).await,
+            Keys::Remote(keys) => {
+                let found = timeout_at(deadline, keys.find(kid, alg)).await;
+                found.unwrap_or_else(|_| Err(keys.no_keys(None)))
+            }
         }
     }
 
