@@ -6,7 +6,6 @@ mod credentials;
 mod keys;
 mod remote;
 mod token;
-mod verified;
 mod verifier;
 
 use std::borrow::Cow;
@@ -19,12 +18,10 @@ use tokio::time::Instant;
 
 use self::caller::ActsFor;
 pub use self::caller::{Caller, CartProof, Forbidden};
-use self::claims::Claims;
 pub use self::claims::{BackEnds, Expected, RequiredClaims};
-use self::credentials::Credential;
-pub use self::keys::{KeyProblem, KeySet, KeySetError, SkippedKey};
+use self::claims::{Claims, non_empty};
+pub use self::keys::KeySet;
 pub use self::remote::CONNECT_TIMEOUT as KEYS_CONNECT_TIMEOUT;
-use self::token::Reason;
 pub use self::token::{MAX_LIFETIME, MAX_TOKEN_BYTES, Refusal};
 use self::verifier::{Verified, Verifier};
 use crate::client::Client;
@@ -40,11 +37,8 @@ pub struct TokenPolicies {
     pub account: Option<TokenPolicy>,
     /// Cart tokens. Without, knowing a cart's id is enough.
     pub cart: Option<TokenPolicy>,
-    /// Which access tokens are those of back ends.
     pub back_ends: BackEnds,
-    /// The claim that is the customer's id.
     pub customer_id_claim: String,
-    /// The claim that is the account's id.
     pub account_id_claim: String,
 }
 
@@ -84,13 +78,28 @@ impl TokenKind {
         }
     }
 
-    /// The header in which it is sent.
     pub fn header(self) -> &'static str {
         match self {
             Self::Access => "Authorization",
             Self::Party(PartyKind::Customer) => "x-moltin-customer-token",
             Self::Party(PartyKind::Account) => "EP-Account-Management-Authentication-Token",
             Self::Cart => "x-cart-token",
+        }
+    }
+
+    fn refused(self, refusal: Refusal) -> AuthError {
+        AuthError::InvalidToken {
+            kind: self,
+            refusal,
+        }
+    }
+
+    /// Refuses a token of a kind that is not configured: what it would narrow or prove
+    /// cannot be checked.
+    fn not_configured(self, headers: &HeaderMap) -> Result<(), AuthError> {
+        match credentials::sent(self, headers) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) | Err(_) => Err(self.refused(Refusal::NOT_CONFIGURED)),
         }
     }
 }
@@ -119,12 +128,10 @@ pub enum AuthError {
 #[derive(Debug)]
 pub struct Authenticator {
     access_tokens: Verifier<AccessToken>,
-    customer_tokens: Option<Verifier<PartyToken>>,
-    account_tokens: Option<Verifier<PartyToken>>,
-    cart_tokens: Option<Verifier<String>>,
     back_ends: BackEnds,
-    customer_id_claim: String,
-    account_id_claim: String,
+    customers: PartyTokens,
+    accounts: PartyTokens,
+    cart_tokens: Option<Verifier<String>>,
 }
 
 /// What a verified access token says.
@@ -135,6 +142,14 @@ struct AccessToken {
     audience: Option<String>,
     /// For whom the client may act without another token.
     acts_for: ActsFor,
+}
+
+/// The tokens of customers or of accounts.
+#[derive(Debug)]
+struct PartyTokens {
+    kind: PartyKind,
+    id_claim: String,
+    verifier: Option<Verifier<PartyToken>>,
 }
 
 /// What a verified customer or account token says.
@@ -157,33 +172,22 @@ impl Authenticator {
             customer_id_claim,
             account_id_claim,
         } = policies;
-        let all = [
-            Some(&access),
-            customer.as_ref(),
-            account.as_ref(),
-            cart.as_ref(),
-        ]
-        .map(|policy| policy.map(|policy| policy.expected.clone()));
-        // A token must not be as good a token of another kind.
-        let others = |own: usize| {
-            let others = all.iter().enumerate().filter(|(index, _)| *index != own);
-            others
-                .filter_map(|(_, expected)| expected.clone())
-                .collect()
-        };
-        let party = |index, kind, policy: Option<TokenPolicy>| {
-            let kind = TokenKind::Party(kind);
-            policy.map(|policy| Verifier::new(kind, policy, others(index), client, clock))
+        let optional = [&customer, &account, &cart].into_iter().flatten();
+        let all = [&access].into_iter().chain(optional);
+        let all: Arc<[_]> = all.map(|policy| policy.expected.clone()).collect();
+        let party = |kind, policy: Option<TokenPolicy>, id_claim| PartyTokens {
+            kind,
+            id_claim,
+            verifier: policy
+                .map(|policy| Verifier::new(TokenKind::Party(kind), policy, &all, client, clock)),
         };
         Self {
-            access_tokens: Verifier::new(TokenKind::Access, access, others(0), client, clock),
-            customer_tokens: party(1, PartyKind::Customer, customer),
-            account_tokens: party(2, PartyKind::Account, account),
-            cart_tokens: cart
-                .map(|policy| Verifier::new(TokenKind::Cart, policy, others(3), client, clock)),
+            access_tokens: Verifier::new(TokenKind::Access, access, &all, client, clock),
             back_ends,
-            customer_id_claim,
-            account_id_claim,
+            customers: party(PartyKind::Customer, customer, customer_id_claim),
+            accounts: party(PartyKind::Account, account, account_id_claim),
+            cart_tokens: cart
+                .map(|policy| Verifier::new(TokenKind::Cart, policy, &all, client, clock)),
         }
     }
 
@@ -192,8 +196,8 @@ impl Authenticator {
     pub async fn load_keys(&self) {
         tokio::join!(
             self.access_tokens.load_keys(),
-            OptionFuture::from(self.customer_tokens.as_ref().map(Verifier::load_keys)),
-            OptionFuture::from(self.account_tokens.as_ref().map(Verifier::load_keys)),
+            OptionFuture::from(self.customers.verifier.as_ref().map(Verifier::load_keys)),
+            OptionFuture::from(self.accounts.verifier.as_ref().map(Verifier::load_keys)),
             OptionFuture::from(self.cart_tokens.as_ref().map(Verifier::load_keys)),
         );
     }
@@ -207,14 +211,11 @@ impl Authenticator {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Caller, AuthError> {
-        let bearer = credentials::bearer(headers);
         let read = |claims: &Claims<'_>, audience: &str| self.read_access_token(claims, audience);
-        let access = self.access_tokens.verify(bearer, read, now, deadline);
+        let access = self.access_tokens.verify(headers, read, now, deadline);
         let access = access.await?.ok_or(AuthError::NoAccessToken)?;
-        let customer = self.party_token(PartyKind::Customer, headers, now, deadline);
-        let customer = customer.await?;
-        let account = self.party_token(PartyKind::Account, headers, now, deadline);
-        let account = account.await?;
+        let customer = self.customers.verify(headers, now, deadline).await?;
+        let account = self.accounts.verify(headers, now, deadline).await?;
 
         let access = &access.content;
         let (acts_for, acted_by) = match (customer, account) {
@@ -229,16 +230,13 @@ impl Authenticator {
             (ActsFor::One(party), Some(audience)) if party.id() == access.client => audience,
             _ => &access.client,
         };
+        let parties = [&self.customers, &self.accounts].into_iter();
+        let with_tokens = parties.filter(|tokens| tokens.verifier.is_some());
         Ok(Caller {
             client: client.clone(),
             acts_for,
             acted_by,
-            token_kinds: match (&self.customer_tokens, &self.account_tokens) {
-                (None, None) => &[],
-                (Some(_), None) => &[PartyKind::Customer],
-                (None, Some(_)) => &[PartyKind::Account],
-                (Some(_), Some(_)) => &[PartyKind::Customer, PartyKind::Account],
-            },
+            token_kinds: with_tokens.map(|tokens| tokens.kind).collect(),
         })
     }
 
@@ -256,39 +254,17 @@ impl Authenticator {
         let ActsFor::One(_) = caller.acts_for else {
             return Ok(CartProof::Given);
         };
-        let credential = credentials::token(headers, TokenKind::Cart.header());
         let Some(cart_tokens) = &self.cart_tokens else {
-            return not_configured(TokenKind::Cart, credential).map(|()| CartProof::Given);
+            TokenKind::Cart.not_configured(headers)?;
+            return Ok(CartProof::Given);
         };
-        let read = |claims: &Claims<'_>, _: &str| Ok(claims.required_name("sub")?.into_owned());
-        match cart_tokens.verify(credential, read, now, deadline).await? {
+        let read =
+            |claims: &Claims<'_>, _: &str| Ok(claims.required("sub", non_empty)?.into_owned());
+        match cart_tokens.verify(headers, read, now, deadline).await? {
             None => Ok(CartProof::Missing),
             Some(token) if token.content == cart_id => Ok(CartProof::Given),
-            Some(_) => Err(AuthError::InvalidToken {
-                kind: TokenKind::Cart,
-                refusal: Refusal::of(Reason::Subject, "sub"),
-            }),
+            Some(_) => Err(TokenKind::Cart.refused(Refusal::SUBJECT.of("sub"))),
         }
-    }
-
-    /// Verifies the token of a customer or account, if one was sent.
-    async fn party_token(
-        &self,
-        kind: PartyKind,
-        headers: &HeaderMap,
-        now: Timestamp,
-        deadline: Instant,
-    ) -> Result<Option<Arc<Verified<PartyToken>>>, AuthError> {
-        let (verifier, id_claim) = match kind {
-            PartyKind::Customer => (&self.customer_tokens, &self.customer_id_claim),
-            PartyKind::Account => (&self.account_tokens, &self.account_id_claim),
-        };
-        let credential = credentials::token(headers, TokenKind::Party(kind).header());
-        let Some(verifier) = verifier else {
-            return not_configured(TokenKind::Party(kind), credential).map(|()| None);
-        };
-        let read = |claims: &Claims<'_>, _: &str| read_party_token(kind, id_claim, claims);
-        verifier.verify(credential, read, now, deadline).await
     }
 
     fn read_access_token(
@@ -298,14 +274,25 @@ impl Authenticator {
     ) -> Result<AccessToken, Refusal> {
         let (client, audience) = match claims.client()? {
             Some(client) => (client, None),
-            None => (claims.required_name("sub")?, Some(audience.to_owned())),
+            None => (
+                claims.required("sub", non_empty)?,
+                Some(audience.to_owned()),
+            ),
+        };
+        let nobody = |claim: &str| ActsFor::Nobody {
+            claim: claim.to_owned(),
         };
         let acts_for = match self.back_ends.lacking(claims) {
             None => ActsFor::Everybody,
-            Some(claim) if self.customer_tokens.is_some() => ActsFor::Nobody {
-                claim: claim.to_owned(),
+            Some(lacking) if self.customers.verifier.is_some() => nobody(lacking),
+            // The token names the customer. A machine without the right of a back end is
+            // no customer: its id is that of its client.
+            Some(lacking) => match claims.read(&self.customers.id_claim, non_empty) {
+                Ok(Some(id)) if claims.is_client(&id) => nobody(lacking),
+                Ok(Some(id)) => Party::new(PartyKind::Customer, &id)
+                    .map_or_else(|_| nobody(&self.customers.id_claim), ActsFor::One),
+                Ok(None) | Err(_) => nobody(&self.customers.id_claim),
             },
-            Some(claim) => self.own_customer(claims, claim),
         };
         Ok(AccessToken {
             client: client.into_owned(),
@@ -313,46 +300,34 @@ impl Authenticator {
             acts_for,
         })
     }
+}
 
-    /// Returns the customer that an access token names. A machine without the right of a
-    /// back end is no customer: its id is that of its client. `lacking` is the claim by
-    /// which the token is no back end's.
-    fn own_customer(&self, claims: &Claims<'_>, lacking: &str) -> ActsFor {
-        let nobody = |claim: &str| ActsFor::Nobody {
-            claim: claim.to_owned(),
+impl PartyTokens {
+    /// Verifies the token of a customer or account, if one was sent.
+    async fn verify(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Verified<PartyToken>>>, AuthError> {
+        let Some(verifier) = &self.verifier else {
+            TokenKind::Party(self.kind).not_configured(headers)?;
+            return Ok(None);
         };
-        match claims.name(&self.customer_id_claim) {
-            Ok(Some(id)) if claims.is_client(&id) => nobody(lacking),
-            Ok(Some(id)) => Party::new(PartyKind::Customer, &id)
-                .map_or_else(|_| nobody(&self.customer_id_claim), ActsFor::One),
-            Ok(None) | Err(_) => nobody(&self.customer_id_claim),
-        }
+        let read = |claims: &Claims<'_>, _: &str| self.read(claims);
+        verifier.verify(headers, read, now, deadline).await
     }
-}
 
-fn read_party_token(
-    kind: PartyKind,
-    id_claim: &str,
-    claims: &Claims<'_>,
-) -> Result<PartyToken, Refusal> {
-    let id = claims.required_name(id_claim)?;
-    let party = Party::new(kind, &id).map_err(|_| Refusal::of(Reason::Subject, id_claim))?;
-    let acted_by = match kind {
-        PartyKind::Customer => None,
-        PartyKind::Account => claims.name("sub")?.filter(|person| *person != id),
-    };
-    let acted_by = acted_by.map(Cow::into_owned);
-    Ok(PartyToken { party, acted_by })
-}
-
-/// Refuses a token of a kind that is not configured: what it would narrow or prove
-/// cannot be checked.
-fn not_configured(kind: TokenKind, credential: Credential<'_>) -> Result<(), AuthError> {
-    match credential {
-        Credential::Absent => Ok(()),
-        Credential::Malformed | Credential::Token(_) => Err(AuthError::InvalidToken {
-            kind,
-            refusal: Reason::NotConfigured.into(),
-        }),
+    fn read(&self, claims: &Claims<'_>) -> Result<PartyToken, Refusal> {
+        let id = claims.required(&self.id_claim, non_empty)?;
+        let party = Party::new(self.kind, &id).map_err(|_| Refusal::SUBJECT.of(&self.id_claim))?;
+        let person = match self.kind {
+            PartyKind::Customer => None,
+            PartyKind::Account => claims
+                .read("sub", non_empty)?
+                .filter(|person| *person != id),
+        };
+        let acted_by = person.map(Cow::into_owned);
+        Ok(PartyToken { party, acted_by })
     }
 }

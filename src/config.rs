@@ -62,45 +62,30 @@ impl Config {
             lookup,
             problems: Vec::new(),
         };
-        let table_name = reader.required("TABLE_NAME");
-        let region = reader.required("AWS_REGION");
-        let tokens = reader.token_policies();
-        let association_lifetime = reader.lifetime("ASSOCIATION_LIFETIME_DAYS");
-        let trusted_roots = reader.trusted_roots("SSL_CERT_FILE");
-        let error_docs_url = reader.url("ERROR_DOCS_URL");
-
+        let config = Self {
+            table_name: reader.required("TABLE_NAME"),
+            region: reader.required("AWS_REGION"),
+            tokens: reader.token_policies(),
+            association_lifetime: reader.lifetime("ASSOCIATION_LIFETIME_DAYS"),
+            trusted_roots: reader.trusted_roots("SSL_CERT_FILE"),
+            error_docs_url: reader.url("ERROR_DOCS_URL"),
+        };
         // The SDK reads these, and reports a bad one only when it is used.
         for name in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"] {
             reader.url(name);
         }
-
-        match (table_name, region, tokens) {
-            (Some(table_name), Some(region), Some(tokens)) if reader.problems.is_empty() => {
-                Ok(Self {
-                    table_name,
-                    region,
-                    tokens,
-                    association_lifetime,
-                    trusted_roots,
-                    error_docs_url,
-                })
-            }
-            _ => Err(ConfigError {
-                problems: reader.problems,
-            }),
+        let problems = reader.problems;
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError { problems })
         }
     }
 }
 
-/// A policy of which parts may be missing, with the problems reported.
-type UncheckedPolicy = (Option<KeySource>, Option<Expected>);
-
-fn checked((keys, expected): UncheckedPolicy) -> Option<TokenPolicy> {
-    let (keys, expected) = keys.zip(expected)?;
-    Some(TokenPolicy { keys, expected })
-}
-
-/// Looks variables up and collects their problems.
+/// Looks variables up and collects their problems. In place of a value that is missing or
+/// bad it returns another one, so that all problems are found: with a problem, there is no
+/// configuration.
 struct Reader<L> {
     lookup: L,
     problems: Vec<String>,
@@ -111,15 +96,20 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
-    fn required(&mut self, name: &str) -> Option<String> {
-        let value = self.optional(name);
-        if value.is_none() {
+    fn required(&mut self, name: &str) -> String {
+        self.optional(name).unwrap_or_else(|| {
             self.problems.push(format!("{name} is required"));
-        }
-        value
+            String::new()
+        })
     }
 
-    fn token_policies(&mut self) -> Option<TokenPolicies> {
+    /// Reports the problem with a variable, if there is one.
+    fn reported<T>(&mut self, name: &str, value: Result<T, impl fmt::Display>) -> Option<T> {
+        let report = |problem| self.problems.push(format!("{name} {problem}"));
+        value.map_err(report).ok()
+    }
+
+    fn token_policies(&mut self) -> TokenPolicies {
         if self.optional("ACCESS_TOKEN_GRANT_CLAIM").is_some() {
             self.problems.push(
                 "ACCESS_TOKEN_GRANT_CLAIM is replaced by BACK_END_CLAIM and BACK_END_VALUES"
@@ -131,74 +121,67 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let account = self.optional_token_policy("ACCOUNT_TOKEN");
         let cart = self.optional_token_policy("CART_TOKEN");
         let account_id_claim = self.id_claim("ACCOUNT_ID_CLAIM");
-        if account.1.is_none() && account_id_claim != "sub" {
+        if account.is_none() && account_id_claim != "sub" {
             self.problems
                 .push("ACCOUNT_ID_CLAIM needs ACCOUNT_TOKEN_JWKS and its like".to_owned());
         }
-        let kinds = [
-            ("ACCESS_TOKEN", &access.1),
-            ("CUSTOMER_TOKEN", &customer.1),
-            ("ACCOUNT_TOKEN", &account.1),
-            ("CART_TOKEN", &cart.1),
-        ];
-        self.check_kinds_are_apart(&kinds);
-        let back_ends = BackEnds {
-            claims: self.list("BACK_END_CLAIM", &["grant_type"]),
-            values: self.back_end_values("BACK_END_VALUES"),
-        };
-        Some(TokenPolicies {
-            back_ends,
+        self.check_kinds_are_apart(&[
+            ("ACCESS_TOKEN", Some(&access)),
+            ("CUSTOMER_TOKEN", customer.as_ref()),
+            ("ACCOUNT_TOKEN", account.as_ref()),
+            ("CART_TOKEN", cart.as_ref()),
+        ]);
+        TokenPolicies {
+            access,
+            customer,
+            account,
+            cart,
+            back_ends: BackEnds {
+                claims: self.list("BACK_END_CLAIM", &["grant_type"]),
+                values: self.back_end_values("BACK_END_VALUES"),
+            },
             customer_id_claim: self.id_claim("CUSTOMER_ID_CLAIM"),
             account_id_claim,
-            access: checked(access)?,
-            customer: checked(customer),
-            account: checked(account),
-            cart: checked(cart),
-        })
+        }
     }
 
-    fn token_policy(&mut self, prefix: &str) -> UncheckedPolicy {
+    fn token_policy(&mut self, prefix: &str) -> TokenPolicy {
         let keys = self.key_source(&format!("{prefix}_JWKS"));
         let issuer = self.required(&format!("{prefix}_ISSUER"));
         let audiences = format!("{prefix}_AUDIENCE");
         self.required(&audiences);
         let audiences = self.list(&audiences, &[]);
         let claims = self.required_claims(&format!("{prefix}_CLAIMS"));
-        let expected = issuer.map(|issuer| Expected {
+        let expected = Expected {
             issuer,
             audiences,
             claims,
-        });
-        (keys, expected)
+        };
+        TokenPolicy { keys, expected }
     }
 
     /// Reads a policy if any of its variables is set.
-    fn optional_token_policy(&mut self, prefix: &str) -> UncheckedPolicy {
+    fn optional_token_policy(&mut self, prefix: &str) -> Option<TokenPolicy> {
         let names = ["JWKS", "ISSUER", "AUDIENCE", "CLAIMS"];
-        let mut names = names.map(|name| format!("{prefix}_{name}")).into_iter();
-        if names.any(|name| self.optional(&name).is_some()) {
-            self.token_policy(prefix)
-        } else {
-            (None, None)
-        }
+        let is_set = |name| self.optional(&format!("{prefix}_{name}")).is_some();
+        let is_any_set = names.into_iter().any(is_set);
+        is_any_set.then(|| self.token_policy(prefix))
     }
 
     fn required_claims(&mut self, name: &str) -> RequiredClaims {
-        let Some(json) = self.optional(name) else {
-            return RequiredClaims::default();
-        };
-        RequiredClaims::parse(&json).unwrap_or_else(|problem| {
-            self.problems.push(format!("{name} {problem}"));
-            RequiredClaims::default()
-        })
+        let json = self.optional(name);
+        let claims = json.map(|json| self.reported(name, RequiredClaims::parse(&json)));
+        claims.flatten().unwrap_or_default()
     }
 
     /// Checks that no token can pass for one of another kind.
-    fn check_kinds_are_apart(&mut self, kinds: &[(&str, &Option<Expected>)]) {
-        for (index, (name, expected)) in kinds.iter().enumerate() {
+    fn check_kinds_are_apart(&mut self, kinds: &[(&str, Option<&TokenPolicy>)]) {
+        for (index, (name, policy)) in kinds.iter().enumerate() {
             for (other_name, other) in &kinds[..index] {
-                if let (Some(expected), Some(other)) = (expected, other)
-                    && !expected.is_apart_from(other)
+                // A missing issuer is reported elsewhere.
+                if let (Some(policy), Some(other)) = (policy, other)
+                    && !policy.expected.issuer.is_empty()
+                    && !policy.expected.is_apart_from(&other.expected)
                 {
                     self.problems.push(format!(
                         "{name}_ISSUER, {name}_AUDIENCE must differ from {other_name}_ISSUER, \
@@ -249,55 +232,44 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         claim
     }
 
-    fn key_source(&mut self, name: &str) -> Option<KeySource> {
-        let value = self.required(name)?;
-        let source = if value.trim_start().starts_with('{') {
-            KeySet::parse(&value)
-                .map(KeySource::Inline)
-                .map_err(|error| error.to_string())
-        } else {
-            key_set_url(value.trim()).map(KeySource::Url)
+    fn key_source(&mut self, name: &str) -> KeySource {
+        let value = self.required(name);
+        let source = match value.trim() {
+            "" => None,
+            json if json.starts_with('{') => {
+                let keys = self.reported(name, KeySet::parse(json));
+                keys.map(KeySource::Inline)
+            }
+            url => self.reported(name, key_set_url(url)).map(KeySource::Url),
         };
-        source
-            .map_err(|problem| self.problems.push(format!("{name} {problem}")))
-            .ok()
+        source.unwrap_or_else(|| KeySource::Inline(KeySet::default()))
     }
 
     fn trusted_roots(&mut self, name: &str) -> TrustedRoots {
-        let Some(path) = self.optional(name) else {
-            return TrustedRoots::built_in();
-        };
-        TrustedRoots::from_pem_file(Path::new(&path)).unwrap_or_else(|problem| {
-            self.problems.push(format!("{name} {problem}"));
-            TrustedRoots::built_in()
-        })
+        let path = self.optional(name);
+        let roots = path.map(|path| TrustedRoots::from_pem_file(Path::new(&path)));
+        roots
+            .and_then(|roots| self.reported(name, roots))
+            .unwrap_or_else(TrustedRoots::built_in)
     }
 
     fn lifetime(&mut self, name: &str) -> Option<Duration> {
         let value = self.optional(name)?;
-        match value.trim().parse() {
-            Ok(days @ 1..=3650) => Some(Duration::from_secs(days * SECONDS_A_DAY)),
-            _ => {
-                self.problems
-                    .push(format!("{name} must be a whole number from 1 to 3650"));
-                None
-            }
-        }
+        let days = match value.trim().parse() {
+            Ok(days @ 1..=3650) => Ok(Duration::from_secs(days * SECONDS_A_DAY)),
+            _ => Err("must be a whole number from 1 to 3650"),
+        };
+        self.reported(name, days)
     }
 
     fn url(&mut self, name: &str) -> Option<String> {
         let value = self.optional(name)?;
-        let url = value.parse::<Uri>().ok();
-        let is_web = url.is_some_and(|url| {
+        let is_web = value.parse::<Uri>().is_ok_and(|url| {
             matches!(url.scheme_str(), Some("http" | "https"))
                 && url.host().is_some_and(|host| !host.is_empty())
         });
-        if !is_web {
-            self.problems
-                .push(format!("{name} must be an http:// or https:// URL"));
-            return None;
-        }
-        Some(value)
+        let url = is_web.then_some(value);
+        self.reported(name, url.ok_or("must be an http:// or https:// URL"))
     }
 }
 

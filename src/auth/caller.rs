@@ -10,7 +10,7 @@ pub struct Caller {
     pub(super) acts_for: ActsFor,
     pub(super) acted_by: Option<String>,
     /// The kinds of parties that have tokens of their own.
-    pub(super) token_kinds: &'static [PartyKind],
+    pub(super) token_kinds: Vec<PartyKind>,
 }
 
 /// For whom a caller may act.
@@ -133,22 +133,24 @@ impl Caller {
 
     /// Checks that the caller may act for all of these parties.
     pub fn permit(&self, parties: &[Party]) -> Result<(), Forbidden> {
-        for party in parties {
-            let own = self.only_party(party.kind())?;
-            if own.is_some_and(|own| own != party) {
-                return Err(Forbidden::OtherParty(party.kind()));
-            }
-        }
-        Ok(())
+        let mut parties = parties.iter();
+        parties.try_for_each(|party| self.permit_one(party, Forbidden::OtherParty))
     }
 
     /// Checks that the caller may act for the party whose carts the path names.
     pub fn permit_carts_of(&self, party: &Party) -> Result<(), Forbidden> {
-        let own = self.only_party(party.kind())?;
-        if own.is_some_and(|own| own != party) {
-            return Err(Forbidden::OtherPartysCarts(party.kind()));
+        self.permit_one(party, Forbidden::OtherPartysCarts)
+    }
+
+    fn permit_one(
+        &self,
+        party: &Party,
+        other: fn(PartyKind) -> Forbidden,
+    ) -> Result<(), Forbidden> {
+        match self.only_party(party.kind())? {
+            Some(own) if own != party => Err(other(party.kind())),
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// Checks that the caller may remove all parties from a cart.
@@ -165,10 +167,10 @@ impl Caller {
             ActsFor::Nobody { claim } => Some(claim.clone()),
             ActsFor::Everybody | ActsFor::One(_) => None,
         };
+        if self.token_kinds.contains(&kind) {
+            return Forbidden::TokenRequired { kind, claim };
+        }
         match (claim, kind) {
-            (claim, kind) if self.token_kinds.contains(&kind) => {
-                Forbidden::TokenRequired { kind, claim }
-            }
             (Some(claim), PartyKind::Customer) => Forbidden::NoRight { claim },
             (None, PartyKind::Customer) => Forbidden::OtherParty(kind),
             (_, PartyKind::Account) => Forbidden::BackEndRequired,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::token::{Reason, Refusal};
+use super::token::Refusal;
 use crate::json::{Object, parsed, text, texts};
 
 /// The claims that name the client, the first that a token has: RFC 9068 section 2.2,
@@ -20,39 +20,31 @@ impl<'t> Claims<'t> {
         self.0.get(name).filter(|value| value.get() != "null")
     }
 
-    /// Returns a claim that is a string, if the token has it.
-    fn text(&self, name: &str) -> Result<Option<Cow<'t, str>>, Refusal> {
-        match self.get(name) {
-            None => Ok(None),
-            value => match text(value) {
-                Some(text) => Ok(Some(text)),
-                None => Err(Refusal::of(Reason::MalformedClaim, name)),
-            },
-        }
+    /// Reads a claim, if the token has it.
+    pub(super) fn read<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(Option<&'t RawValue>) -> Option<T>,
+    ) -> Result<Option<T>, Refusal> {
+        let value = self.get(name).map(|value| parse(Some(value)));
+        let malformed = || Refusal::MALFORMED_CLAIM.of(name);
+        value.map(|value| value.ok_or_else(malformed)).transpose()
     }
 
-    /// Returns a claim that names somebody, if the token has it. It is never empty.
-    pub(super) fn name(&self, name: &str) -> Result<Option<Cow<'t, str>>, Refusal> {
-        match self.text(name)? {
-            Some(text) if text.is_empty() => Err(Refusal::of(Reason::MalformedClaim, name)),
-            text => Ok(text),
-        }
-    }
-
-    /// Returns a claim that must name somebody.
-    pub(super) fn required_name(&self, name: &str) -> Result<Cow<'t, str>, Refusal> {
-        let text = self.name(name)?;
-        text.ok_or_else(|| Refusal::of(Reason::MissingClaim, name))
+    /// Reads a claim that the token must have.
+    pub(super) fn required<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(Option<&'t RawValue>) -> Option<T>,
+    ) -> Result<T, Refusal> {
+        let value = self.read(name, parse)?;
+        value.ok_or_else(|| Refusal::MISSING_CLAIM.of(name))
     }
 
     /// Returns the client that a claim of its own names.
     pub(super) fn client(&self) -> Result<Option<Cow<'t, str>>, Refusal> {
-        for name in CLIENT_CLAIMS {
-            if let Some(client) = self.name(name)? {
-                return Ok(Some(client));
-            }
-        }
-        Ok(None)
+        let claims = CLIENT_CLAIMS.map(|name| self.read(name, non_empty));
+        claims.into_iter().find_map(Result::transpose).transpose()
     }
 
     /// Returns whether this is the name of the token's client in any claim.
@@ -60,6 +52,11 @@ impl<'t> Claims<'t> {
         let mut claims = CLIENT_CLAIMS.iter();
         claims.any(|claim| text(self.get(claim)).is_some_and(|client| client == name))
     }
+}
+
+/// Reads a string that is not empty, as a claim must be that names somebody.
+pub(super) fn non_empty<'t>(claim: Option<&'t RawValue>) -> Option<Cow<'t, str>> {
+    text(claim).filter(|text| !text.is_empty())
 }
 
 /// What the claims of one kind of token must be.
@@ -76,27 +73,26 @@ pub struct Expected {
 impl Expected {
     /// Checks issuer, audience and required claims, and returns the accepted audience.
     pub(super) fn check(&self, claims: &Claims<'_>) -> Result<&str, Refusal> {
-        let missing = |name: &str| Refusal::of(Reason::MissingClaim, name);
-        if claims.text("iss")?.ok_or_else(|| missing("iss"))? != self.issuer {
-            return Err(Refusal::of(Reason::Issuer, "iss"));
+        if claims.required("iss", text)? != self.issuer {
+            return Err(Refusal::ISSUER.of("iss"));
         }
-        let audiences = match claims.get("aud") {
+        let one_or_all = |claim| text(claim).map(|one| vec![one]).or_else(|| texts(claim));
+        let audiences = match claims.read("aud", one_or_all)? {
+            Some(audiences) => audiences,
             // As API Gateway's JWT authorizers: access tokens of Amazon Cognito have
             // no `aud` ("Control access to HTTP APIs with JWT authorizers", AWS).
-            None => vec![claims.text("client_id")?.ok_or_else(|| missing("aud"))?],
-            audience => match text(audience) {
-                Some(audience) => vec![audience],
-                None => {
-                    texts(audience).ok_or_else(|| Refusal::of(Reason::MalformedClaim, "aud"))?
-                }
-            },
+            None => {
+                let client = claims.read("client_id", text)?;
+                vec![client.ok_or_else(|| Refusal::MISSING_CLAIM.of("aud"))?]
+            }
         };
         let mut accepted = self.audiences.iter();
         let audience = accepted.find(|audience| audiences.contains(&audience.as_str().into()));
-        let audience = audience.ok_or_else(|| Refusal::of(Reason::Audience, "aud"))?;
+        let audience = audience.ok_or_else(|| Refusal::AUDIENCE.of("aud"))?;
         for (name, values) in &self.claims.0 {
-            if !values.include(claims.get(name)) {
-                return Err(Refusal::of(Reason::RequiredClaim, name));
+            let value = claims.get(name).map_or(Some(ABSENT.to_owned()), canonical);
+            if !value.is_some_and(|value| values.contains(&value)) {
+                return Err(Refusal::REQUIRED_CLAIM.of(name));
             }
         }
         Ok(audience)
@@ -111,32 +107,12 @@ impl Expected {
     }
 }
 
-/// Claims that a token must have, with their values.
+/// Claims that a token must have, each with the [`canonical`] values that it may have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RequiredClaims(Vec<(String, Values)>);
+pub struct RequiredClaims(Vec<(String, Vec<String>)>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Values {
-    /// The claim must be absent.
-    Absent,
-    OneOf(Vec<Scalar>),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Scalar {
-    Text(String),
-    Number(Decimal),
-    Boolean(bool),
-}
-
-/// A number. Equal numbers are equal, however they are written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Decimal {
-    negative: bool,
-    /// Without zeros at either end.
-    digits: String,
-    exponent: i64,
-}
+/// Stands for the value of a claim that is absent or `null`.
+const ABSENT: &str = "null";
 
 impl RequiredClaims {
     /// Parses the JSON object that configures them. An error is a sentence for the operator.
@@ -146,7 +122,7 @@ impl RequiredClaims {
         if object.has_duplicates() {
             return Err("must not name a claim twice".to_owned());
         }
-        let read = |(name, value): (&Cow<'_, str>, &RawValue)| match Values::parse(value) {
+        let read = |(name, value): (&Cow<'_, str>, &RawValue)| match accepted(value) {
             Some(values) => Ok((name.clone().into_owned(), values)),
             None => Err(format!(
                 "must have a string, a number, a boolean, null or an array of the first three \
@@ -162,88 +138,57 @@ impl RequiredClaims {
 
     /// Returns whether no token can have both.
     fn exclude(&self, other: &Self) -> bool {
-        let excludes = |(name, values): &(String, Values)| {
+        let excludes = |(name, values): &(String, Vec<String>)| {
             let mut others = other.0.iter().filter(|(other, _)| other == name);
-            others.any(|(_, others)| values.exclude(others))
+            others.any(|(_, others)| !values.iter().any(|value| others.contains(value)))
         };
         self.0.iter().any(excludes)
     }
 }
 
-impl Values {
-    fn parse(value: &RawValue) -> Option<Self> {
-        if value.get() == "null" {
-            return Some(Self::Absent);
-        }
-        let scalars = match Scalar::read(value) {
-            Some(scalar) => vec![scalar],
-            None => {
-                let values = parsed::<Vec<&RawValue>>(Some(value))?;
-                values
-                    .into_iter()
-                    .map(Scalar::read)
-                    .collect::<Option<_>>()?
-            }
-        };
-        (!scalars.is_empty()).then_some(Self::OneOf(scalars))
+/// Reads the values that a claim may have.
+fn accepted(value: &RawValue) -> Option<Vec<String>> {
+    if value.get() == "null" {
+        return Some(vec![ABSENT.to_owned()]);
     }
-
-    fn include(&self, claim: Option<&RawValue>) -> bool {
-        match (self, claim) {
-            (Self::Absent, claim) => claim.is_none(),
-            (Self::OneOf(_), None) => false,
-            (Self::OneOf(scalars), Some(claim)) => {
-                Scalar::read(claim).is_some_and(|claim| scalars.contains(&claim))
-            }
-        }
+    if let Some(value) = canonical(value) {
+        return Some(vec![value]);
     }
+    let values = parsed::<Vec<&RawValue>>(Some(value)).filter(|values| !values.is_empty())?;
+    values.into_iter().map(canonical).collect()
+}
 
-    fn exclude(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Absent, Self::Absent) => false,
-            (Self::Absent, Self::OneOf(_)) | (Self::OneOf(_), Self::Absent) => true,
-            (Self::OneOf(these), Self::OneOf(those)) => {
-                !these.iter().any(|scalar| those.contains(scalar))
-            }
+/// Reads a string, a number or a boolean. Two of them are equal if their texts are.
+fn canonical(value: &RawValue) -> Option<String> {
+    match value.get() {
+        json @ ("true" | "false") => Some(json.to_owned()),
+        json if json.starts_with('"') => Some(format!("\"{}", text(Some(value))?)),
+        json if json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+            canonical_number(json)
         }
+        _ => None,
     }
 }
 
-impl Scalar {
-    /// Reads a string, a number or a boolean.
-    fn read(value: &RawValue) -> Option<Self> {
-        match value.get() {
-            "true" => Some(Self::Boolean(true)),
-            "false" => Some(Self::Boolean(false)),
-            json if json.starts_with('"') => text(Some(value)).map(|text| Self::Text(text.into())),
-            json if json.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
-                Decimal::read(json).map(Self::Number)
-            }
-            _ => None,
-        }
+/// Writes a JSON number as an integer without zeros at either end and an exponent; `None`
+/// if its exponent has no use.
+fn canonical_number(number: &str) -> Option<String> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let sign = if whole.starts_with('-') { "-" } else { "" };
+    let all = whole.trim_start_matches('-').to_owned() + fraction;
+    let significant = all.trim_end_matches('0');
+    let digits = significant.trim_start_matches('0');
+    if digits.is_empty() {
+        return Some("0".to_owned());
     }
-}
-
-impl Decimal {
-    /// Reads a JSON number; `None` if its exponent has no use.
-    fn read(number: &str) -> Option<Self> {
-        let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all = whole.trim_start_matches('-').to_owned() + fraction;
-        let significant = all.trim_end_matches('0');
-        let digits = significant.trim_start_matches('0').to_owned();
-        if digits.is_empty() {
-            return Some(Self::default());
-        }
-        let zeros = i64::try_from(all.len() - significant.len()).ok()?;
-        let decimals = i64::try_from(fraction.len()).ok()?;
-        let exponent: i64 = exponent.parse().ok()?;
-        Some(Self {
-            negative: whole.starts_with('-'),
-            digits,
-            exponent: exponent.checked_add(zeros - decimals)?,
-        })
-    }
+    let zeros = i64::try_from(all.len() - significant.len()).ok()?;
+    let decimals = i64::try_from(fraction.len()).ok()?;
+    let exponent = exponent
+        .parse::<i64>()
+        .ok()?
+        .checked_add(zeros - decimals)?;
+    Some(format!("{sign}{digits}e{exponent}"))
 }
 
 /// How the access token of a back end is told from others: each of these claims has one
@@ -257,10 +202,8 @@ pub struct BackEnds {
 impl BackEnds {
     /// Returns the first claim by which a token is no back end's.
     pub(super) fn lacking(&self, claims: &Claims<'_>) -> Option<&str> {
-        let mut names = self.claims.iter();
-        names
-            .find(|name| !self.is_held(claims.get(name)))
-            .map(String::as_str)
+        let mut names = self.claims.iter().map(String::as_str);
+        names.find(|name| !self.is_held(claims.get(name)))
     }
 
     /// Returns whether a claim has one of the values: as one of the words of a string

@@ -6,17 +6,17 @@
 //! refresh may be frozen half way; it then succeeds or times out, and the keys' age
 //! counts from its beginning.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use lambda_http::http::{Request, StatusCode, Uri, header};
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
-use super::keys::{Algorithm, Key, KeyLookup, KeySet, SkippedKey};
-use crate::client::{self, BoxError, Client};
+use super::keys::{Algorithm, Key, KeySet};
+use super::{AuthError, TokenKind};
+use crate::client::{self, Client};
 use crate::clock::{Clock, Timestamp};
 use crate::telemetry;
 
@@ -50,11 +50,9 @@ const MAX_BYTES: usize = 256 * 1024;
 /// limit of the response, so it has the same.
 pub const CONNECT_TIMEOUT: Duration = TIME_LIMIT;
 
-/// A key set at a URL.
 #[derive(Debug)]
 pub(super) struct RemoteKeySet {
-    /// The kind of token, for logs and metrics.
-    name: &'static str,
+    kind: TokenKind,
     url: Uri,
     http: Client,
     clock: Clock,
@@ -76,59 +74,19 @@ struct State {
     /// since: the set may have the key.
     is_wanted: bool,
     fetched_for_unknown_kid_at: Option<Timestamp>,
-    logged_skipped: Vec<SkippedKey>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct CachedKeys {
     keys: Arc<KeySet>,
     /// When the fetch began. The keys are not older.
     fetched_at: Timestamp,
 }
 
-/// No keys are available now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NoKeys {
-    /// When a retry may succeed.
-    pub(super) retry_after: Duration,
-}
-
-/// What the age of the cached keys allows.
-enum Age {
-    /// Use them.
-    Fresh,
-    /// Use them, and refresh them in the background.
-    Ageing,
-    /// Use them only if a refresh fails.
-    Stale,
-    /// There are none, or they are too old to be used.
-    None,
-}
-
-/// Why a key set could not be fetched.
-enum FetchError {
-    /// No response, or none in time.
-    NoResponse(BoxError),
-    /// A response with another status than 200. Redirects are not followed.
-    Status(StatusCode),
-    /// The body was too long, did not end in time, or broke off.
-    Body(BoxError),
-}
-
-impl fmt::Display for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoResponse(error) => write!(f, "no response: {}", client::cause(&**error)),
-            Self::Status(status) => write!(f, "status {}", status.as_u16()),
-            Self::Body(error) => write!(f, "no body: {}", client::cause(&**error)),
-        }
-    }
-}
-
 impl RemoteKeySet {
-    pub(super) fn new(name: &'static str, url: Uri, http: Client, clock: Clock) -> Self {
+    pub(super) fn new(kind: TokenKind, url: Uri, http: Client, clock: Clock) -> Self {
         Self {
-            name,
+            kind,
             url,
             http,
             clock,
@@ -137,31 +95,15 @@ impl RemoteKeySet {
         }
     }
 
-    /// Finds the key that a token names, and fetches the key set first if that may
-    /// help. Waits no longer than until `deadline`.
+    /// Finds the key that a token names, and fetches the key set first if that may help.
     pub(super) async fn find(
         self: &Arc<Self>,
         kid: Option<&str>,
         alg: Algorithm,
-        deadline: Instant,
-    ) -> Result<Option<Arc<Key>>, NoKeys> {
-        timeout_at(deadline, self.find_or_fetch(kid, alg))
-            .await
-            .unwrap_or(Err(NoKeys {
-                retry_after: Duration::ZERO,
-            }))
-    }
-
-    async fn find_or_fetch(
-        self: &Arc<Self>,
-        kid: Option<&str>,
-        alg: Algorithm,
-    ) -> Result<Option<Arc<Key>>, NoKeys> {
+    ) -> Result<Option<Arc<Key>>, AuthError> {
         let (keys, fetches) = self.current().await?;
-        match keys.find(kid, alg) {
-            KeyLookup::Key(key) => return Ok(Some(key)),
-            KeyLookup::OtherAlgorithm => return Ok(None),
-            KeyLookup::Unknown => {}
+        if keys.named(kid).next().is_some() {
+            return Ok(keys.find(kid, alg));
         }
         // The decision needs the turn: without it, another request could be about to
         // fetch, and this one would not wait for it.
@@ -179,10 +121,8 @@ impl RemoteKeySet {
         }
         let state = self.state();
         let cached = state.cached.as_ref();
-        match cached.and_then(|cached| cached.keys.find(kid, alg).key()) {
-            None if state.is_wanted => Err(NoKeys {
-                retry_after: state.pause_left(self.clock.now()).unwrap_or_default(),
-            }),
+        match cached.and_then(|cached| cached.keys.find(kid, alg)) {
+            None if state.is_wanted => Err(self.no_keys(state.pause_left(self.clock.now()))),
             key => Ok(key),
         }
     }
@@ -196,42 +136,31 @@ impl RemoteKeySet {
     }
 
     /// Returns the keys to use now, and the number of fetches so far.
-    async fn current(self: &Arc<Self>) -> Result<(Arc<KeySet>, u64), NoKeys> {
+    async fn current(self: &Arc<Self>) -> Result<(Arc<KeySet>, u64), AuthError> {
         let (age, may_fetch, fetches) = {
-            let state = self.state();
-            let now = self.clock.now();
-            (
-                state.age(now),
-                state.pause_left(now).is_none(),
-                state.fetches,
-            )
+            let (state, now) = (self.state(), self.clock.now());
+            let may_fetch = state.pause_left(now).is_none();
+            (state.age(now), may_fetch, state.fetches)
         };
         match age {
-            Age::Fresh => {}
-            Age::Ageing if may_fetch => {
+            Some(age) if age < REFRESH_AHEAD => {}
+            _ if !may_fetch => {}
+            Some(age) if age < FRESH => {
                 if let Ok(turn) = Arc::clone(&self.fetching).try_lock_owned() {
                     tokio::spawn(Arc::clone(self).refresh(turn, fetches));
                 }
             }
-            Age::Ageing => {}
-            Age::Stale | Age::None if may_fetch => self.wait_for_fetch(fetches).await,
-            Age::Stale | Age::None => {}
-        }
-        let state = self.state();
-        let now = self.clock.now();
-        match (&state.cached, state.age(now)) {
-            (Some(cached), Age::Fresh | Age::Ageing | Age::Stale) => {
-                Ok((Arc::clone(&cached.keys), state.fetches))
+            _ => {
+                let turn = Arc::clone(&self.fetching).lock_owned().await;
+                self.wait_for_refresh(turn, fetches).await;
             }
-            _ => Err(NoKeys {
-                retry_after: state.pause_left(now).unwrap_or_default(),
-            }),
         }
-    }
-
-    async fn wait_for_fetch(self: &Arc<Self>, fetches: u64) {
-        let turn = Arc::clone(&self.fetching).lock_owned().await;
-        self.wait_for_refresh(turn, fetches).await;
+        let (state, now) = (self.state(), self.clock.now());
+        let is_usable = state.age(now).is_some_and(|age| age < STALE);
+        match &state.cached {
+            Some(cached) if is_usable => Ok((Arc::clone(&cached.keys), state.fetches)),
+            _ => Err(self.no_keys(state.pause_left(now))),
+        }
     }
 
     /// Waits for a refresh. It goes on if the waiting request is dropped, so that a
@@ -248,20 +177,16 @@ impl RemoteKeySet {
             return;
         }
         let fetched_at = self.clock.now();
-        let json = self.fetch().await;
-        let keys = json.map_err(|error| error.to_string()).and_then(|json| {
-            let json = std::str::from_utf8(&json).map_err(|error| error.to_string())?;
-            KeySet::parse(json).map_err(|error| error.to_string())
-        });
+        let keys = self.fetch().await;
 
         let mut state = self.state();
         state.fetches += 1;
         match keys {
             Ok(keys) => {
-                tracing::debug!(key_set = self.name, "the key set was refreshed");
-                if keys.skipped() != state.logged_skipped {
-                    state.logged_skipped = keys.skipped().to_vec();
-                    keys.log_skipped(self.name);
+                tracing::debug!(key_set = self.kind.name(), "the key set was refreshed");
+                let cached = state.cached.as_ref();
+                if cached.is_none_or(|cached| cached.keys.skipped != keys.skipped) {
+                    keys.log_skipped(self.kind.name());
                 }
                 let keys = Arc::new(keys);
                 state.cached = Some(CachedKeys { keys, fetched_at });
@@ -275,33 +200,40 @@ impl RemoteKeySet {
                 let now = self.clock.now();
                 state.failures = state.failures.saturating_add(1);
                 state.failed_at = Some(now);
-                let age = state.cached.as_ref().map(|cached| cached.age(now));
-                telemetry::key_set_not_refreshed(self.name, &cause, age);
+                telemetry::key_set_not_refreshed(self.kind.name(), &cause, state.age(now));
             }
         }
     }
 
-    /// Downloads the key set.
-    async fn fetch(&self) -> Result<Vec<u8>, FetchError> {
+    /// Downloads the key set. Redirects are not followed.
+    async fn fetch(&self) -> Result<KeySet, String> {
         let request = Request::get(&self.url)
             .header(header::ACCEPT, "application/jwk-set+json, application/json")
             .header(
                 header::USER_AGENT,
                 concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")),
             );
-        let response = timeout(TIME_LIMIT, self.http.send(request))
-            .await
-            .map_err(|error| FetchError::NoResponse(error.into()))?
-            .map_err(FetchError::NoResponse)?;
+        let response = timeout(TIME_LIMIT, self.http.send(request)).await;
+        let response = response
+            .unwrap_or_else(|elapsed| Err(elapsed.into()))
+            .map_err(|error| format!("no response: {}", client::cause(&*error)))?;
         if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
+            return Err(format!("status {}", response.status().as_u16()));
         }
         let body = Limited::new(response.into_body(), MAX_BYTES).collect();
-        let body = timeout(TIME_LIMIT, body)
-            .await
-            .map_err(|error| FetchError::Body(error.into()))?
-            .map_err(FetchError::Body)?;
-        Ok(body.to_bytes().into())
+        let body = timeout(TIME_LIMIT, body).await;
+        let body = body
+            .unwrap_or_else(|elapsed| Err(elapsed.into()))
+            .map_err(|error| format!("no body: {}", client::cause(&*error)))?
+            .to_bytes();
+        KeySet::parse(std::str::from_utf8(&body).map_err(|error| error.to_string())?)
+    }
+
+    pub(super) fn no_keys(&self, pause: Option<Duration>) -> AuthError {
+        AuthError::NoKeys {
+            kind: self.kind,
+            retry_after: pause.unwrap_or_default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -311,13 +243,10 @@ impl RemoteKeySet {
 }
 
 impl State {
-    fn age(&self, now: Timestamp) -> Age {
-        match self.cached.as_ref().map(|cached| cached.age(now)) {
-            Some(age) if age < REFRESH_AHEAD => Age::Fresh,
-            Some(age) if age < FRESH => Age::Ageing,
-            Some(age) if age < STALE => Age::Stale,
-            Some(_) | None => Age::None,
-        }
+    /// Returns the age of the keys, if there are any.
+    fn age(&self, now: Timestamp) -> Option<Duration> {
+        let cached = self.cached.as_ref()?;
+        Some(cached.fetched_at.until(now).unwrap_or_default())
     }
 
     /// Returns whether a token with an unknown `kid` may make a fetch necessary.
@@ -332,11 +261,5 @@ impl State {
         let doublings = self.failures.saturating_sub(1).min(16);
         let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(MAX_PAUSE);
         now.until(self.failed_at?.plus(pause))
-    }
-}
-
-impl CachedKeys {
-    fn age(&self, now: Timestamp) -> Duration {
-        self.fetched_at.until(now).unwrap_or_default()
     }
 }

@@ -1,18 +1,24 @@
 //! Verifies the tokens of one kind.
 
-use std::sync::Arc;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::time::Instant;
+use aws_lc_rs::digest::{SHA256, digest};
+use lambda_http::http::HeaderMap;
+use lru::LruCache;
+use tokio::time::{Instant, timeout_at};
 
 use super::claims::{Claims, Expected};
-use super::credentials::Credential;
 use super::keys::{Algorithm, Key, KeySet};
-use super::remote::{NoKeys, RemoteKeySet};
-use super::token::{MAX_TOKEN_BYTES, Reason, Refusal, Times, UnverifiedToken};
-use super::verified::VerifiedTokens;
-use super::{AuthError, KeySource, TokenKind, TokenPolicy};
+use super::remote::RemoteKeySet;
+use super::token::{MAX_TOKEN_BYTES, Refusal, Times, UnverifiedToken};
+use super::{AuthError, KeySource, TokenKind, TokenPolicy, credentials};
 use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
+
+/// The most tokens of one kind in the cache. An entry takes some hundred bytes, at most
+/// 8 KiB.
+const MAX_CACHED: NonZero<usize> = NonZero::new(512).unwrap();
 
 /// Verifies the tokens of one kind, whose content is a `T`.
 #[derive(Debug)]
@@ -20,12 +26,17 @@ pub(super) struct Verifier<T> {
     kind: TokenKind,
     keys: Keys,
     expected: Expected,
-    /// What the claims of the other kinds must be.
-    others: Vec<Expected>,
-    verified: VerifiedTokens<Verified<T>>,
+    /// What the claims of all kinds must be.
+    all: Arc<[Expected]>,
+    /// The recently used tokens, so that a repeated token is not verified again: the
+    /// SHA-256 digests of tokens, never tokens. Of these, everything but the times was
+    /// verified with a certain key. Refused tokens are not stored, so only callers with
+    /// tokens of the issuer can fill the cache.
+    verified: Mutex<LruCache<[u8; 32], Arc<Verified<T>>>>,
 }
 
 /// A token that was verified with a key.
+#[derive(Debug)]
 pub(super) struct Verified<T> {
     pub(super) content: T,
     times: Times,
@@ -43,7 +54,7 @@ impl<T> Verifier<T> {
     pub(super) fn new(
         kind: TokenKind,
         policy: TokenPolicy,
-        others: Vec<Expected>,
+        all: &Arc<[Expected]>,
         client: &Client,
         clock: &Clock,
     ) -> Self {
@@ -52,19 +63,17 @@ impl<T> Verifier<T> {
                 keys.log_skipped(kind.name());
                 Keys::Inline(keys)
             }
-            KeySource::Url(url) => Keys::Remote(Arc::new(RemoteKeySet::new(
-                kind.name(),
-                url,
-                client.clone(),
-                clock.clone(),
-            ))),
+            KeySource::Url(url) => {
+                let keys = RemoteKeySet::new(kind, url, client.clone(), clock.clone());
+                Keys::Remote(Arc::new(keys))
+            }
         };
         Self {
             kind,
             keys,
             expected: policy.expected,
-            others,
-            verified: VerifiedTokens::default(),
+            all: Arc::clone(all),
+            verified: Mutex::new(LruCache::new(MAX_CACHED)),
         }
     }
 
@@ -74,48 +83,47 @@ impl<T> Verifier<T> {
         }
     }
 
-    /// Verifies a token; `None` if none was sent. `read` returns its content from its
-    /// claims and the accepted audience.
+    /// Verifies the token of this kind; `None` if none was sent. `read` returns its
+    /// content from its claims and the accepted audience.
     pub(super) async fn verify(
         &self,
-        credential: Credential<'_>,
+        headers: &HeaderMap,
         read: impl FnOnce(&Claims<'_>, &str) -> Result<T, Refusal>,
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Option<Arc<Verified<T>>>, AuthError> {
-        let token = match credential {
-            Credential::Absent => return Ok(None),
-            Credential::Malformed => return Err(self.refused(Reason::NotOneToken)),
-            Credential::Token(token) => token,
+        let refused = |refusal| self.kind.refused(refusal);
+        let Some(token) = credentials::sent(self.kind, headers).map_err(refused)? else {
+            return Ok(None);
         };
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(self.refused(Reason::TooLong));
+            return Err(refused(Refusal::TOO_LONG));
         }
-        let digest = VerifiedTokens::<Verified<T>>::digest(token);
-        if let Some(verified) = self.verified.get(&digest)
-            && self.is_key_current(&verified, deadline).await?
-        {
-            let times = verified.times.check(now);
-            times.map_err(|refusal| self.refused(refusal))?;
-            return Ok(Some(verified));
+        let digest = digest(&SHA256, token.as_bytes());
+        let digest = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
+        let cached = self.cache().get(&digest).cloned();
+        if let Some(verified) = cached {
+            let (kid, alg) = (verified.kid.as_deref(), verified.key.algorithm);
+            // Another key may have this id by now.
+            let key = self.find_key(kid, alg, deadline).await?;
+            if key.is_some_and(|key| Arc::ptr_eq(&key, &verified.key)) {
+                verified.times.check(now).map_err(refused)?;
+                return Ok(Some(verified));
+            }
         }
-        let token = UnverifiedToken::parse(token).map_err(|refusal| self.refused(refusal))?;
-        let key = self
-            .find_key(token.kid(), token.alg(), deadline)
-            .await?
-            .ok_or_else(|| self.refused(Reason::UnknownKey))?;
-        let verified = self
-            .verify_with(key, &token, read, now)
-            .map_err(|refusal| self.refused(refusal))?;
+        let token = UnverifiedToken::parse(token).map_err(refused)?;
+        let key = self.find_key(token.kid.as_deref(), token.alg, deadline);
+        let key = key.await?.ok_or_else(|| refused(Refusal::UNKNOWN_KEY))?;
+        let verified = self.verify_with(key, token, read, now).map_err(refused)?;
         let verified = Arc::new(verified);
-        self.verified.insert(digest, Arc::clone(&verified));
+        self.cache().put(digest, Arc::clone(&verified));
         Ok(Some(verified))
     }
 
     fn verify_with(
         &self,
         key: Arc<Key>,
-        token: &UnverifiedToken<'_>,
+        token: UnverifiedToken<'_>,
         read: impl FnOnce(&Claims<'_>, &str) -> Result<T, Refusal>,
         now: Timestamp,
     ) -> Result<Verified<T>, Refusal> {
@@ -123,30 +131,20 @@ impl<T> Verifier<T> {
         let times = Times::read(&claims)?;
         times.check(now)?;
         let audience = self.expected.check(&claims)?;
-        if self.others.iter().any(|other| other.check(&claims).is_ok()) {
-            return Err(Reason::TwoKinds.into());
+        // A token must not be as good a token of another kind.
+        let kinds = self.all.iter().filter(|kind| kind.check(&claims).is_ok());
+        if kinds.count() > 1 {
+            return Err(Refusal::TWO_KINDS);
         }
         Ok(Verified {
             content: read(&claims, audience)?,
             times,
-            kid: token.kid().map(str::to_owned),
+            kid: token.kid.clone(),
             key,
         })
     }
 
-    /// Returns whether the key that verified a token is still the one that the token
-    /// names.
-    async fn is_key_current(
-        &self,
-        token: &Verified<T>,
-        deadline: Instant,
-    ) -> Result<bool, AuthError> {
-        let key = self
-            .find_key(token.kid.as_deref(), token.key.algorithm, deadline)
-            .await?;
-        Ok(key.is_some_and(|key| Arc::ptr_eq(&key, &token.key)))
-    }
-
+    /// Finds the key that a token names. Waits no longer than until `deadline`.
     async fn find_key(
         &self,
         kid: Option<&str>,
@@ -154,21 +152,16 @@ impl<T> Verifier<T> {
         deadline: Instant,
     ) -> Result<Option<Arc<Key>>, AuthError> {
         match &self.keys {
-            Keys::Inline(keys) => Ok(keys.find(kid, alg).key()),
+            Keys::Inline(keys) => Ok(keys.find(kid, alg)),
             Keys::Remote(keys) => {
-                let key = keys.find(kid, alg, deadline).await;
-                key.map_err(|NoKeys { retry_after }| AuthError::NoKeys {
-                    kind: self.kind,
-                    retry_after,
-                })
+                let found = timeout_at(deadline, keys.find(kid, alg)).await;
+                found.unwrap_or_else(|_| Err(keys.no_keys(None)))
             }
         }
     }
 
-    fn refused(&self, refusal: impl Into<Refusal>) -> AuthError {
-        AuthError::InvalidToken {
-            kind: self.kind,
-            refusal: refusal.into(),
-        }
+    fn cache(&self) -> MutexGuard<'_, LruCache<[u8; 32], Arc<Verified<T>>>> {
+        // No panic can leave the cache inconsistent.
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
