@@ -7,7 +7,6 @@ use futures_util::FutureExt as _;
 use lambda_http::http::{HeaderValue, Request, Response, header};
 use lambda_http::{Body, Context, RequestExt as _};
 use tokio::time::Instant;
-use tracing::Level;
 
 use crate::api::{self, Answer, ApiRequest};
 use crate::auth::Authenticator;
@@ -111,9 +110,9 @@ impl App {
             deadline,
         };
         let answer = (matched.operation)(&request).await;
-        line.store_attempts = store.attempts();
-        if line.store_attempts > 0 {
-            line.store_time = began.elapsed();
+        line.metrics.store_attempts = store.attempts();
+        if line.metrics.store_attempts > 0 {
+            line.metrics.store_ms = telemetry::millis(began.elapsed());
         }
         answer
     }
@@ -126,18 +125,15 @@ impl App {
         media_type: HeaderValue,
         request_id: &str,
     ) -> Response<Body> {
-        let (level, mut response) = match result {
+        let mut response = match result {
             Ok(answer) => {
-                line.outcome = answer.outcome;
+                line.metrics.outcome = answer.outcome;
                 if let Some(failure) = &answer.failure {
                     line.failed_with(failure);
                 }
-                (Level::INFO, answer.response)
+                answer.response
             }
-            Err(error) => {
-                let response = error.response(request_id, self.error_docs_url.as_deref());
-                (error.report(&mut line), response)
-            }
+            Err(error) => error.answer(&mut line, request_id, self.error_docs_url.as_deref()),
         };
         if !response.body().is_empty() {
             response
@@ -149,7 +145,7 @@ impl App {
         // Whose list it is depends on a header that caches do not look at.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         line.status = response.status().as_u16();
-        telemetry::request(level, &line);
+        telemetry::request(&mut line);
         response
     }
 }

@@ -170,13 +170,18 @@ impl Store {
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(INITIAL_BACKOFF)
             .with_max_backoff(MAX_BACKOFF);
+        // The SDK's default quota for retries is shared by all requests: once used up, a
+        // lost answer would stay unresolved. The time of a request bounds its retries.
+        let without_quota = RetryPartition::custom("associations")
+            .token_bucket(TokenBucket::unlimited())
+            .build();
         let config = Builder::from(sdk)
             .timeout_config(timeouts)
             // The attempt timeout ends an attempt that stalls.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
             .retry_classifier(RetryTransient)
-            .retry_partition(retry_partition())
+            .retry_partition(without_quota)
             .interceptor(RecordAttempts)
             .build();
         Self {
@@ -215,7 +220,7 @@ impl Store {
 }
 
 impl Session<'_> {
-    /// Returns how many attempts were sent.
+    /// The number of attempts that were sent.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -426,15 +431,6 @@ fn action(table: &str, write: ItemWrite) -> TransactWriteItem {
         }
     };
     action.build()
-}
-
-/// A partition without a retry quota. The SDK's default quota is shared by all
-/// requests: once used up, a lost answer would stay unresolved. The time of a request
-/// bounds its retries.
-fn retry_partition() -> RetryPartition {
-    RetryPartition::custom("associations")
-        .token_bucket(TokenBucket::unlimited())
-        .build()
 }
 
 fn keys(cart: &CartId, parties: &[Party]) -> Vec<String> {

@@ -21,7 +21,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-pub(crate) use self::metrics::{RequestLine, key_set_not_refreshed, request};
+pub(crate) use self::metrics::{RequestLine, key_set_not_refreshed, millis, request};
 use crate::clock::{Clock, Timestamp};
 
 /// The value of `service` in every line.
