@@ -33,11 +33,8 @@ pub enum Error {
         /// The value of `Allow`.
         allow: String,
     },
-    /// The caller is not authenticated.
     Auth(AuthError),
-    /// The caller may not do this.
     Forbidden(Forbidden),
-    /// The store failed.
     Store(StoreError),
     /// The handler panicked: a bug.
     Panic(String),
@@ -92,7 +89,6 @@ impl RequestError {
         Self { code, source }
     }
 
-    /// An error of a path or query parameter.
     pub fn of_parameter(code: ErrorCode, name: impl Into<String>) -> Self {
         let source = Some(Source::Parameter(name.into()));
         Self { code, source }
@@ -289,7 +285,6 @@ macro_rules! error_codes {
         }
 
         impl ErrorCode {
-            /// All codes.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// Status, `code`, `title` and `detail`.
@@ -303,7 +298,6 @@ macro_rules! error_codes {
 }
 
 impl ErrorCode {
-    /// The value of `code`.
     pub fn as_str(self) -> &'static str {
         self.row().1
     }

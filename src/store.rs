@@ -66,7 +66,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(900);
 /// The first delay between attempts. The SDK doubles it each time and adds jitter.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(25);
 
-/// The longest delay between attempts.
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
 /// The most attempts of one call to DynamoDB. The time usually ends first.
@@ -120,7 +119,6 @@ pub enum StoreError {
 /// A failure of DynamoDB, for the log. It names no cart and no party.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// What happened.
     pub description: String,
     /// The id that DynamoDB gave the request, for which AWS Support asks.
     pub request_id: Option<String>,
@@ -220,7 +218,6 @@ impl Store {
 }
 
 impl Session<'_> {
-    /// The number of attempts that were sent.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -263,7 +260,6 @@ impl Session<'_> {
         Ok(item.is_some_and(|item| is_live(&item, now)))
     }
 
-    /// Reads attributes of an item consistently.
     async fn get(&self, key: &str, attributes: &str) -> Result<Option<Item>, StoreError> {
         let get = self
             .store
@@ -436,34 +432,4 @@ fn action(table: &str, write: ItemWrite) -> TransactWriteItem {
 fn keys(cart: &CartId, parties: &[Party]) -> Vec<String> {
     let key = |party| key(cart.as_str(), party);
     parties.iter().map(key).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::{pending, ready};
-
-    use aws_config::{BehaviorVersion, SdkConfig};
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_call_above_the_limit_waits_and_is_not_sent() {
-        let sdk = SdkConfig::builder().behavior_version(BehaviorVersion::v2026_01_12());
-        let store = Store::new(&sdk.build(), "table".to_owned());
-        let soon = store.session(Instant::now() + Duration::from_millis(10));
-        let session = store.session(Instant::now() + Duration::from_secs(60));
-        let (mut lost, mut not_lost) = (vec![false; client::MAX_CONNECTIONS], false);
-        let mut running = Vec::new();
-        for lost in &mut lost {
-            let mut call = Box::pin(session.call(pending::<()>(), lost));
-            assert!((&mut call).now_or_never().is_none());
-            running.push(call);
-        }
-        let late = soon.call(ready(()), &mut not_lost).await;
-        assert!(matches!(late, Err(StoreError::Unavailable(_))), "{late:?}");
-
-        running.pop();
-        assert!(session.call(ready(()), &mut not_lost).await.is_ok());
-    }
 }

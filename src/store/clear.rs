@@ -26,12 +26,7 @@ pub enum ClearOutcome {
     /// The index shows nothing else.
     Complete,
     /// Some associations were removed before the clearing ended early.
-    Partial {
-        /// How many.
-        removed: usize,
-        /// Why it ended.
-        cause: StoreError,
-    },
+    Partial { removed: usize, cause: StoreError },
 }
 
 impl Session<'_> {
