@@ -39,7 +39,6 @@ pub struct Route {
 /// What one method of a route does.
 type Operation = for<'a> fn(&'a ApiRequest<'a>) -> BoxFuture<'a, Result<Answer, Error>>;
 
-/// All routes.
 pub static ROUTES: &[Route] = &[
     Route {
         path: "/v2/carts/{cartId}/relationships/customers",
@@ -190,12 +189,10 @@ impl ApiRequest<'_> {
         self.matched.route.kind
     }
 
-    /// The cart that the path names.
     fn cart(&self) -> Result<CartId, RequestError> {
         self.matched.id.parse().map_err(|_| self.invalid_id())
     }
 
-    /// The party that the path names.
     fn party(&self) -> Result<Party, RequestError> {
         Party::new(self.kind(), self.matched.id).map_err(|_| self.invalid_id())
     }
@@ -204,7 +201,6 @@ impl ApiRequest<'_> {
         RequestError::of_parameter(ErrorCode::InvalidId, self.matched.route.parameter())
     }
 
-    /// The members of the document in the body.
     fn members(&self) -> Result<Vec<Party>, Error> {
         let id = |id: &str| Party::new(self.kind(), id).ok();
         body::members(self.body()?, self.kind().as_str(), id)
@@ -267,7 +263,6 @@ impl Answer {
         }
     }
 
-    /// A 204.
     fn nothing(outcome: &'static str) -> Self {
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::NO_CONTENT;

@@ -4,10 +4,9 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use lambda_http::http::{HeaderValue, Request, Response, header};
+use lambda_http::http::{HeaderMap, HeaderValue, Request, Response, header};
 use lambda_http::{Body, Context, RequestExt as _};
 use tokio::time::Instant;
-use tracing::Level;
 
 use crate::api::{self, Answer, ApiRequest};
 use crate::auth::Authenticator;
@@ -63,22 +62,16 @@ impl App {
         let result = result
             .await
             .unwrap_or_else(|_| Err(Error::Panic(telemetry::take_panic().unwrap_or_default())));
-        let media_type = media_type::accepted(request.headers()).answer_type;
         let context = request.lambda_context_ref();
         let request_id = context.map_or("", |context| &context.request_id);
-        self.respond(result, line, media_type, request_id)
+        self.respond(result, line, request.headers(), request_id)
     }
 
     /// Answers an event that is no request.
     pub fn refuse_unreadable(&self, context: &Context) -> Response<Body> {
         let result = Err(ErrorCode::UnreadableEvent.into());
-        let media_type = HeaderValue::from_static("application/json");
-        self.respond(
-            result,
-            RequestLine::begin(),
-            media_type,
-            &context.request_id,
-        )
+        let (line, no_headers) = (RequestLine::begin(), HeaderMap::new());
+        self.respond(result, line, &no_headers, &context.request_id)
     }
 
     async fn answer(
@@ -111,9 +104,9 @@ impl App {
             deadline,
         };
         let answer = (matched.operation)(&request).await;
-        line.store_attempts = store.attempts();
-        if line.store_attempts > 0 {
-            line.store_time = began.elapsed();
+        line.metrics.store_attempts = store.attempts();
+        if line.metrics.store_attempts > 0 {
+            line.metrics.store_ms = telemetry::millis(began.elapsed());
         }
         answer
     }
@@ -123,33 +116,30 @@ impl App {
         &self,
         result: Result<Answer, Error>,
         mut line: RequestLine,
-        media_type: HeaderValue,
+        request_headers: &HeaderMap,
         request_id: &str,
     ) -> Response<Body> {
-        let (level, mut response) = match result {
+        let mut response = match result {
             Ok(answer) => {
-                line.outcome = answer.outcome;
+                line.metrics.outcome = answer.outcome;
                 if let Some(failure) = &answer.failure {
                     line.failed_with(failure);
                 }
-                (Level::INFO, answer.response)
+                answer.response
             }
-            Err(error) => {
-                let response = error.response(request_id, self.error_docs_url.as_deref());
-                (error.report(&mut line), response)
-            }
+            Err(error) => error.answer(&mut line, request_id, self.error_docs_url.as_deref()),
         };
-        if !response.body().is_empty() {
-            response
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, media_type);
-        }
+        let has_body = !response.body().is_empty();
         let headers = response.headers_mut();
+        if has_body {
+            let media_type = media_type::accepted(request_headers).answer_type;
+            headers.insert(header::CONTENT_TYPE, media_type);
+        }
         headers.insert(header::VARY, HeaderValue::from_static("Accept"));
         // Whose list it is depends on a header that caches do not look at.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         line.status = response.status().as_u16();
-        telemetry::request(level, &line);
+        telemetry::request(&mut line);
         response
     }
 }

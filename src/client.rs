@@ -39,11 +39,10 @@ use rustls::{ClientConfig, RootCertStore};
 /// At 3 ms a call this is 40,000 calls a second, far more than one process can
 /// make, so only a slow store meets it. All of them can be opened within the time
 /// limit for one, and leave most of the 1,024 files that Lambda allows.
-pub(crate) const MAX_CONNECTIONS: usize = 128;
+pub const MAX_CONNECTIONS: usize = 128;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The root certificates that are trusted.
 #[derive(Debug, Clone)]
 pub struct TrustedRoots(Arc<RootCertStore>);
 

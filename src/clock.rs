@@ -17,7 +17,6 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The system clock.
     pub fn system() -> Self {
         Self::from_fn(|| Timestamp::from(SystemTime::now()))
     }
@@ -27,7 +26,6 @@ impl Clock {
         Self(Arc::new(now))
     }
 
-    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }
@@ -60,7 +58,6 @@ impl Timestamp {
         }
     }
 
-    /// Milliseconds since the epoch.
     pub fn millis(self) -> u64 {
         self.0
     }
@@ -70,7 +67,6 @@ impl Timestamp {
         self.0 / 1000
     }
 
-    /// Returns the moment that is `duration` later.
     pub fn plus(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self::from_millis(self.0.saturating_add(millis))
@@ -129,14 +125,5 @@ mod tests {
         ] {
             assert_eq!(Timestamp::from_millis(millis).to_string(), text);
         }
-    }
-
-    #[test]
-    fn a_deadline_in_the_past_leaves_no_time() {
-        let now = Timestamp::from_millis(1000);
-        assert_eq!(now.until(Timestamp::from_millis(999)), None);
-        assert_eq!(now.until(now), None);
-        let later = Timestamp::from_millis(1001);
-        assert_eq!(now.until(later), Some(Duration::from_millis(1)));
     }
 }

@@ -16,13 +16,11 @@ use crate::clock::{CLOCK_SKEW, Timestamp};
 /// The longest cursor, in characters.
 pub const MAX_CURSOR_LENGTH: usize = 512;
 
-/// How long a cursor is valid.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The first byte of every cursor: the version of its format.
 const VERSION: u8 = 1;
 
-/// The number of bytes of the digest in a cursor.
 const DIGEST_BYTES: usize = 16;
 
 /// Makes a cursor for the part after `position` of the list with this name.

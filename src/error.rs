@@ -5,7 +5,7 @@
 //! it means to a caller and to an operator.
 
 use lambda_http::Body;
-use lambda_http::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tracing::Level;
 
@@ -33,11 +33,8 @@ pub enum Error {
         /// The value of `Allow`.
         allow: String,
     },
-    /// The caller is not authenticated.
     Auth(AuthError),
-    /// The caller may not do this.
     Forbidden(Forbidden),
-    /// The store failed.
     Store(StoreError),
     /// The handler panicked: a bug.
     Panic(String),
@@ -92,7 +89,6 @@ impl RequestError {
         Self { code, source }
     }
 
-    /// An error of a path or query parameter.
     pub fn of_parameter(code: ErrorCode, name: impl Into<String>) -> Self {
         let source = Some(Source::Parameter(name.into()));
         Self { code, source }
@@ -141,15 +137,19 @@ impl From<StoreError> for Error {
 }
 
 impl Error {
-    /// The code of the first error, which names the outcome in logs and metrics.
-    pub fn code(&self) -> ErrorCode {
-        let first = self.errors().into_iter().next();
-        first.map_or(ErrorCode::InternalError, |error| error.code)
-    }
-
-    /// Makes the response: a JSON:API error document. `docs_url` is the base of
-    /// `links.about`; the code is the fragment.
-    pub fn response(&self, request_id: &str, docs_url: Option<&str>) -> Response<Body> {
+    /// Makes the response, a JSON:API error document, and completes the request's line.
+    /// `docs_url` is the base of `links.about`; the code is the fragment.
+    pub(crate) fn answer(
+        self,
+        line: &mut RequestLine,
+        request_id: &str,
+        docs_url: Option<&str>,
+    ) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        let errors = self.describe(line, &mut headers);
+        let first = errors.first();
+        let code = first.map_or(ErrorCode::InternalError, |error| error.code);
+        line.metrics.outcome = code.as_str();
         let object = |RequestError { code, source }: RequestError| ErrorObject {
             id: request_id,
             links: docs_url.map(|base| Links {
@@ -161,125 +161,108 @@ impl Error {
             detail: code.detail(),
             source,
         };
-        let errors = self.errors().into_iter().map(object).collect();
-        let mut response = json::response(self.code().status(), &ErrorDocument { errors });
-        response.headers_mut().extend(self.header());
+        let errors = errors.into_iter().take(MAX_ERRORS).map(object).collect();
+        let mut response = json::response(code.status(), &ErrorDocument { errors });
+        *response.headers_mut() = headers;
         response
     }
 
-    /// The header that the status requires.
-    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
-        let (name, value) = match self {
-            Self::MethodNotAllowed { allow } => (header::ALLOW, allow.clone()),
-            Self::Auth(AuthError::NoAccessToken) => (header::WWW_AUTHENTICATE, "Bearer".into()),
-            Self::Auth(AuthError::InvalidToken { .. }) => (
-                header::WWW_AUTHENTICATE,
-                r#"Bearer error="invalid_token""#.into(),
-            ),
-            Self::Auth(AuthError::NoKeys { retry_after, .. }) => {
-                let seconds = retry_after.as_secs_f64().ceil().max(1.0);
-                (header::RETRY_AFTER, seconds.to_string())
-            }
-            Self::Store(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => {
-                (header::RETRY_AFTER, RETRY_AFTER.into())
-            }
-            Self::Request(_)
-            | Self::Auth(AuthError::SeveralParties)
-            | Self::Forbidden(_)
-            | Self::Store(StoreError::Internal(_))
-            | Self::Panic(_) => return None,
-        };
-        Some((name, value.try_into().ok()?))
-    }
-
-    /// Returns what a caller sees of it: 1 to [`MAX_ERRORS`] errors.
-    fn errors(&self) -> Vec<RequestError> {
+    /// Tells the operator in the request's line, and the caller in the header that the
+    /// status requires and in the errors that it returns.
+    fn describe(self, line: &mut RequestLine, headers: &mut HeaderMap) -> Vec<RequestError> {
         use ErrorCode as Code;
-        let of_header = |code, kind: TokenKind| RequestError::of_header(code, kind.header());
+        let mut header = |name: HeaderName, value: &str| {
+            let value = HeaderValue::from_str(value);
+            headers.extend(value.map(|value| (name, value)));
+        };
         let error = match self {
-            Self::Request(errors) => {
-                return errors.iter().take(MAX_ERRORS).cloned().collect();
+            Self::Request(errors) => return errors,
+            Self::MethodNotAllowed { allow } => {
+                header(header::ALLOW, &allow);
+                Code::MethodNotAllowed.into()
             }
-            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed.into(),
             Self::Auth(AuthError::NoAccessToken) => {
-                of_header(Code::AccessTokenRequired, TokenKind::Access)
+                header(header::WWW_AUTHENTICATE, "Bearer");
+                of_token(Code::AccessTokenRequired, TokenKind::Access)
             }
-            Self::Auth(AuthError::InvalidToken { kind, .. }) => {
+            Self::Auth(AuthError::InvalidToken { kind, refusal }) => {
+                line.metrics.token_refused = 1;
+                line.cause = Some(refusal.name().to_owned());
+                line.claim = refusal.claim().map(str::to_owned);
+                header(header::WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#);
                 let code = match kind {
                     TokenKind::Access => Code::InvalidAccessToken,
                     TokenKind::Party(PartyKind::Customer) => Code::InvalidCustomerToken,
                     TokenKind::Party(PartyKind::Account) => Code::InvalidAccountToken,
                     TokenKind::Cart => Code::InvalidCartToken,
                 };
-                of_header(code, *kind)
+                of_token(code, kind)
             }
             Self::Auth(AuthError::SeveralParties) => {
-                of_header(Code::SeveralParties, TokenKind::Party(PartyKind::Account))
+                of_token(Code::SeveralParties, TokenKind::Party(PartyKind::Account))
             }
-            Self::Auth(AuthError::NoKeys { .. }) => Code::KeysUnavailable.into(),
-            Self::Forbidden(forbidden) => match forbidden {
-                Forbidden::TokenRequired { kind, .. } => {
-                    let code = match kind {
-                        PartyKind::Customer => Code::CustomerTokenRequired,
-                        PartyKind::Account => Code::AccountTokenRequired,
-                    };
-                    of_header(code, TokenKind::Party(*kind))
-                }
-                Forbidden::OwnCartsOfBackEnd => of_header(
-                    Code::OwnCartsOfBackEnd,
-                    TokenKind::Party(PartyKind::Customer),
-                ),
-                Forbidden::NoRight { .. } => of_header(Code::NoRight, TokenKind::Access),
-                Forbidden::CartTokenRequired => of_header(Code::CartTokenRequired, TokenKind::Cart),
-                Forbidden::OtherParty(kind) => RequestError::at(other_party(*kind), "/data"),
-                Forbidden::OtherPartysCarts(kind) => {
-                    let parameter = format!("{}Id", kind.as_str());
-                    RequestError::of_parameter(other_party(*kind), parameter)
-                }
-                Forbidden::NotOnCart => RequestError::of_parameter(Code::NotOnCart, "cartId"),
-                Forbidden::BackEndRequired => of_header(Code::BackEndRequired, TokenKind::Access),
-            },
-            Self::Store(StoreError::Unavailable(_)) => Code::StoreUnavailable.into(),
-            Self::Store(StoreError::OutcomeUnknown(_)) => Code::OutcomeUnknown.into(),
-            Self::Store(StoreError::Internal(_)) | Self::Panic(_) => Code::InternalError.into(),
+            Self::Auth(AuthError::NoKeys { kind, retry_after }) => {
+                line.level = Level::WARN;
+                line.key_set = Some(kind.name());
+                let seconds = retry_after.as_secs_f64().ceil().max(1.0);
+                header(header::RETRY_AFTER, &seconds.to_string());
+                Code::KeysUnavailable.into()
+            }
+            Self::Forbidden(forbidden) => {
+                line.claim = forbidden.claim().map(str::to_owned);
+                forbidden.into()
+            }
+            Self::Store(error) => {
+                line.failed_with(error.failure());
+                line.level = Level::WARN;
+                let code = match error {
+                    StoreError::Unavailable(_) => Code::StoreUnavailable,
+                    StoreError::OutcomeUnknown(_) => Code::OutcomeUnknown,
+                    StoreError::Internal(_) => {
+                        line.level = Level::ERROR;
+                        return vec![Code::InternalError.into()];
+                    }
+                };
+                header(header::RETRY_AFTER, RETRY_AFTER);
+                code.into()
+            }
+            Self::Panic(cause) => {
+                line.level = Level::ERROR;
+                line.cause = Some(cause);
+                Code::InternalError.into()
+            }
         };
         vec![error]
     }
+}
 
-    /// Tells the operator: adds the error to the request's line, and returns the
-    /// level of that.
-    pub(crate) fn report(self, line: &mut RequestLine) -> Level {
-        line.outcome = self.code().as_str();
-        match self {
-            Self::Request(_)
-            | Self::MethodNotAllowed { .. }
-            | Self::Auth(AuthError::NoAccessToken | AuthError::SeveralParties) => Level::INFO,
-            Self::Forbidden(forbidden) => {
-                line.claim = forbidden.claim().map(str::to_owned);
-                Level::INFO
-            }
-            Self::Auth(AuthError::InvalidToken { refusal, .. }) => {
-                line.token_refused = true;
-                line.cause = Some(refusal.name().to_owned());
-                line.claim = refusal.claim().map(str::to_owned);
-                Level::INFO
-            }
-            Self::Auth(AuthError::NoKeys { kind, .. }) => {
-                line.key_set = Some(kind.name());
-                Level::WARN
-            }
-            Self::Store(error) => {
-                let level = match error {
-                    StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_) => Level::WARN,
-                    StoreError::Internal(_) => Level::ERROR,
+fn of_token(code: ErrorCode, kind: TokenKind) -> RequestError {
+    RequestError::of_header(code, kind.header())
+}
+
+impl From<Forbidden> for RequestError {
+    fn from(forbidden: Forbidden) -> Self {
+        use ErrorCode as Code;
+        match forbidden {
+            Forbidden::TokenRequired { kind, .. } => {
+                let code = match kind {
+                    PartyKind::Customer => Code::CustomerTokenRequired,
+                    PartyKind::Account => Code::AccountTokenRequired,
                 };
-                line.failed_with(error.failure());
-                level
+                of_token(code, TokenKind::Party(kind))
             }
-            Self::Panic(cause) => {
-                line.cause = Some(cause);
-                Level::ERROR
+            Forbidden::OwnCartsOfBackEnd => {
+                let kind = TokenKind::Party(PartyKind::Customer);
+                of_token(Code::OwnCartsOfBackEnd, kind)
             }
+            Forbidden::NoRight { .. } => of_token(Code::NoRight, TokenKind::Access),
+            Forbidden::CartTokenRequired => of_token(Code::CartTokenRequired, TokenKind::Cart),
+            Forbidden::OtherParty(kind) => Self::at(other_party(kind), "/data"),
+            Forbidden::OtherPartysCarts(kind) => {
+                Self::of_parameter(other_party(kind), format!("{}Id", kind.as_str()))
+            }
+            Forbidden::NotOnCart => Self::of_parameter(Code::NotOnCart, "cartId"),
+            Forbidden::BackEndRequired => of_token(Code::BackEndRequired, TokenKind::Access),
         }
     }
 }
@@ -302,7 +285,6 @@ macro_rules! error_codes {
         }
 
         impl ErrorCode {
-            /// All codes.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
             /// Status, `code`, `title` and `detail`.
@@ -316,7 +298,6 @@ macro_rules! error_codes {
 }
 
 impl ErrorCode {
-    /// The value of `code`.
     pub fn as_str(self) -> &'static str {
         self.row().1
     }

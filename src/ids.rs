@@ -75,7 +75,6 @@ impl Party {
         Ok(Self { kind, id })
     }
 
-    /// Whether it is a customer or an account.
     pub fn kind(&self) -> PartyKind {
         self.kind
     }

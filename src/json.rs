@@ -31,7 +31,6 @@ pub(crate) fn texts<'a>(field: Option<&'a RawValue>) -> Option<Vec<Cow<'a, str>>
     Some(texts.into_iter().map(|Text(text)| text).collect())
 }
 
-/// Makes a response with a JSON document.
 pub(crate) fn response(status: StatusCode, document: &impl Serialize) -> Response<Body> {
     let json = serde_json::to_string(document);
     let json = json.expect("a document has string keys and no fallible parts");
@@ -55,12 +54,10 @@ impl<'a> Object<'a> {
         Some(value)
     }
 
-    /// Iterates over the members in their order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Cow<'a, str>, &'a RawValue)> {
         self.0.iter().map(|(name, value)| (name, *value))
     }
 
-    /// Returns whether two members have the same name.
     pub(crate) fn has_duplicates(&self) -> bool {
         let mut names: Vec<&str> = self.0.iter().map(|(name, _)| &**name).collect();
         names.sort_unstable();

@@ -71,16 +71,14 @@ async fn run(lookup: impl Fn(&str) -> Option<String>) -> ExitCode {
     // Lambda sets credentials for the life of the process. Taking them from the
     // environment spares the SDK the preparation of its other providers, which takes
     // as long as the rest of its start.
-    let credentials = EnvironmentVariableCredentialsProvider::new();
-    let credentials = credentials.provide_credentials().await.ok();
-    let has_credentials = credentials.is_some();
-    if let Some(credentials) = credentials {
+    let environment = EnvironmentVariableCredentialsProvider::new();
+    if let Ok(credentials) = environment.provide_credentials().await {
         sdk = sdk
             .credentials_provider(credentials)
             .identity_cache(IdentityCache::no_cache());
     }
     let sdk = sdk.load().await;
-    if !has_credentials && lacks_credentials(&sdk).await {
+    if lacks_credentials(&sdk).await {
         let problems = vec!["AWS credentials are required".to_owned()];
         return refuse_to_start(&ConfigError { problems }).await;
     }

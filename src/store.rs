@@ -66,7 +66,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(900);
 /// The first delay between attempts. The SDK doubles it each time and adds jitter.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(25);
 
-/// The longest delay between attempts.
 const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
 /// The most attempts of one call to DynamoDB. The time usually ends first.
@@ -120,7 +119,6 @@ pub enum StoreError {
 /// A failure of DynamoDB, for the log. It names no cart and no party.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// What happened.
     pub description: String,
     /// The id that DynamoDB gave the request, for which AWS Support asks.
     pub request_id: Option<String>,
@@ -170,13 +168,18 @@ impl Store {
             .with_max_attempts(MAX_ATTEMPTS)
             .with_initial_backoff(INITIAL_BACKOFF)
             .with_max_backoff(MAX_BACKOFF);
+        // The SDK's default quota for retries is shared by all requests: once used up, a
+        // lost answer would stay unresolved. The time of a request bounds its retries.
+        let without_quota = RetryPartition::custom("associations")
+            .token_bucket(TokenBucket::unlimited())
+            .build();
         let config = Builder::from(sdk)
             .timeout_config(timeouts)
             // The attempt timeout ends an attempt that stalls.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries)
             .retry_classifier(RetryTransient)
-            .retry_partition(retry_partition())
+            .retry_partition(without_quota)
             .interceptor(RecordAttempts)
             .build();
         Self {
@@ -215,7 +218,6 @@ impl Store {
 }
 
 impl Session<'_> {
-    /// Returns how many attempts were sent.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -258,7 +260,6 @@ impl Session<'_> {
         Ok(item.is_some_and(|item| is_live(&item, now)))
     }
 
-    /// Reads attributes of an item consistently.
     async fn get(&self, key: &str, attributes: &str) -> Result<Option<Item>, StoreError> {
         let get = self
             .store
@@ -428,46 +429,7 @@ fn action(table: &str, write: ItemWrite) -> TransactWriteItem {
     action.build()
 }
 
-/// A partition without a retry quota. The SDK's default quota is shared by all
-/// requests: once used up, a lost answer would stay unresolved. The time of a request
-/// bounds its retries.
-fn retry_partition() -> RetryPartition {
-    RetryPartition::custom("associations")
-        .token_bucket(TokenBucket::unlimited())
-        .build()
-}
-
 fn keys(cart: &CartId, parties: &[Party]) -> Vec<String> {
     let key = |party| key(cart.as_str(), party);
     parties.iter().map(key).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::{pending, ready};
-
-    use aws_config::{BehaviorVersion, SdkConfig};
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_call_above_the_limit_waits_and_is_not_sent() {
-        let sdk = SdkConfig::builder().behavior_version(BehaviorVersion::v2026_01_12());
-        let store = Store::new(&sdk.build(), "table".to_owned());
-        let soon = store.session(Instant::now() + Duration::from_millis(10));
-        let session = store.session(Instant::now() + Duration::from_secs(60));
-        let (mut lost, mut not_lost) = (vec![false; client::MAX_CONNECTIONS], false);
-        let mut running = Vec::new();
-        for lost in &mut lost {
-            let mut call = Box::pin(session.call(pending::<()>(), lost));
-            assert!((&mut call).now_or_never().is_none());
-            running.push(call);
-        }
-        let late = soon.call(ready(()), &mut not_lost).await;
-        assert!(matches!(late, Err(StoreError::Unavailable(_))), "{late:?}");
-
-        running.pop();
-        assert!(session.call(ready(()), &mut not_lost).await.is_ok());
-    }
 }

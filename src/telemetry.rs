@@ -21,10 +21,9 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-pub(crate) use self::metrics::{RequestLine, key_set_not_refreshed, request};
+pub(crate) use self::metrics::{RequestLine, key_set_not_refreshed, millis, request};
 use crate::clock::{Clock, Timestamp};
 
-/// The value of `service` in every line.
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 
 /// The destination of lines. Nothing is logged before [`init`].
@@ -177,7 +176,6 @@ impl Drop for LogUnclaimedPanic {
     }
 }
 
-/// Returns the current invocation, if there is one.
 fn invocation() -> Option<Arc<Invocation>> {
     INVOCATION.try_with(Arc::clone).ok()
 }

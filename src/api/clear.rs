@@ -2,13 +2,12 @@
 //! JSON:API clears a relationship by it.
 
 use lambda_http::http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde_json::json;
 
 use super::{Answer, ApiRequest};
 use crate::error::{Error, RETRY_AFTER};
 use crate::json;
 use crate::jsonapi::body;
-use crate::jsonapi::documents::MetaDocument;
 use crate::store::ClearOutcome;
 
 /// Removes all parties of a kind from a cart. Only a back end may.
@@ -37,19 +36,14 @@ pub(super) async fn party(request: &ApiRequest<'_>) -> Result<Answer, Error> {
 
 /// Answers 204 if nothing is left, 202 if time ran out first.
 fn answer(cleared: ClearOutcome) -> Answer {
-    #[derive(Serialize)]
-    struct Progress {
-        removed: usize,
-    }
     match cleared {
         ClearOutcome::Complete => Answer::nothing("cleared"),
         ClearOutcome::Partial { removed, cause } => {
-            let meta = Progress { removed };
-            let mut response = json::response(StatusCode::ACCEPTED, &MetaDocument { meta });
+            let document = json!({ "meta": { "removed": removed } });
+            let mut response = json::response(StatusCode::ACCEPTED, &document);
             let retry_after = HeaderValue::from_static(RETRY_AFTER);
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, retry_after);
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, retry_after);
             Answer {
                 outcome: "cleared",
                 response,

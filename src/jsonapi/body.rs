@@ -37,17 +37,12 @@ pub(crate) fn members<M: Clone + Eq + Hash>(
     let mut seen = HashSet::new();
     let mut members = Vec::new();
     for (index, member) in data.into_iter().enumerate() {
-        match read_member(member, member_type, &read_id) {
-            Ok(member) => {
-                if seen.insert(member.clone()) {
-                    members.push(member);
-                }
-            }
-            Err(codes) => errors.extend(
-                codes
-                    .into_iter()
-                    .map(|(code, name)| RequestError::at(code, format!("/data/{index}{name}"))),
-            ),
+        let refuse =
+            |code, name: &str| errors.push(RequestError::at(code, format!("/data/{index}{name}")));
+        if let Some(member) = read_member(member, member_type, &read_id, refuse)
+            && seen.insert(member.clone())
+        {
+            members.push(member);
         }
     }
     if members.len() > MAX_MEMBERS {
@@ -94,30 +89,29 @@ fn at_data(code: ErrorCode) -> RequestError {
     RequestError::at(code, "/data")
 }
 
-/// An error of a member, with its pointer relative to the member.
-type MemberError = (ErrorCode, &'static str);
-
+/// Calls `refuse` with the code of each error and its pointer relative to the member.
 fn read_member<M>(
     member: &RawValue,
     member_type: &str,
     read_id: impl Fn(&str) -> Option<M>,
-) -> Result<M, Vec<MemberError>> {
+    mut refuse: impl FnMut(ErrorCode, &str),
+) -> Option<M> {
     let Some(member) = parsed::<Object<'_>>(Some(member)) else {
-        return Err(vec![(ErrorCode::InvalidMember, "")]);
+        refuse(ErrorCode::InvalidMember, "");
+        return None;
     };
-    let type_error = match member.get("type") {
-        None => Some((ErrorCode::TypeRequired, "")),
-        found if text(found).is_some_and(|found| found == member_type) => None,
-        Some(_) => Some((ErrorCode::InvalidType, "/type")),
-    };
-    let id = match member.get("id") {
-        None => Err((ErrorCode::IdRequired, "")),
-        id => text(id)
-            .and_then(|id| read_id(&id))
-            .ok_or((ErrorCode::InvalidId, "/id")),
-    };
-    match (type_error, id) {
-        (None, Ok(member)) => Ok(member),
-        (type_error, id) => Err(type_error.into_iter().chain(id.err()).collect()),
+    let (found, id) = (member.get("type"), member.get("id"));
+    let has_type = text(found).is_some_and(|found| found == member_type);
+    match found {
+        None => refuse(ErrorCode::TypeRequired, ""),
+        Some(_) if !has_type => refuse(ErrorCode::InvalidType, "/type"),
+        Some(_) => {}
     }
+    let member = text(id).and_then(|id| read_id(&id));
+    match id {
+        None => refuse(ErrorCode::IdRequired, ""),
+        Some(_) if member.is_none() => refuse(ErrorCode::InvalidId, "/id"),
+        Some(_) => {}
+    }
+    member.filter(|_| has_type)
 }

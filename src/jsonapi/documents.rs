@@ -19,12 +19,6 @@ pub(crate) struct Member<'a, M> {
     pub(crate) meta: Option<M>,
 }
 
-/// A document with information alone.
-#[derive(Serialize)]
-pub(crate) struct MetaDocument<M> {
-    pub(crate) meta: M,
-}
-
 /// A page of a list.
 #[derive(Serialize)]
 pub(crate) struct ListDocument<'a, M> {

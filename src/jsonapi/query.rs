@@ -8,13 +8,11 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorCode, RequestError};
 
-/// The largest page.
 pub const MAX_LIMIT: usize = 100;
 
 const DEFAULT_LIMIT: usize = 25;
 
 const LIMIT: &str = "page[limit]";
-/// The parameter with the cursor.
 const AFTER: &str = "page[after]";
 /// Elastic Path's clients send 0, which means the first page.
 const OFFSET: &str = "page[offset]";

@@ -6,10 +6,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::lists::{MAX_ITEMS_PER_CALL, Pages};
-use super::rules::{Write, Writer};
+use super::rules::{Write, Writer, string};
 use super::{Session, Store, StoreError};
 use crate::ids::{CartId, Party, PartyKind};
 
@@ -27,12 +26,7 @@ pub enum ClearOutcome {
     /// The index shows nothing else.
     Complete,
     /// Some associations were removed before the clearing ended early.
-    Partial {
-        /// How many.
-        removed: usize,
-        /// Why it ended.
-        cause: StoreError,
-    },
+    Partial { removed: usize, cause: StoreError },
 }
 
 impl Session<'_> {
@@ -93,13 +87,9 @@ impl Session<'_> {
             let seen_before = seen.len();
             let mut pages = Pages::of(query.clone());
             while let Some(items) = pages.next(MAX_ITEMS_PER_CALL, self).await? {
-                let keys: Vec<String> = items
-                    .into_iter()
-                    .filter_map(|mut item| match item.remove("id") {
-                        Some(AttributeValue::S(id)) if seen.insert(id.clone()) => Some(id),
-                        _ => None,
-                    })
-                    .collect();
+                let ids = items.iter().filter_map(|item| string(item, "id"));
+                let new_ids = ids.filter(|id| seen.insert(id.to_string()));
+                let keys: Vec<String> = new_ids.map(str::to_owned).collect();
                 for batch in keys.chunks(BATCH) {
                     let write = Write::removal(batch.to_vec(), writer.clone());
                     self.write(write).await?;

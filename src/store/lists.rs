@@ -14,7 +14,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 
 use super::rules::{Item, end, id_attribute, is_live, key, string, text};
@@ -142,10 +141,8 @@ impl Session<'_> {
     ) -> Result<Vec<Member>, StoreError> {
         let read = members.into_iter().map(|member| async {
             let stored = self.get(&key(&member.id, party), "associated_at").await?;
-            let stored = stored
-                .as_ref()
-                .and_then(|item| string(item, "associated_at"));
-            let is_current = stored == Some(&member.associated_at);
+            let is_current = stored
+                .is_some_and(|item| string(&item, "associated_at") == Some(&member.associated_at));
             Ok(is_current.then_some(member))
         });
         Ok(try_join_all(read).await?.into_iter().flatten().collect())
@@ -212,31 +209,23 @@ fn live_members(
     items
         .into_iter()
         .filter(move |item| is_live(item, now))
-        .filter_map(move |mut item| {
+        .filter_map(move |item| {
             let end = Some(end(&item)).filter(|end| end.is_finite());
             Some(Member {
-                id: into_text(item.remove(id)?)?,
-                associated_at: into_text(item.remove("associated_at")?)?,
+                id: string(&item, id)?.to_owned(),
+                associated_at: string(&item, "associated_at")?.to_owned(),
                 expires_at: end.map(|end| Timestamp::from_millis((end * 1000.0) as u64)),
             })
         })
 }
 
-fn into_text(value: AttributeValue) -> Option<String> {
-    match value {
-        AttributeValue::S(text) => Some(text),
-        _ => None,
-    }
-}
-
 /// The pages of a query's result, read one by one.
 pub(super) struct Pages {
-    query: QueryFluentBuilder,
-    from: Option<Item>,
+    /// Reads the next page; `None` after the last one.
+    query: Option<QueryFluentBuilder>,
     /// The smallest limit of the next call. It grows, so that a list with many
     /// expired items takes few calls.
     min_limit: usize,
-    ended: bool,
 }
 
 /// The largest limit of one call.
@@ -244,11 +233,10 @@ pub(super) const MAX_ITEMS_PER_CALL: usize = 1000;
 
 impl Pages {
     pub(super) fn of(query: QueryFluentBuilder) -> Self {
+        let query = Some(query);
         Self {
             query,
-            from: None,
             min_limit: 0,
-            ended: false,
         }
     }
 
@@ -259,19 +247,15 @@ impl Pages {
         limit: usize,
         session: &Session<'_>,
     ) -> Result<Option<Vec<Item>>, StoreError> {
-        if self.ended {
+        let Some(query) = self.query.take() else {
             return Ok(None);
-        }
+        };
         let limit = limit.max(self.min_limit).min(MAX_ITEMS_PER_CALL);
         self.min_limit = limit * 4;
-        let query = self
-            .query
-            .clone()
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(self.from.take());
-        let answer = session.read(query.send()).await?;
-        self.from = answer.last_evaluated_key.filter(|key| !key.is_empty());
-        self.ended = self.from.is_none();
+        let query = query.limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let answer = session.read(query.clone().send()).await?;
+        let from = answer.last_evaluated_key.filter(|key| !key.is_empty());
+        self.query = from.map(|from| query.set_exclusive_start_key(Some(from)));
         Ok(Some(answer.items.unwrap_or_default()))
     }
 }

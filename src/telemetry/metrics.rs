@@ -37,16 +37,11 @@ pub(crate) struct RequestLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) store_request_id: Option<String>,
     #[serde(skip)]
-    pub(crate) outcome: &'static str,
-    #[serde(skip)]
-    pub(crate) token_refused: bool,
+    pub(crate) level: Level,
     #[serde(skip)]
     pub(crate) began: Instant,
-    /// How long the operation took, if it called the store.
     #[serde(skip)]
-    pub(crate) store_time: Duration,
-    #[serde(skip)]
-    pub(crate) store_attempts: u32,
+    pub(crate) metrics: RequestMetrics,
 }
 
 impl RequestLine {
@@ -59,11 +54,9 @@ impl RequestLine {
             claim: None,
             key_set: None,
             store_request_id: None,
-            outcome: "",
-            token_refused: false,
+            level: Level::INFO,
             began: Instant::now(),
-            store_time: Duration::ZERO,
-            store_attempts: 0,
+            metrics: RequestMetrics::default(),
         }
     }
 
@@ -74,20 +67,21 @@ impl RequestLine {
 }
 
 /// The members of a request's line that are metrics or their dimensions.
-#[derive(Serialize)]
-struct RequestMetrics {
-    outcome: &'static str,
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct RequestMetrics {
+    pub(crate) outcome: &'static str,
     /// `cold` or `warm`: `cold_start` as a dimension, which must be a string.
     start: &'static str,
     /// 1 if a token was refused, else 0: the average is the share of such requests.
-    token_refused: u8,
+    pub(crate) token_refused: u8,
     duration_ms: f64,
-    store_ms: f64,
-    store_attempts: u32,
+    /// How long the operation took, if it called the store.
+    pub(crate) store_ms: f64,
+    pub(crate) store_attempts: u32,
 }
 
-/// Logs a request.
-pub(crate) fn request(level: Level, request: &RequestLine) {
+/// Completes the line of a request, and writes it.
+pub(crate) fn request(line: &mut RequestLine) {
     const ANSWERED: Directive = directive(
         &[
             &["service", "function_name", "outcome"],
@@ -110,21 +104,15 @@ pub(crate) fn request(level: Level, request: &RequestLine) {
         ],
     );
     let is_cold = invocation().is_some_and(|invocation| invocation.cold_start);
-    let metrics = RequestMetrics {
-        outcome: request.outcome,
-        start: if is_cold { "cold" } else { "warm" },
-        token_refused: u8::from(request.token_refused),
-        duration_ms: millis(request.began.elapsed()),
-        store_ms: millis(request.store_time),
-        store_attempts: request.store_attempts,
-    };
+    line.metrics.start = if is_cold { "cold" } else { "warm" };
+    line.metrics.duration_ms = millis(line.began.elapsed());
     // Requests without a store call would lower the average.
-    let directives: &[Directive] = if request.store_attempts > 0 {
+    let directives: &[Directive] = if line.metrics.store_attempts > 0 {
         &[ANSWERED, TOKENS, STORED]
     } else {
         &[ANSWERED, TOKENS]
     };
-    log(level, "request", request, &metrics, directives);
+    log(line.level, "request", line, &line.metrics, directives);
 }
 
 /// Logs that a key set could not be refreshed. `age` is that of the cached keys, if
@@ -231,6 +219,6 @@ fn log(
     }
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }

@@ -1,6 +1,8 @@
 //! How often a request waits for the store: once, but for two kinds of requests.
 
+use cart_associations::client::MAX_CONNECTIONS;
 use dev::proxy::{Fault, Plan, Proxy};
+use futures_util::future::join_all;
 
 use crate::support::call::Call;
 use crate::support::{RON, World};
@@ -142,4 +144,30 @@ async fn nobody_is_shown_a_list_before_it_is_known_that_they_are_on_the_cart() {
     proxy.next_for("cart-1#ron", plan, 8);
     let answer = world.get(CUSTOMERS_OF_CART_1).customer(RON).send().await;
     answer.refused(503, "store_unavailable");
+}
+
+#[tokio::test]
+async fn a_call_above_the_limit_waits_and_is_not_sent() {
+    let (proxy, world) = behind_proxy().await;
+    proxy.gather(MAX_CONNECTIONS + 1);
+    let before = proxy.calls();
+    let list = |cart: &str| {
+        let path = format!("/v2/carts/{cart}/relationships/customers");
+        world.get(&path).back_end()
+    };
+    let running = (0..MAX_CONNECTIONS).map(|_| list("cart-1").send());
+    let late = async {
+        while proxy.calls() - before < MAX_CONNECTIONS {
+            tokio::task::yield_now().await;
+        }
+        let in_100_ms = world.now().millis() + 600;
+        let late = list("late").deadline(in_100_ms).send().await;
+        late.refused(503, "store_unavailable");
+        proxy.heal().await;
+    };
+    let (answers, ()) = tokio::join!(join_all(running), late);
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    let calls = proxy.take_recorded();
+    assert!(!calls.iter().any(|call| call.is_for("late")), "{calls:?}");
+    list("late").send().await.listed("customer");
 }
