@@ -397,17 +397,12 @@ impl<'b> Model<'b> {
             }
             (Mutation::NotStrictly, rules::EARLIER) => changed(" < ", " <= "),
             (Mutation::FirstConditionAcceptsExpired, rules::ABSENT) => {
-                value(
-                    ":now",
-                    AttributeValue::N(at(kind.reading).seconds().to_string()),
-                );
+                value(":now", seconds(kind.reading));
                 format!("{condition} OR expires_at <= :now")
             }
             (Mutation::ReplacesTombstoneOfExpired, rules::EXPIRED)
-            | (Mutation::RenewsTombstone, rules::RENEWABLE) => {
-                changed("attribute_exists(associated_at) AND ", "")
-            }
-            (Mutation::RenewsTombstoneForEver, rules::SEEN) => {
+            | (Mutation::RenewsTombstone, rules::RENEWABLE)
+            | (Mutation::RenewsTombstoneForEver, rules::SEEN) => {
                 changed("attribute_exists(associated_at) AND ", "")
             }
             (Mutation::RenewalMayShorten, rules::RENEWABLE) => {
@@ -856,12 +851,8 @@ fn id_of(request: usize) -> Uuid {
 
 /// The id of a removal's next round.
 fn later_id(removal: &ItemWrite) -> Uuid {
-    let id: Uuid = removal.values[":removal_id"]
-        .as_s()
-        .unwrap()
-        .parse()
-        .unwrap();
-    Uuid::from_u128(id.as_u128() + 1)
+    let id = removal.values[":removal_id"].as_s().unwrap();
+    Uuid::from_u128(id.parse::<Uuid>().unwrap().as_u128() + 1)
 }
 
 /// The item that a write leaves if its condition holds.
@@ -902,10 +893,9 @@ fn end(item: Option<&Item>) -> u64 {
 /// An association that none of the model's requests made.
 fn association(key: &str, made: i64, ends: Option<i64>) -> Option<Item> {
     let (cart, party) = key.split_once('#').unwrap();
-    let (attribute, party) = match party.strip_prefix("account#") {
-        None => ("customer_id", party),
-        Some(account) => ("account_id", account),
-    };
+    let account = party.strip_prefix("account#");
+    let (attribute, party) =
+        account.map_or(("customer_id", party), |account| ("account_id", account));
     let mut item = texts(&[
         ("id", key),
         ("cart_id", cart),
@@ -1103,92 +1093,49 @@ fn two_keys_hold_with_three_requests() {
 /// requests that show it.
 #[test]
 fn every_rule_is_needed() {
-    let seconds = [0, SECOND];
-    let hours = [0, 2 * HOUR];
-    let cases = [
-        (
-            Mutation::Deletes,
-            one_key(2, &seconds, false),
-            Violation::Twice,
-        ),
-        (
-            Mutation::WritesNothingOverNothing,
-            one_key(2, &seconds, false),
-            Violation::LatePut,
-        ),
-        (
-            Mutation::TimestampsInsteadOfRemovalId,
-            one_key(2, &seconds, false),
-            Violation::LatePut,
-        ),
-        (
-            Mutation::AssociatedAtMayShrink,
-            one_key(2, &seconds, false),
-            Violation::Twice,
-        ),
-        (
-            Mutation::RemovedAtMayShrink,
-            one_key(3, &seconds, false),
-            Violation::Twice,
-        ),
-        (
-            Mutation::NotStrictly,
-            one_key(2, &seconds, false),
-            Violation::LateRemoval,
-        ),
-        (
-            Mutation::FirstConditionAcceptsExpired,
-            one_key(2, &hours, false),
-            Violation::LatePut,
-        ),
-        (
-            Mutation::ReplacesTombstoneOfExpired,
-            one_key(2, &hours, false),
-            Violation::LatePut,
-        ),
-        (
-            Mutation::RenewsTombstone,
-            one_key(2, &seconds, true),
-            Violation::NoEffect,
-        ),
-        (
-            Mutation::RenewsTombstoneForEver,
-            lifetime_taken_away(2),
-            Violation::NoEffect,
-        ),
-        (
-            Mutation::RenewalMayShorten,
-            one_key(2, &seconds, true),
-            Violation::Shortened,
-        ),
-        (
-            Mutation::PutsAgainAfterLostAttempt,
-            four_requests(),
-            Violation::Twice,
-        ),
-        (
-            Mutation::RemovesAgainAfterLostAttempt,
-            one_key(2, &seconds, false),
-            Violation::Twice,
-        ),
-        (
-            Mutation::JudgesKeyByKey,
-            two_keys(3, 1, &[0], false),
-            Violation::Untrue204,
-        ),
-        (
-            Mutation::ChecksNothing,
-            two_keys(2, 1, &[0], false),
-            Violation::NoEffect,
-        ),
+    use {Mutation as M, Violation as V};
+    let [seconds, hours] = [[0, SECOND], [0, 2 * HOUR]];
+    let mutations_of_one_key = vec![
+        (M::Deletes, V::Twice),
+        (M::WritesNothingOverNothing, V::LatePut),
+        (M::TimestampsInsteadOfRemovalId, V::LatePut),
+        (M::AssociatedAtMayShrink, V::Twice),
+        (M::NotStrictly, V::LateRemoval),
+        (M::RemovesAgainAfterLostAttempt, V::Twice),
     ];
-    for (mutation, bounds, expected) in cases {
-        let found = explore(&bounds, mutation).violation;
-        let found = found.map(|(violation, steps)| {
-            let begins = steps.iter().filter(|step| matches!(step, Step::Begin(..)));
-            (violation, begins.count())
-        });
-        assert_eq!(found, Some((expected, bounds.requests)), "{mutation:?}");
+    let expired = vec![
+        (M::FirstConditionAcceptsExpired, V::LatePut),
+        (M::ReplacesTombstoneOfExpired, V::LatePut),
+    ];
+    let renewed = vec![
+        (M::RenewsTombstone, V::NoEffect),
+        (M::RenewalMayShorten, V::Shortened),
+    ];
+    let for_ever = vec![(M::RenewsTombstoneForEver, V::NoEffect)];
+    let put_again = vec![(M::PutsAgainAfterLostAttempt, V::Twice)];
+    let judged = vec![(M::JudgesKeyByKey, V::Untrue204)];
+    let unchecked = vec![(M::ChecksNothing, V::NoEffect)];
+    for (bounds, mutations) in [
+        (one_key(2, &seconds, false), mutations_of_one_key),
+        (
+            one_key(3, &seconds, false),
+            vec![(M::RemovedAtMayShrink, V::Twice)],
+        ),
+        (one_key(2, &hours, false), expired),
+        (one_key(2, &seconds, true), renewed),
+        (lifetime_taken_away(2), for_ever),
+        (four_requests(), put_again),
+        (two_keys(3, 1, &[0], false), judged),
+        (two_keys(2, 1, &[0], false), unchecked),
+    ] {
+        for (mutation, expected) in mutations {
+            let found = explore(&bounds, mutation).violation;
+            let found = found.map(|(violation, steps)| {
+                let begins = steps.iter().filter(|step| matches!(step, Step::Begin(..)));
+                (violation, begins.count())
+            });
+            assert_eq!(found, Some((expected, bounds.requests)), "{mutation:?}");
+        }
     }
 }
 
@@ -1245,9 +1192,8 @@ async fn send(client: &Client, table: &str, write: ItemWrite) -> bool {
             let update = update.condition_expression(write.condition);
             let update = update.set_update_expression(expression);
             let update = update.set_expression_attribute_values(values).send().await;
-            update
-                .err()
-                .and_then(|error| error.code().map(str::to_owned))
+            let error = update.err();
+            error.and_then(|error| error.code().map(str::to_owned))
         }
     };
     match code.as_deref() {
