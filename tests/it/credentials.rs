@@ -22,7 +22,7 @@ use crate::support::{
 const ACCOUNT_HEADER: &str = "EP-Account-Management-Authentication-Token";
 
 /// The variables of a function without customer tokens.
-const ONE_TOKEN: [(&str, &str); 3] = [
+pub(crate) const ONE_TOKEN: [(&str, &str); 3] = [
     ("CUSTOMER_TOKEN_JWKS", ""),
     ("CUSTOMER_TOKEN_ISSUER", ""),
     ("CUSTOMER_TOKEN_AUDIENCE", ""),
