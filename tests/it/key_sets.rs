@@ -163,19 +163,6 @@ async fn a_refresh_in_the_background_replaces_the_keys() {
 }
 
 #[tokio::test]
-async fn stale_keys_are_refreshed_before_they_are_used() {
-    let server = KeyServer::start(&keys()).await;
-    let world = world(&server).await;
-    let old = token(&authorities().access.key);
-    assert_accepted(&world, &old).await;
-    server.serves(&NEXT_KEY.jwks().unwrap());
-    world.advance_clock(HOUR);
-    let answer = send(&world, &old).await;
-    answer.refused(401, "invalid_access_token");
-    assert_accepted(&world, &token(&NEXT_KEY)).await;
-}
-
-#[tokio::test]
 async fn a_new_key_is_fetched_at_once() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use dev::key_server::{Behaviour, KeyServer};
+use dev::key_server::KeyServer;
 use dev::tokens::Algorithm;
 use dev::tokens::SigningKey;
-use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
@@ -74,18 +73,6 @@ async fn a_cached_token_stays_valid_when_its_key_is_published_again() {
     world.advance_clock(HOUR);
     send(&world, &token).await.unchanged();
     assert_eq!(server.asked(), 2);
-}
-
-#[tokio::test]
-async fn a_cached_token_is_not_accepted_once_its_key_set_is_too_old() {
-    let key = SigningKey::generate("the-key", Algorithm::ES384).unwrap();
-    let server = KeyServer::start(&key.jwks().unwrap()).await;
-    let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await;
-    let token = signed_by(&key);
-    verify_and_cache(&world, &token).await;
-    server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, String::new()));
-    world.advance_clock(25 * HOUR);
-    send(&world, &token).await.refused(503, "keys_unavailable");
 }
 
 #[tokio::test]
