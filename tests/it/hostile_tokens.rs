@@ -1,8 +1,8 @@
 //! Tokens from other implementations: good ones, which the function must accept,
 //! and hostile ones, which it must refuse.
 //!
-//! They are in `tokens/`, with the keys that signed them. `tokens/make.py` generates
-//! them. The clock of these tests stands still, so the tokens never expire.
+//! They are in `tokens/`, with the keys that signed them. The clock of these tests
+//! stands still, so the tokens never expire.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
