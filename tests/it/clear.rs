@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cart_associations::ids::{CartId, Party, PartyKind};
-use cart_associations::store::{ClearOutcome, StoreError, WriteOutcome, Writer};
+use cart_associations::store::{ClearOutcome, StoreError, WriteOutcome};
 use dev::proxy::Fault;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::support::call::Call;
 use crate::support::{RON, World, customer_token, linkage};
@@ -226,12 +225,7 @@ async fn one_kind_is_cleared_without_the_other() {
         (PartyKind::Account, PartyKind::Customer),
     ] {
         let (world, proxy) = World::behind_proxy(&[]).await;
-        let writer = || Writer {
-            id: Uuid::new_v4(),
-            client: "back-end".to_owned(),
-            acted_by: None,
-            now: world.now(),
-        };
+        let writer = || world.writer(None);
         let cart: CartId = "cart-1".parse().unwrap();
         for kind in [kind, other] {
             for ids in ids(150).chunks(100) {

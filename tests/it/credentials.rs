@@ -54,7 +54,7 @@ fn configuration<'a>(
 }
 
 /// The problems of the usual configuration with these variables.
-fn problems(variables: &[(&str, &str)]) -> Vec<String> {
+pub(crate) fn problems(variables: &[(&str, &str)]) -> Vec<String> {
     let env = environment(variables);
     let config = Config::from_lookup(|name| env.get(name).cloned());
     config.err().map_or_else(Vec::new, |error| error.problems)

@@ -11,13 +11,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::Region;
 use cart_associations::clock::Timestamp;
 use cart_associations::ids::{Party, PartyKind};
-use cart_associations::store::{Store, StoreError, Writer};
+use cart_associations::store::{Store, StoreError};
 use dev::environment::REGION;
 use dev::proxy::{Fault, Plan, Proxy, REQUEST_ID};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::support::answer::Answer;
 use crate::support::function::Function;
@@ -463,12 +462,7 @@ async fn a_failure_is_described_by_its_code_and_its_request_id() {
     ] {
         table.proxy.always(fault);
         let session = table.lasting.session();
-        let writer = Writer {
-            id: Uuid::new_v4(),
-            client: "back-end".to_owned(),
-            acted_by: None,
-            now: table.lasting.now(),
-        };
+        let writer = table.lasting.writer(None);
         let cart = "cart-1".parse().unwrap();
         let customers: Vec<Party> = customers.iter().map(party).collect();
         let put = session.associate(&cart, &customers, writer, None);

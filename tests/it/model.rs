@@ -196,6 +196,10 @@ enum Phase {
     Ended,
 }
 
+const fn running(write: WriteNumber, lost: bool, round: u8) -> Phase {
+    Phase::Running { write, lost, round }
+}
+
 /// What becomes of an attempt.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
@@ -577,11 +581,7 @@ impl<'b> Model<'b> {
                 let attempt = self.apply(&mut state, number, write);
                 let (next, write) = attempt.next[usize::from(lost)];
                 match next {
-                    Next::Send if round + 1 < MAX_ROUNDS => Phase::Running {
-                        write,
-                        lost,
-                        round: round + 1,
-                    },
+                    Next::Send if round + 1 < MAX_ROUNDS => running(write, lost, round + 1),
                     Next::Send | Next::GiveUp => Phase::Ended,
                     Next::Done(outcome) => {
                         let request = state.requests[number];
@@ -608,22 +608,14 @@ impl<'b> Model<'b> {
                 if !self.apply(&mut state, number, write).is_applied {
                     return None;
                 }
-                Phase::Running {
-                    write,
-                    lost: true,
-                    round,
-                }
+                running(write, true, round)
             }
             Fate::Delayed => {
                 state.losses -= 1;
                 let place = state.late.iter_mut().find(|late| late.is_none());
                 *place.expect("as many as losses") = Some((number as u8, write));
                 state.late.sort_unstable();
-                Phase::Running {
-                    write,
-                    lost: true,
-                    round,
-                }
+                running(write, true, round)
             }
         };
         state.requests[number].phase = phase;
@@ -668,15 +660,9 @@ impl<'b> Model<'b> {
                 state.begun += 1;
                 state.requests[number] = Request {
                     kind: kind as u8,
-                    phase: Phase::Running {
-                        write,
-                        lost: false,
-                        round: 0,
-                    },
+                    phase: running(write, false, 0),
                     after,
-                    was_applied: false,
-                    took_effect: false,
-                    removed_later: 0,
+                    ..GONE
                 };
                 self.send(state, number, fate)
             }
@@ -702,11 +688,7 @@ impl<'b> Model<'b> {
     /// What may happen next.
     fn steps(&self, state: &State) -> Vec<Step> {
         const FATES: [Fate; 3] = [Fate::Answered, Fate::AnswerLost, Fate::Delayed];
-        let fates = if state.losses > 0 {
-            &FATES[..]
-        } else {
-            &FATES[..1]
-        };
+        let fates = &FATES[..if state.losses > 0 { 3 } else { 1 }];
         let mut steps = Vec::new();
         if usize::from(state.begun) < self.bounds.requests {
             for kind in 0..self.bounds.kinds.len() {
@@ -733,9 +715,8 @@ impl<'b> Model<'b> {
     /// those that run and lost no attempt, and any new one.
     fn check_progress(&mut self, state: &State) {
         for (number, request) in state.requests.iter().enumerate() {
-            if let Phase::Running {
-                write, lost: false, ..
-            } = request.phase
+            if let Phase::Running { write, lost, .. } = request.phase
+                && !lost
             {
                 self.check_alone(number, self.kind(*request), write, state.items);
             }
@@ -777,16 +758,10 @@ impl<'b> Model<'b> {
     }
 }
 
-/// What a search found.
-struct Explored {
-    states: usize,
-    /// The first violation, and the steps that lead to it.
-    violation: Option<(Violation, Vec<Step>)>,
-}
-
 /// Visits all states within the bounds, those that take fewer steps first, until one
-/// violates what must hold.
-fn explore(bounds: &Bounds, mutation: Mutation) -> Explored {
+/// violates what must hold. Returns how many it visited, and the violation with the
+/// steps that lead to it.
+fn explore(bounds: &Bounds, mutation: Mutation) -> (usize, Option<(Violation, Vec<Step>)>) {
     let mut model = Model::new(bounds, mutation);
     let mut states: HashSet<State> = HashSet::new();
     // Each state's predecessor, and the step from there.
@@ -817,10 +792,7 @@ fn explore(bounds: &Bounds, mutation: Mutation) -> Explored {
                     index = before;
                 }
                 steps.reverse();
-                return Explored {
-                    states: states.len(),
-                    violation: Some((violation, steps)),
-                };
+                return (states.len(), Some((violation, steps)));
             }
             if let Some(next) = next
                 && states.insert(next)
@@ -830,10 +802,7 @@ fn explore(bounds: &Bounds, mutation: Mutation) -> Explored {
             }
         }
     }
-    Explored {
-        states: states.len(),
-        violation: None,
-    }
+    (states.len(), None)
 }
 
 fn at(millis: i64) -> Timestamp {
@@ -1038,9 +1007,9 @@ fn four_requests() -> Bounds {
 /// Explores everything within the bounds. `states` shows that it is no less than
 /// before.
 fn assert_holds(bounds: &Bounds, states: usize) {
-    let explored = explore(bounds, Mutation::None);
-    assert_eq!(explored.violation.map(|found| format!("{found:?}")), None);
-    assert_eq!(explored.states, states);
+    let (visited, violation) = explore(bounds, Mutation::None);
+    assert_eq!(violation.map(|found| format!("{found:?}")), None);
+    assert_eq!(visited, states);
 }
 
 #[test]
@@ -1129,7 +1098,7 @@ fn every_rule_is_needed() {
         (two_keys(2, 1, &[0], false), unchecked),
     ] {
         for (mutation, expected) in mutations {
-            let found = explore(&bounds, mutation).violation;
+            let (_, found) = explore(&bounds, mutation);
             let found = found.map(|(violation, steps)| {
                 let begins = steps.iter().filter(|step| matches!(step, Step::Begin(..)));
                 (violation, begins.count())
@@ -1234,11 +1203,9 @@ async fn the_interpreter_agrees_with_the_engine() {
                     true => written(&write, item.clone()),
                     false => item.clone(),
                 };
-                let (items, others): (Vec<Item>, Vec<Item>) = world
-                    .items()
-                    .await
-                    .into_iter()
-                    .partition(|item| item["id"].as_s().unwrap() == key);
+                let items = world.items().await.into_iter();
+                let is_own = |item: &Item| item["id"].as_s().unwrap() == key;
+                let (items, others): (Vec<Item>, Vec<Item>) = items.partition(is_own);
                 assert_eq!(items.into_iter().next(), left, "{write:?} {item:?}");
                 assert_eq!(others.into_iter().next(), other);
                 *(if holds { &mut accepted } else { &mut refused }) += 1;

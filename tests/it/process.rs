@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cart_associations::config::Config;
 use dev::proxy::Fault;
 use serde_json::{Value, json};
 
+use crate::credentials::problems;
 use crate::support::function::Function;
 use crate::support::{
     SAMPLE_CART, SAMPLE_CUSTOMER, World, cart_token_variables, closed_url, environment, sample,
@@ -280,13 +280,6 @@ async fn all_configuration_faults_are_reported_together() {
         assert!(text.contains(name), "{text}");
     }
     assert!(!text.contains("c2VjcmV0"), "{text}");
-}
-
-/// The faults of the usual configuration with these variables.
-fn problems(variables: &[(&str, &str)]) -> Vec<String> {
-    let env = environment(variables);
-    let config = Config::from_lookup(|name| env.get(name).cloned());
-    config.err().map_or_else(Vec::new, |error| error.problems)
 }
 
 #[test]

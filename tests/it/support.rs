@@ -22,13 +22,14 @@ use cart_associations::auth::KEYS_CONNECT_TIMEOUT;
 use cart_associations::client;
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::store::{CONNECT_TIMEOUT, Session, Store};
+use cart_associations::store::{CONNECT_TIMEOUT, Session, Store, Writer};
 use dev::dynamodb::{self, Emulator};
 use dev::environment::{Environment, REGION};
 use dev::proxy::Proxy;
 use dev::tokens::Authorities;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
+use uuid::Uuid;
 
 use self::call::Call;
 
@@ -262,6 +263,16 @@ impl World {
         self.store.session(deadline)
     }
 
+    /// The writer of a back end's request, and the person who acts for an account.
+    pub(crate) fn writer(&self, acted_by: Option<&str>) -> Writer {
+        Writer {
+            id: Uuid::new_v4(),
+            client: "back-end".to_owned(),
+            acted_by: acted_by.map(str::to_owned),
+            now: self.now(),
+        }
+    }
+
     /// The application.
     pub(crate) fn app(&self) -> &App {
         &self.app
@@ -309,7 +320,7 @@ fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
 
 /// The environment variables of a function, with a unique table name.
 pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
-    let table_name = format!("test-{}", uuid::Uuid::new_v4());
+    let table_name = format!("test-{}", Uuid::new_v4());
     let mut env = dev::environment::environment(authorities(), engine(), &table_name).unwrap();
     for (name, value) in variables {
         env.insert((*name).to_owned(), (*value).to_owned());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cart_associations::clock::Timestamp;
 use cart_associations::ids::{Party, PartyKind};
-use cart_associations::store::{WriteOutcome, Writer};
+use cart_associations::store::WriteOutcome;
 use dev::proxy::Recorded;
 use serde_json::{Value, json};
 
@@ -92,12 +92,7 @@ async fn a_removal_leaves_who_removed_it_and_when_for_an_hour() {
 async fn an_account_has_its_own_attribute_and_the_person_who_acts_for_it() {
     let world = World::new().await;
     let session = world.session();
-    let writer = |person: Option<&str>| Writer {
-        id: uuid::Uuid::new_v4(),
-        client: "storefront".to_owned(),
-        acted_by: person.map(str::to_owned),
-        now: world.now(),
-    };
+    let writer = |person| world.writer(person);
     for (cart, ids) in [("one", &["acme"][..]), ("several", &["acme", "other"])] {
         let key = format!("{cart}#account#acme");
         let party = |id: &&str| Party::new(PartyKind::Account, id).unwrap();
