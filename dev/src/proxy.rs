@@ -54,6 +54,18 @@ pub struct Plan {
     pub after_commit: bool,
 }
 
+impl Fault {
+    /// This fault after the engine has handled the call.
+    pub const fn after_commit(self) -> Plan {
+        let fault = self;
+        let after_commit = true;
+        Plan {
+            fault,
+            after_commit,
+        }
+    }
+}
+
 /// The engine does not see the call.
 impl From<Fault> for Plan {
     fn from(fault: Fault) -> Self {

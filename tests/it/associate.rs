@@ -34,11 +34,8 @@ async fn several_associations_are_200_if_at_least_one_is_new() {
     let world = World::new().await;
     world.associated("cart-1", &["a", "b"]).await;
     world.associated("cart-1", &["b", "c"]).await;
-    world
-        .associate("cart-1", &["c", "a"])
-        .send()
-        .await
-        .unchanged();
+    let call = world.associate("cart-1", &["c", "a"]);
+    call.send().await.unchanged();
     let all = ["cart-1#a", "cart-1#b", "cart-1#c"].map(String::from);
     assert_eq!(world.stored().await, BTreeSet::from(all));
 }
@@ -46,16 +43,10 @@ async fn several_associations_are_200_if_at_least_one_is_new() {
 #[tokio::test]
 async fn a_customer_named_twice_is_associated_once() {
     let world = World::new().await;
-    world
-        .associate("cart-1", &["a", "b", "a"])
-        .send()
-        .await
-        .created(&["a", "b"]);
-    world
-        .associate("cart-2", &[RON, RON])
-        .send()
-        .await
-        .created(&[RON]);
+    let call = world.associate("cart-1", &["a", "b", "a"]);
+    call.send().await.created(&["a", "b"]);
+    let call = world.associate("cart-2", &[RON, RON]);
+    call.send().await.created(&[RON]);
 }
 
 #[tokio::test]
@@ -84,11 +75,8 @@ async fn an_item_has_the_attributes_of_the_contract() {
     assert_eq!(text("associated_by"), "storefront");
     assert!(uuid::Uuid::parse_str(text("write_id")).is_ok());
     let at = text("associated_at");
-    assert_eq!(
-        (at.len(), &at[10..11], &at[19..20], &at[23..]),
-        (24, "T", ".", "Z"),
-        "{at}"
-    );
+    let shape = (at.len(), &at[10..11], &at[19..20], &at[23..]);
+    assert_eq!(shape, (24, "T", ".", "Z"), "{at}");
     assert_eq!(item.len(), 6, "{item:?}");
 }
 
@@ -100,13 +88,8 @@ async fn unknown_members_of_the_document_are_ignored() {
         "meta": null,
         "jsonapi": { "version": "1.1" },
     });
-    world
-        .post("cart-1")
-        .back_end()
-        .body(body)
-        .send()
-        .await
-        .created(&[RON]);
+    let call = world.post("cart-1").back_end().body(body);
+    call.send().await.created(&[RON]);
 }
 
 #[tokio::test]
@@ -124,17 +107,11 @@ async fn prefer_return_representation_turns_204_into_200() {
     ] {
         let answer = prefer(value).await;
         answer.created(&[RON]);
-        assert_eq!(
-            answer.header("preference-applied"),
-            Some("return=representation")
-        );
+        let applied = answer.header("preference-applied");
+        assert_eq!(applied, Some("return=representation"));
     }
-    for value in [
-        "return=minimal",
-        "return=minimal, return=representation",
-        "return",
-        "",
-    ] {
+    let both = "return=minimal, return=representation";
+    for value in ["return=minimal", both, "return", ""] {
         prefer(value).await.unchanged();
     }
 }
@@ -214,10 +191,8 @@ async fn some_of_several_are_new_some_are_renewed_and_some_stay() {
     associate(&["a"]).send().await.created(&["a"]);
     world.advance_clock(2 * DAY);
     associate(&["b"]).send().await.created(&["b"]);
-    associate(&["a", "b", "c"])
-        .send()
-        .await
-        .created(&["a", "b", "c"]);
+    let all = ["a", "b", "c"];
+    associate(&all).send().await.created(&all);
     assert_eq!(days_left(&world).await, [3, 3, 3]);
     associate(&["a", "b", "c"]).send().await.unchanged();
 }
@@ -240,11 +215,8 @@ async fn an_association_without_an_end_gets_none_by_a_repeated_post() {
     let world = World::new().await;
     world.associated("cart-1", &[RON]).await;
     let expiring = World::on(&[("ASSOCIATION_LIFETIME_DAYS", "2")], &world).await;
-    expiring
-        .associate("cart-1", &[RON])
-        .send()
-        .await
-        .unchanged();
+    let call = expiring.associate("cart-1", &[RON]);
+    call.send().await.unchanged();
     assert!(!world.items().await[0].contains_key("expires_at"));
 }
 
@@ -257,10 +229,8 @@ async fn an_association_with_an_end_loses_it_by_a_repeated_post_without_a_lifeti
         let lasting = World::on(&[("ASSOCIATION_LIFETIME_DAYS", "")], &expiring).await;
         let post = |ids: &[&str]| lasting.post("cart-1").bearer(&token).body(linkage(ids));
         let call = expiring.post("cart-1").bearer(&token);
-        call.body(linkage(customers))
-            .send()
-            .await
-            .created(customers);
+        let answer = call.body(linkage(customers)).send().await;
+        answer.created(customers);
         // Those that end lose their ends while the others are made.
         let answer = post(all).send().await;
         match customers == all {

@@ -72,14 +72,7 @@ async fn no_response_has_more_than_a_hundred_errors() {
 #[tokio::test]
 async fn a_query_parameter_with_a_reserved_name_is_400_on_every_route() {
     let world = World::new().await;
-    for query in [
-        "include=a",
-        "sort=a",
-        "filter=a",
-        "fields[x]=a",
-        "foo=a",
-        "page[limit]=1",
-    ] {
+    for query in "include=a sort=a filter=a fields[x]=a foo=a page[limit]=1".split(' ') {
         let name = query.split(['[', '=']).next().unwrap();
         for call in [
             world.associate("cart-1", &[RON]),
@@ -91,9 +84,8 @@ async fn a_query_parameter_with_a_reserved_name_is_400_on_every_route() {
         }
     }
     assert!(world.stored().await.is_empty());
-    let custom = world
-        .associate("cart-1", &[RON])
-        .query("utm_source=a&camelCase=b&c3=d");
+    let call = world.associate("cart-1", &[RON]);
+    let custom = call.query("utm_source=a&camelCase=b&c3=d");
     custom.send().await.created(&[RON]);
 }
 
@@ -144,9 +136,8 @@ async fn the_answer_is_json_api_if_accept_names_it() {
             assert_eq!(answer.header("content-type"), Some(JSON_API), "{answer:?}");
         }
     }
-    let html = world
-        .associate("cart-1", &[RON])
-        .header("accept", "text/html");
+    let call = world.associate("cart-1", &[RON]);
+    let html = call.header("accept", "text/html");
     html.send().await.unchanged();
 }
 
@@ -159,17 +150,15 @@ async fn headers_that_are_refused_are_named_and_nothing_is_written() {
         ("Content-Type", &extension, 415, "unsupported_media_type"),
         ("Content-Type", "text/plain", 415, "unsupported_media_type"),
     ] {
-        let call = world
-            .associate("cart-1", &[RON])
-            .header(&header.to_lowercase(), value);
+        let call = world.associate("cart-1", &[RON]);
+        let call = call.header(&header.to_lowercase(), value);
         let source = call.send().await.refused(status, code);
         assert_eq!(source, json!({ "header": header }), "{value}");
     }
     assert!(world.stored().await.is_empty());
     let profile = format!("{JSON_API};profile=\"https://x https://y\"");
-    let call = world
-        .associate("cart-1", &[RON])
-        .header("content-type", &profile);
+    let call = world.associate("cart-1", &[RON]);
+    let call = call.header("content-type", &profile);
     call.send().await.created(&[RON]);
 }
 
@@ -183,29 +172,17 @@ async fn a_request_is_checked_in_the_order_of_the_contract() {
         call.text(&over)
     };
     let post = || world.post("cart-1").grant("implicit");
+    let bad_method = bad_path().method("PUT").bearer("x");
+    let bad_access = bad_path().bearer("x").customer_token("x");
+    let bad_customer = bad_path().back_end().customer_token("x");
+    let bad_type = post().header("content-type", "text/plain").text(&over);
     for (call, status, code) in [
-        (
-            bad_path().method("PUT").bearer("x"),
-            405,
-            "method_not_allowed",
-        ),
+        (bad_method, 405, "method_not_allowed"),
         (bad_path(), 401, "access_token_required"),
-        (
-            bad_path().bearer("x").customer_token("x"),
-            401,
-            "invalid_access_token",
-        ),
-        (
-            bad_path().back_end().customer_token("x"),
-            401,
-            "invalid_customer_token",
-        ),
+        (bad_access, 401, "invalid_access_token"),
+        (bad_customer, 401, "invalid_customer_token"),
         (bad_path().grant("implicit"), 400, "invalid_id"),
-        (
-            post().header("content-type", "text/plain").text(&over),
-            415,
-            "unsupported_media_type",
-        ),
+        (bad_type, 415, "unsupported_media_type"),
         (post().text(&over), 413, "body_too_large"),
         (post().text("{}"), 400, "data_required"),
         (post().body(linkage(&[RON])), 403, "customer_token_required"),
@@ -221,12 +198,11 @@ async fn answers_do_not_echo_the_request() {
     let mark = "m4rk";
     let good = || world.associate("cart-1", &[RON]);
     let post = || world.post("cart-1");
+    let member = json!({ "data": [{ "type": mark, mark: mark }] });
     for call in [
         world.associate(&format!("{mark} "), &[RON]),
         world.associate("cart-1", &[&format!("{mark}<script>")]),
-        post()
-            .back_end()
-            .body(json!({ "data": [{ "type": mark, mark: mark }] })),
+        post().back_end().body(member),
         post().back_end().text(mark),
         good().header("content-type", mark),
         good().header("accept", "application/vnd.api+json;m4rk=m4rk"),

@@ -22,12 +22,15 @@ fn dissociated(cart: &str, customer: &str, reason: &str) -> String {
     format!("Cart Customer Dissociated {detail}")
 }
 
+async fn changes(world: &World) -> Changes {
+    let changes = Changes::of_table(engine(), &world.env()["TABLE_NAME"]);
+    changes.await.unwrap()
+}
+
 #[tokio::test]
 async fn a_change_is_an_event_and_a_repetition_is_none() {
     let world = World::new().await;
-    let mut events = Changes::of_table(engine(), &world.env()["TABLE_NAME"])
-        .await
-        .unwrap();
+    let mut events = changes(&world).await;
     let associate = || world.associate("cart-1", &[RON]).send();
     let dissociate = || world.dissociate("cart-1", &[RON]).send();
 
@@ -56,18 +59,13 @@ async fn a_change_is_an_event_and_a_repetition_is_none() {
 #[tokio::test]
 async fn what_was_over_when_it_was_removed_has_expired() {
     let world = World::new().await;
-    let mut events = Changes::of_table(engine(), &world.env()["TABLE_NAME"])
-        .await
-        .unwrap();
+    let mut events = changes(&world).await;
     let end = Some(world.now().seconds() - 60);
-    world
-        .put("cart-1", RON, "2026-01-01T00:00:00.000Z", end)
-        .await;
+    let long_ago = "2026-01-01T00:00:00.000Z";
+    world.put("cart-1", RON, long_ago, end).await;
     world.dissociate("cart-1", &[RON]).send().await.unchanged();
-    let expected = [
-        associated("cart-1", RON),
-        dissociated("cart-1", RON, "expired"),
-    ];
+    let expired = dissociated("cart-1", RON, "expired");
+    let expected = [associated("cart-1", RON), expired];
     assert_eq!(events.next().await.unwrap(), expected);
 }
 
@@ -77,9 +75,7 @@ async fn what_was_over_when_it_was_removed_has_expired() {
 async fn a_renewal_is_no_event_and_what_comes_after_it_is_one() {
     let world = World::with(&[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
     let token = lasting_token();
-    let mut events = Changes::of_table(engine(), &world.env()["TABLE_NAME"])
-        .await
-        .unwrap();
+    let mut events = changes(&world).await;
     let post = || world.post("cart-1").bearer(&token).body(linkage(&[RON]));
     let renewed = async || world.items().await[0].contains_key("renewed_at");
 

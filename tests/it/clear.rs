@@ -2,27 +2,24 @@
 //! their carts.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cart_associations::ids::{CartId, Party, PartyKind};
-use cart_associations::store::{ClearOutcome, StoreError, WriteOutcome, Writer};
-use dev::proxy::{Fault, Plan};
+use cart_associations::store::{ClearOutcome, StoreError, WriteOutcome};
+use dev::proxy::Fault;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::support::call::Call;
-use crate::support::{RON, World, linkage};
+use crate::support::{RON, World, customer_token, linkage};
 
 const CUSTOMERS_OF_CART: &str = "/v2/carts/cart-1/relationships/customers";
 const CARTS_OF_RON: &str = "/v2/customers/ron/relationships/carts";
 
 /// A back end's PATCH that clears the list at this path. It has an hour.
 fn clear<'w>(world: &'w World, path: &str) -> Call<'w> {
-    let deadline = SystemTime::now() + Duration::from_secs(60 * 60);
-    let deadline = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let deadline = world.now().plus(Duration::from_secs(60 * 60)).millis();
     let call = world.get(path).method("PATCH").back_end();
-    let call = call.deadline(u64::try_from(deadline).unwrap());
-    call.body(linkage(&[]))
+    call.deadline(deadline).body(linkage(&[]))
 }
 
 fn ids(count: usize) -> Vec<String> {
@@ -58,11 +55,8 @@ async fn everything_in_the_list_is_removed_and_nothing_else() {
     }
     let items = world.items().await;
     assert_eq!(items.len(), 380);
-    let ids: BTreeSet<&String> = items
-        .iter()
-        .map(|item| item["removal_id"].as_s().unwrap())
-        .collect();
-    assert_eq!(ids.len(), 2, "one for each request");
+    let ids = items.iter().map(|item| item["removal_id"].as_s().unwrap());
+    assert_eq!(BTreeSet::from_iter(ids).len(), 2, "one for each request");
 }
 
 #[tokio::test]
@@ -86,13 +80,8 @@ async fn a_cart_is_cleared_by_back_ends_only() {
         let call = world.get(CUSTOMERS_OF_CART).method("PATCH");
         call.body(linkage(&[]))
     };
-    for call in [
-        clear().customer(RON),
-        clear().grant("implicit"),
-        clear()
-            .back_end()
-            .customer_token(&crate::support::customer_token(RON)),
-    ] {
+    let bound = clear().back_end().customer_token(&customer_token(RON));
+    for call in [clear().customer(RON), clear().grant("implicit"), bound] {
         let source = call.send().await.refused(403, "back_end_required");
         assert_eq!(source, json!({ "header": "Authorization" }));
     }
@@ -120,10 +109,8 @@ async fn a_customers_carts_are_cleared_by_back_ends_and_by_that_customer() {
     for call in [clear().customer(RON), clear().back_end()] {
         associate().await;
         call.send().await.unchanged();
-        assert_eq!(
-            world.stored().await,
-            BTreeSet::from(["cart-1#hermione".into()])
-        );
+        let left = BTreeSet::from(["cart-1#hermione".into()]);
+        assert_eq!(world.stored().await, left);
     }
 }
 
@@ -157,12 +144,9 @@ async fn a_relationship_is_not_replaced() {
         let odd = world.get(&path.replace("cart-1", "a%20b").replace("ron", "a%20b"));
         let odd = odd.method("PATCH").back_end().body(linkage(&[]));
         odd.send().await.refused(400, "invalid_id");
-        let queried = call()
-            .body(linkage(&[]))
-            .query("page[limit]=1")
-            .send()
-            .await;
-        queried.refused(400, "unsupported_parameter");
+        let queried = call().body(linkage(&[])).query("page[limit]=1");
+        let answer = queried.send().await;
+        answer.refused(400, "unsupported_parameter");
     }
     assert_eq!(world.stored().await.len(), 1);
     let ignored = clear(&world, CUSTOMERS_OF_CART).header("prefer", "return=representation");
@@ -193,11 +177,7 @@ async fn a_clearing_that_stops_half_way_is_202_with_its_progress() {
 async fn a_clearing_waits_for_a_slow_call() {
     let (world, proxy) = World::behind_proxy(&[]).await;
     associate(&world, 2, 0).await;
-    let slow = Plan {
-        fault: Fault::Late,
-        after_commit: true,
-    };
-    proxy.next(slow, 2);
+    proxy.next(Fault::Late.after_commit(), 2);
     proxy.take_recorded();
     clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
     let calls = proxy.take_recorded();
@@ -245,21 +225,14 @@ async fn one_kind_is_cleared_without_the_other() {
         (PartyKind::Account, PartyKind::Customer),
     ] {
         let (world, proxy) = World::behind_proxy(&[]).await;
-        let writer = || Writer {
-            id: Uuid::new_v4(),
-            client: "back-end".to_owned(),
-            acted_by: None,
-            now: world.now(),
-        };
+        let writer = || world.writer(None);
         let cart: CartId = "cart-1".parse().unwrap();
         for kind in [kind, other] {
             for ids in ids(150).chunks(100) {
                 let parties = ids.iter().map(|id| Party::new(kind, id).unwrap());
                 let parties: Vec<Party> = parties.collect();
-                let put = world
-                    .session()
-                    .associate(&cart, &parties, writer(), None)
-                    .await;
+                let session = world.session();
+                let put = session.associate(&cart, &parties, writer(), None).await;
                 assert_eq!(put.unwrap(), WriteOutcome::Applied);
             }
         }
@@ -269,11 +242,11 @@ async fn one_kind_is_cleared_without_the_other() {
         };
         let throttled = Fault::Refused("ThrottlingException");
         proxy.next_for(last, throttled, 8);
-        let cleared = world
-            .session()
-            .clear_cart(&cart, kind, &writer())
-            .await
-            .unwrap();
+        let clear_cart = async || {
+            let session = world.session();
+            session.clear_cart(&cart, kind, &writer()).await.unwrap()
+        };
+        let cleared = clear_cart().await;
         let ClearOutcome::Partial { removed, cause } = cleared else {
             panic!("{cleared:?}");
         };
@@ -287,11 +260,7 @@ async fn one_kind_is_cleared_without_the_other() {
         let cleared = world.session().clear_party(&one, &writer()).await.unwrap();
         assert!(matches!(cleared, ClearOutcome::Complete), "{cleared:?}");
         assert_eq!(world.stored().await.len(), 150 + 49);
-        let cleared = world
-            .session()
-            .clear_cart(&cart, kind, &writer())
-            .await
-            .unwrap();
+        let cleared = clear_cart().await;
         assert!(matches!(cleared, ClearOutcome::Complete), "{cleared:?}");
         assert_eq!(world.stored().await.len(), 150);
         let session = world.session();
@@ -320,9 +289,8 @@ async fn expired_associations_and_those_of_any_clock_are_removed() {
     let world = World::new().await;
     let ahead = world.now().plus(Duration::from_secs(5)).to_string();
     world.put("cart-1", "a", &ahead, None).await;
-    world
-        .put("cart-1", "b", "2026-01-01T00:00:00.000Z", Some(1))
-        .await;
+    let long_ago = "2026-01-01T00:00:00.000Z";
+    world.put("cart-1", "b", long_ago, Some(1)).await;
     world.associated("cart-1", &["c"]).await;
     clear(&world, CUSTOMERS_OF_CART).send().await.unchanged();
     assert!(world.stored().await.is_empty());

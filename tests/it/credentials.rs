@@ -22,14 +22,39 @@ use crate::support::{
 const ACCOUNT_HEADER: &str = "EP-Account-Management-Authentication-Token";
 
 /// The variables of a function without customer tokens.
-const ONE_TOKEN: [(&str, &str); 3] = [
+pub(crate) const ONE_TOKEN: [(&str, &str); 3] = [
     ("CUSTOMER_TOKEN_JWKS", ""),
     ("CUSTOMER_TOKEN_ISSUER", ""),
     ("CUSTOMER_TOKEN_AUDIENCE", ""),
 ];
 
+/// The header of a customer token or of an account token.
+fn header_of(kind: &str) -> &'static str {
+    match kind {
+        "customer" => "x-moltin-customer-token",
+        _ => "ep-account-management-authentication-token",
+    }
+}
+
+/// The variables of a configuration: the usual one; with account tokens; also without
+/// customer tokens; also with another claim for the id of a customer.
+fn configuration<'a>(
+    name: &str,
+    accounts: &'a [(&'static str, String); 4],
+) -> Vec<(&'a str, &'a str)> {
+    let accounts = accounts.iter().map(|(name, value)| (*name, &**value));
+    let uid = [("CUSTOMER_ID_CLAIM", "uid")];
+    match name {
+        "usual" => vec![],
+        "accounts" => accounts.collect(),
+        "one_token" => accounts.chain(ONE_TOKEN).collect(),
+        "uid" => accounts.chain(ONE_TOKEN).chain(uid).collect(),
+        _ => panic!("{name}"),
+    }
+}
+
 /// The problems of the usual configuration with these variables.
-fn problems(variables: &[(&str, &str)]) -> Vec<String> {
+pub(crate) fn problems(variables: &[(&str, &str)]) -> Vec<String> {
     let env = environment(variables);
     let config = Config::from_lookup(|name| env.get(name).cloned());
     config.err().map_or_else(Vec::new, |error| error.problems)
@@ -85,11 +110,8 @@ async fn check(variables: &[(&str, &str)], table: &str) {
     for row in table.trim().lines() {
         let (claims, expected) = row.split_once(" => ").unwrap();
         let claims = serde_json::from_str(claims).unwrap();
-        assert_eq!(
-            called_by(variables, &claims).await,
-            expected,
-            "{variables:?} {claims}"
-        );
+        let found = called_by(variables, &claims).await;
+        assert_eq!(found, expected, "{variables:?} {claims}");
     }
 }
 
@@ -248,11 +270,8 @@ async fn one_token_names_the_customer() {
         {"https://a.example/customer":"ron"} => customer ron by me
         {"customer":"ron"} => nobody for https://a.example/customer
     "#;
-    check(
-        &with(&[("CUSTOMER_ID_CLAIM", "https://a.example/customer")]),
-        table,
-    )
-    .await;
+    let namespaced = [("CUSTOMER_ID_CLAIM", "https://a.example/customer")];
+    check(&with(&namespaced), table).await;
     // A machine without the right is no customer: Okta's `sub` is its `cid`.
     let table = r#"
         {"azp":"machine","sub":"machine"} => nobody for scope
@@ -271,194 +290,106 @@ async fn one_token_names_the_customer() {
 #[tokio::test]
 async fn a_customer_or_account_token_binds_every_caller_to_its_party() {
     let accounts = account_token_variables();
-    let accounts = accounts.each_ref().map(|(name, value)| (*name, &**value));
-    let [a, b, c] = ONE_TOKEN;
-    let one_token = [&accounts[..], &[a, b, c]].concat();
-    let (ron, acme) = (customer_token(RON), account_token("acme", "hermione"));
-    let token = |claims| authorities().account.token("acme", &claims).unwrap();
-    let itself = token(json!({ "account_id": "acme" }));
-    let (no_sub, bad_sub) = (
-        token(json!({ "account_id": "acme", "sub": null })),
-        token(json!({ "account_id": "acme", "sub": 7 })),
-    );
-    let customer = |token| ("x-moltin-customer-token", token);
-    let account = |token| (ACCOUNT_HEADER, token);
-    let [by_customer, by_account] = ["customer ron by storefront", "account acme by storefront"];
-    for (variables, headers, expected, acted_by) in [
-        (&accounts[..], vec![customer(&*ron)], by_customer, None),
-        (
-            &accounts,
-            vec![account(&*acme)],
-            by_account,
-            Some("hermione"),
-        ),
-        (
-            &one_token,
-            vec![account(&acme)],
-            by_account,
-            Some("hermione"),
-        ),
-        (&accounts, vec![account(&itself)], by_account, None),
-        (&accounts, vec![account(&no_sub)], by_account, None),
-        (
-            &accounts,
-            vec![account(&bad_sub)],
-            "account malformed_claim sub",
-            None,
-        ),
-        (
-            &accounts,
-            vec![customer(&ron), account(&acme)],
-            "SeveralParties",
-            None,
-        ),
-        (
-            &accounts,
-            vec![customer(&ron), account("x")],
-            "account not_compact_jws",
-            None,
-        ),
-        (
-            &accounts,
-            vec![customer("x"), account(&acme)],
-            "customer not_compact_jws",
-            None,
-        ),
-        (
-            &accounts,
-            vec![customer(""), account(&acme)],
-            "customer not_one_token",
-            None,
-        ),
-        (
-            &accounts,
-            vec![account(&acme), account(&acme)],
-            "account not_one_token",
-            None,
-        ),
-        (&accounts, vec![account(&ron)], "account unknown_key", None),
-        (&[], vec![account(&acme)], "account not_configured", None),
-        (&[], vec![account("")], "account not_configured", None),
-        (
-            &one_token,
-            vec![customer(&ron)],
-            "customer not_configured",
-            None,
-        ),
-    ] {
+    let claiming = |claims| authorities().account.token("acme", &claims).unwrap();
+    let token = |name: &str| match name {
+        "ron" => customer_token(RON),
+        "acme" => account_token("acme", "hermione"),
+        "itself" => claiming(json!({ "account_id": "acme" })),
+        "no_sub" => claiming(json!({ "account_id": "acme", "sub": null })),
+        "bad_sub" => claiming(json!({ "account_id": "acme", "sub": 7 })),
+        other => other.to_owned(),
+    };
+    // A configuration and the tokens of a request; what it acts for, and the person.
+    let table = "
+        accounts customer:ron => customer ron by storefront
+        accounts account:acme => account acme by storefront, hermione
+        one_token account:acme => account acme by storefront, hermione
+        accounts account:itself => account acme by storefront
+        accounts account:no_sub => account acme by storefront
+        accounts account:bad_sub => account malformed_claim sub
+        accounts customer:ron account:acme => SeveralParties
+        accounts customer:ron account:x => account not_compact_jws
+        accounts customer:x account:acme => customer not_compact_jws
+        accounts customer: account:acme => customer not_one_token
+        accounts account:acme account:acme => account not_one_token
+        accounts account:ron => account unknown_key
+        usual account:acme => account not_configured
+        usual account: => account not_configured
+        one_token customer:ron => customer not_configured
+    ";
+    for row in table.trim().lines() {
+        let (request, expected) = row.trim().split_once(" => ").unwrap();
+        let (variables, tokens) = request.split_once(' ').unwrap();
+        let variables = configuration(variables, &accounts);
+        let tokens = tokens.split(' ').map(|sent| {
+            let (kind, name) = sent.split_once(':').unwrap();
+            (header_of(kind), token(name))
+        });
+        let tokens: Vec<_> = tokens.collect();
         for grant in ["client_credentials", "implicit", "password"] {
             let bearer = format!("Bearer {}", access_token(grant));
-            let headers = [&[("authorization", &*bearer)], &headers[..]].concat();
-            let authenticated = authenticate(variables, &headers).await;
+            let mut headers = vec![("authorization", &*bearer)];
+            headers.extend(tokens.iter().map(|(header, token)| (*header, &**token)));
+            let authenticated = authenticate(&variables, &headers).await;
             let caller = authenticated.as_ref().ok();
-            assert_eq!(caller.and_then(Caller::acted_by), acted_by, "{expected}");
-            assert_eq!(shown(authenticated), expected);
+            let person = caller.and_then(Caller::acted_by);
+            let person = person.map(|person| format!(", {person}"));
+            let found = shown(authenticated) + &person.unwrap_or_default();
+            assert_eq!(found, expected, "{request} with {grant}");
         }
     }
     // The client that is known by `sub` alone is not recorded where it is the party.
-    let bearer = format!(
-        "Bearer {}",
-        authorities().access.token("ron", &json!({})).unwrap()
-    );
-    let headers = [("authorization", &*bearer), customer(&ron)];
-    assert_eq!(
-        shown(authenticate(&[], &headers).await),
-        "customer ron by carts"
-    );
+    let access = authorities().access.token("ron", &json!({})).unwrap();
+    let (bearer, ron) = (format!("Bearer {access}"), customer_token(RON));
+    let headers = [("authorization", &*bearer), (header_of("customer"), &ron)];
+    let found = shown(authenticate(&[], &headers).await);
+    assert_eq!(found, "customer ron by carts");
 }
 
 #[tokio::test]
 async fn each_kind_of_party_needs_its_own_token() {
     let accounts = account_token_variables();
-    let accounts = accounts.each_ref().map(|(name, value)| (*name, &**value));
-    let [a, b, c] = ONE_TOKEN;
-    let one_token = [&accounts[..], &[a, b, c]].concat();
     let bearer = format!("Bearer {}", access_token("implicit"));
-    let bearer = ("authorization", &*bearer);
-    let (ron, acme) = (customer_token(RON), account_token("acme", RON));
-    let customer = [bearer, ("x-moltin-customer-token", &*ron)];
-    let account = [bearer, (ACCOUNT_HEADER, &*acme)];
-    let required = |kind, claim: Option<&str>| Forbidden::TokenRequired {
-        kind,
-        claim: claim.map(str::to_owned),
-    };
-    let party = |kind, id| Party::new(kind, id).unwrap();
-    let ((rons, hermiones), (acmes, same_id)) = (
-        (
-            party(PartyKind::Customer, RON),
-            party(PartyKind::Customer, "hermione"),
-        ),
-        (
-            party(PartyKind::Account, "acme"),
-            party(PartyKind::Account, RON),
-        ),
-    );
-    let no_right = Forbidden::NoRight {
-        claim: "uid".to_owned(),
-    };
-    let uid = [&one_token[..], &[("CUSTOMER_ID_CLAIM", "uid")]].concat();
-    for (variables, headers, asked, refusal) in [
-        (&accounts[..], &customer[..], &rons, None),
-        (
-            &accounts,
-            &customer,
-            &hermiones,
-            Some(Forbidden::OtherParty(PartyKind::Customer)),
-        ),
-        (
-            &accounts,
-            &customer,
-            &same_id,
-            Some(required(PartyKind::Account, None)),
-        ),
-        (&accounts, &account, &acmes, None),
-        (
-            &accounts,
-            &account,
-            &same_id,
-            Some(Forbidden::OtherParty(PartyKind::Account)),
-        ),
-        (
-            &accounts,
-            &account,
-            &rons,
-            Some(required(PartyKind::Customer, None)),
-        ),
-        (
-            &one_token,
-            &account,
-            &rons,
-            Some(Forbidden::OtherParty(PartyKind::Customer)),
-        ),
-        (&[], &customer, &same_id, Some(Forbidden::BackEndRequired)),
-        (
-            &accounts,
-            &[bearer],
-            &rons,
-            Some(required(PartyKind::Customer, Some("grant_type"))),
-        ),
-        (
-            &accounts,
-            &[bearer],
-            &acmes,
-            Some(required(PartyKind::Account, Some("grant_type"))),
-        ),
-        (&[], &[bearer], &acmes, Some(Forbidden::BackEndRequired)),
-        (&uid, &[bearer], &rons, Some(no_right)),
-    ] {
-        let caller = authenticate(variables, headers).await.unwrap();
-        let in_path = match refusal.clone() {
-            Some(Forbidden::OtherParty(kind)) if caller.only_party(kind).is_ok() => {
-                Some(Forbidden::OtherPartysCarts(kind))
-            }
-            other => other,
+    // A configuration and a token; whose carts are asked for; the refusal of a change,
+    // and that of a list of all of their carts.
+    let table = r#"
+        accounts customer asks customer ron => None; None
+        accounts customer asks customer hermione => Some(OtherParty(Customer)); Some(OtherPartysCarts(Customer))
+        accounts customer asks account ron => Some(TokenRequired { kind: Account, claim: None })
+        accounts account asks account acme => None; None
+        accounts account asks account ron => Some(OtherParty(Account)); Some(OtherPartysCarts(Account))
+        accounts account asks customer ron => Some(TokenRequired { kind: Customer, claim: None })
+        one_token account asks customer ron => Some(OtherParty(Customer))
+        usual customer asks account ron => Some(BackEndRequired)
+        accounts no asks customer ron => Some(TokenRequired { kind: Customer, claim: Some("grant_type") })
+        accounts no asks account acme => Some(TokenRequired { kind: Account, claim: Some("grant_type") })
+        usual no asks account acme => Some(BackEndRequired)
+        uid no asks customer ron => Some(NoRight { claim: "uid" })
+    "#;
+    for row in table.trim().lines() {
+        let (request, expected) = row.trim().split_once(" => ").unwrap();
+        let words: Vec<&str> = request.split(' ').collect();
+        let [variables, token, "asks", kind, id] = words[..] else {
+            panic!("{request}");
         };
-        assert_eq!(
-            caller.permit(std::slice::from_ref(asked)).err(),
-            refusal,
-            "{asked:?}"
-        );
-        assert_eq!(caller.permit_carts_of(asked).err(), in_path, "{asked:?}");
+        let (header, token) = match token {
+            "customer" => (header_of("customer"), customer_token(RON)),
+            "account" => (header_of("account"), account_token("acme", RON)),
+            _ => ("x-none", String::new()),
+        };
+        let headers = [("authorization", &*bearer), (header, &token)];
+        let variables = configuration(variables, &accounts);
+        let caller = authenticate(&variables, &headers).await.unwrap();
+        let kind = match kind {
+            "customer" => PartyKind::Customer,
+            _ => PartyKind::Account,
+        };
+        let asked = Party::new(kind, id).unwrap();
+        let (change, list) = expected.split_once("; ").unwrap_or((expected, expected));
+        let refusal = caller.permit(std::slice::from_ref(&asked)).err();
+        assert_eq!(format!("{refusal:?}"), change, "{request}");
+        let refusal = caller.permit_carts_of(&asked).err();
+        assert_eq!(format!("{refusal:?}"), list, "{request}");
         assert_eq!(caller.permit_clearing(), Err(Forbidden::BackEndRequired));
     }
 }
@@ -468,124 +399,78 @@ async fn each_kind_of_party_needs_its_own_token() {
 async fn a_token_that_is_as_good_a_token_of_another_kind_is_refused() {
     let access = &authorities().access;
     let keys = access.key.jwks().unwrap();
-    let common = [
+    let by_audience = [
         ("CUSTOMER_TOKEN_JWKS", &*keys),
         ("CUSTOMER_TOKEN_ISSUER", &access.issuer),
     ];
-    let by_audience = common;
-    let mut by_claim = vec![
+    let by_claim = [
         ("CUSTOMER_TOKEN_AUDIENCE", &*access.audience),
         ("ACCESS_TOKEN_CLAIMS", r#"{"use":["access","x"]}"#),
         ("CUSTOMER_TOKEN_CLAIMS", r#"{"use":"id"}"#),
     ];
-    by_claim.extend(common);
-    for (variables, claims, as_access, as_customer) in [
-        (
-            &by_audience[..],
-            json!({ "aud": "carts" }),
-            None,
-            Some("audience"),
-        ),
-        (
-            &by_audience,
-            json!({ "aud": "shop" }),
-            Some("audience"),
-            None,
-        ),
-        (
-            &by_audience,
-            json!({ "aud": ["carts", "x"] }),
-            None,
-            Some("audience"),
-        ),
-        (
-            &by_audience,
-            json!({ "aud": ["carts", "shop"] }),
-            Some("two_kinds"),
-            Some("two_kinds"),
-        ),
-        (
-            &by_claim,
-            json!({ "use": "access" }),
-            None,
-            Some("required_claim"),
-        ),
-        (
-            &by_claim,
-            json!({ "use": "id" }),
-            Some("required_claim"),
-            None,
-        ),
-        (
-            &by_claim,
-            json!({}),
-            Some("required_claim"),
-            Some("required_claim"),
-        ),
-    ] {
+    let by_claim = [&by_claim[..], &by_audience].concat();
+    // How a token is told apart, its claims, and the answer to it of each kind.
+    let table = r#"
+        by_audience {"aud":"carts"} => accepted, audience
+        by_audience {"aud":"shop"} => audience, accepted
+        by_audience {"aud":["carts","x"]} => accepted, audience
+        by_audience {"aud":["carts","shop"]} => two_kinds, two_kinds
+        by_claim {"use":"access"} => accepted, required_claim
+        by_claim {"use":"id"} => required_claim, accepted
+        by_claim {} => required_claim, required_claim
+    "#;
+    for row in table.trim().lines() {
+        let (request, expected) = row.trim().split_once(" => ").unwrap();
+        let (by, claims) = request.split_once(' ').unwrap();
+        let claims = serde_json::from_str(claims).unwrap();
         let token = access.token("ron", &claims).unwrap();
-        let good = [
-            json!({ "use": "access" }),
-            json!({ "use": "x", "aud": ["carts"] }),
-        ];
-        let good = access.token("me", &good[variables.len() % 2]).unwrap();
-        let found = |authenticated| match authenticated {
-            Err(AuthError::InvalidToken { refusal, .. }) => Some(refusal.name()),
-            other => other.map(|_: Caller| None).unwrap(),
+        let (variables, good) = match by {
+            "by_audience" => (&by_audience[..], json!({ "use": "access" })),
+            _ => (&*by_claim, json!({ "use": "x", "aud": ["carts"] })),
         };
-        let bearer = format!("Bearer {token}");
+        let good = access.token("me", &good).unwrap();
+        let found = |authenticated| match authenticated {
+            Err(AuthError::InvalidToken { refusal, .. }) => refusal.name(),
+            other => other.map(|_: Caller| "accepted").unwrap(),
+        };
+        let [bearer, good] = [&token, &good].map(|token| format!("Bearer {token}"));
         let alone = authenticate(variables, &[("authorization", &bearer)]).await;
-        assert_eq!(found(alone), as_access, "{claims}");
-        let bearer = format!("Bearer {good}");
-        let headers = [
-            ("authorization", &*bearer),
-            ("x-moltin-customer-token", &token),
-        ];
-        assert_eq!(
-            found(authenticate(variables, &headers).await),
-            as_customer,
-            "{claims}"
-        );
+        let beside = [("authorization", &*good), (header_of("customer"), &token)];
+        let beside = authenticate(variables, &beside).await;
+        let found = format!("{}, {}", found(alone), found(beside));
+        assert_eq!(found, expected, "{request}");
     }
 }
 
 #[test]
 fn two_kinds_that_could_be_mixed_up_are_a_problem() {
-    let same_issuer = |mut variables: Vec<(&'static str, &'static str)>| {
-        variables.push(("CUSTOMER_TOKEN_ISSUER", "https://auth.example.com"));
-        problems(&variables).len()
+    let same_issuer = |variables: &[(&str, &str)]| {
+        let issuer = [("CUSTOMER_TOKEN_ISSUER", "https://auth.example.com")];
+        problems(&[variables, &issuer].concat()).len()
     };
     let audience = ("CUSTOMER_TOKEN_AUDIENCE", "x,carts");
-    let claims = |access, customer| {
-        vec![
+    assert_eq!(same_issuer(&[]), 0);
+    assert_eq!(same_issuer(&[audience]), 1);
+    // The required claims of access tokens and of customer tokens, and the problems.
+    let table = r#"
+        {"a":1} {"a":2} 0
+        {"a":1} {"a":1.0} 1
+        {"a":1} {"a":"1"} 0
+        {"a":1} {"a":null} 0
+        {"a":null} {"a":null} 1
+        {"a":1} {"b":2} 1
+        {"a":1}  1
+        {"a":["x","y"]} {"a":["z","y"]} 1
+        {"a":["x","y"],"b":true} {"b":false,"a":"x"} 0
+    "#;
+    for row in table.trim().lines() {
+        let columns: Vec<&str> = row.trim().split(' ').collect();
+        let found = same_issuer(&[
             audience,
-            ("ACCESS_TOKEN_CLAIMS", access),
-            ("CUSTOMER_TOKEN_CLAIMS", customer),
-        ]
-    };
-    assert_eq!(same_issuer(vec![]), 0);
-    assert_eq!(same_issuer(vec![audience]), 1);
-    for (access, customer, apart) in [
-        (r#"{"a":1}"#, r#"{"a":2}"#, true),
-        (r#"{"a":1}"#, r#"{"a":1.0}"#, false),
-        (r#"{"a":1}"#, r#"{"a":"1"}"#, true),
-        (r#"{"a":1}"#, r#"{"a":null}"#, true),
-        (r#"{"a":null}"#, r#"{"a":null}"#, false),
-        (r#"{"a":1}"#, r#"{"b":2}"#, false),
-        (r#"{"a":1}"#, "", false),
-        (r#"{"a":["x","y"]}"#, r#"{"a":["z","y"]}"#, false),
-        (
-            r#"{"a":["x","y"],"b":true}"#,
-            r#"{"b":false,"a":"x"}"#,
-            true,
-        ),
-    ] {
-        let expected = usize::from(!apart);
-        assert_eq!(
-            same_issuer(claims(access, customer)),
-            expected,
-            "{access} {customer}"
-        );
+            ("ACCESS_TOKEN_CLAIMS", columns[0]),
+            ("CUSTOMER_TOKEN_CLAIMS", columns[1]),
+        ]);
+        assert_eq!(found.to_string(), columns[2], "{row}");
     }
     // Each of the six pairs.
     let all = ["ACCESS", "CUSTOMER", "ACCOUNT", "CART"];
@@ -594,11 +479,8 @@ fn two_kinds_that_could_be_mixed_up_are_a_problem() {
         all.map(|kind| (format!("{kind}_TOKEN_{name}"), usual.clone()))
     });
     let variables = names.concat();
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect();
-    let found = problems(&variables);
+    let variables = variables.iter().map(|(name, value)| (&**name, &**value));
+    let found = problems(&variables.collect::<Vec<_>>());
     assert_eq!(found.len(), 6, "{found:?}");
     for (index, kind) in all.iter().enumerate() {
         for other in &all[..index] {
@@ -640,29 +522,23 @@ fn a_bad_rule_for_tokens_is_a_problem() {
     for row in table.trim().lines() {
         let (name, value) = row.trim().split_once('=').unwrap();
         let found = problems(&[(name, value)]);
-        assert!(
-            found.len() == 1 && found[0].starts_with(name),
-            "{row}: {found:?}"
-        );
+        assert_eq!(found.len(), 1, "{row}: {found:?}");
+        assert!(found[0].starts_with(name), "{row}: {found:?}");
     }
     for (name, missing) in [
         ("CART_TOKEN_CLAIMS", "CART_TOKEN_JWKS"),
         ("ACCOUNT_TOKEN_CLAIMS", "ACCOUNT_TOKEN_ISSUER"),
     ] {
         let found = problems(&[(name, r#"{"a":1}"#)]);
-        assert!(
-            found.iter().any(|problem| problem.starts_with(missing)),
-            "{found:?}"
-        );
+        let mut starts = found.iter().map(|problem| problem.starts_with(missing));
+        assert!(starts.any(|starts| starts), "{found:?}");
     }
+    let claims = r#" {"a":null,"b":["x",1,true],"":"x"} "#;
     let good = [
         ("ACCESS_TOKEN_GRANT_CLAIM", " "),
         ("CUSTOMER_ID_CLAIM", "oid"),
         ("ACCOUNT_ID_CLAIM", "sub"),
-        (
-            "ACCESS_TOKEN_CLAIMS",
-            r#" {"a":null,"b":["x",1,true],"":"x"} "#,
-        ),
+        ("ACCESS_TOKEN_CLAIMS", claims),
     ];
     assert_eq!(problems(&good), Vec::<String>::new());
 }
@@ -688,24 +564,14 @@ async fn a_customer_token_permits_only_its_customer_with_every_grant() {
 
 #[tokio::test]
 async fn the_answer_and_the_log_say_what_is_missing() {
-    let [a, b, c] = ONE_TOKEN;
-    for (variables, path, code, detail, claim) in [
-        (
-            &[][..],
-            "/v2/customers/ron/relationships/carts",
-            "customer_token_required",
-            "customer token",
-            "grant_type",
-        ),
-        (
-            &[a, b, c, ("CUSTOMER_ID_CLAIM", "uid")],
-            "/v2/carts",
-            "back_end_required",
-            "names no customer",
-            "uid",
-        ),
-    ] {
-        let world = World::with(variables).await;
+    let carts = "/v2/customers/ron/relationships/carts";
+    let uid = [&ONE_TOKEN[..], &[("CUSTOMER_ID_CLAIM", "uid")]].concat();
+    let no_token = ["customer_token_required", "customer token", "grant_type"];
+    let no_right = ["back_end_required", "names no customer", "uid"];
+    for (variables, path, [code, detail, claim]) in
+        [(vec![], carts, no_token), (uid, "/v2/carts", no_right)]
+    {
+        let world = World::with(&variables).await;
         let mut function = Function::start(world.env()).await;
         let call = world.get(path).grant("implicit").to(Some(&function));
         let answer = call.send().await;
@@ -713,33 +579,23 @@ async fn the_answer_and_the_log_say_what_is_missing() {
         let text = answer.errors("detail")[0].to_string();
         assert!(text.contains(detail), "{text}");
         let (_, line) = function.line().await;
-        assert_eq!(
-            (&line["caller"], &line["claim"]),
-            (&json!("nobody"), &json!(claim))
-        );
+        assert_eq!([&line["caller"], &line["claim"]], ["nobody", claim]);
     }
     let world = World::new().await;
     let answer = world.get("/v2/carts").back_end().send().await;
     let source = answer.refused(403, "customer_token_required");
     assert_eq!(source, json!({ "header": "x-moltin-customer-token" }));
     let text = answer.errors("detail")[0].to_string();
-    assert!(
-        text.contains("GET /v2/customers/{customerId}/relationships/carts"),
-        "{text}"
-    );
+    let instead = "GET /v2/customers/{customerId}/relationships/carts";
+    assert!(text.contains(instead), "{text}");
 
     let mut function = Function::start(world.env()).await;
-    let token = authorities()
-        .access
-        .token("me", &json!({ "exp": null }))
-        .unwrap();
-    let call = world.get("/v2/carts").bearer(&token).to(Some(&function));
-    call.send().await.refused(401, "invalid_access_token");
+    let token = authorities().access.token("me", &json!({ "exp": null }));
+    let call = world.get("/v2/carts").bearer(&token.unwrap());
+    let answer = call.to(Some(&function)).send().await;
+    answer.refused(401, "invalid_access_token");
     let (_, line) = function.line().await;
-    assert_eq!(
-        (&line["cause"], &line["claim"]),
-        (&json!("missing_claim"), &json!("exp"))
-    );
+    assert_eq!([&line["cause"], &line["claim"]], ["missing_claim", "exp"]);
 }
 
 #[tokio::test]
@@ -768,10 +624,8 @@ async fn without_a_bearer_token_the_answer_asks_for_one() {
 async fn the_bearer_scheme_may_be_in_any_case_with_a_colon_and_extra_spaces() {
     let world = World::new().await;
     let token = access_token("client_credentials");
-    for (cart, scheme) in ["bearer ", "BEARER ", "Bearer   ", "Bearer: ", "bearer:  "]
-        .iter()
-        .enumerate()
-    {
+    let schemes = ["bearer ", "BEARER ", "Bearer   ", "Bearer: ", "bearer:  "];
+    for (cart, scheme) in schemes.iter().enumerate() {
         let call = world.associate(&cart.to_string(), &[RON]);
         let call = call.header("authorization", &format!("{scheme}{token}"));
         call.send().await.created(&[RON]);
@@ -781,26 +635,16 @@ async fn the_bearer_scheme_may_be_in_any_case_with_a_colon_and_extra_spaces() {
 #[tokio::test]
 async fn a_token_that_is_sent_is_never_treated_as_absent() {
     let world = World::new().await;
+    let access = access_token("client_credentials");
     for (header, code) in [
         ("x-moltin-customer-token", "invalid_customer_token"),
         (ACCOUNT_HEADER, "invalid_account_token"),
     ] {
-        for token in [
-            "",
-            " ",
-            "null",
-            "x.y.z",
-            "\u{fc}",
-            "a\0",
-            &access_token("client_credentials"),
-        ] {
+        for token in ["", " ", "null", "x.y.z", "\u{fc}", "a\0", &access] {
             let call = world.associate("cart-1", &[RON]).header(header, token);
             let answer = call.send().await;
-            assert_eq!(
-                answer.refused(401, code),
-                json!({ "header": header }),
-                "{token:?}"
-            );
+            let source = answer.refused(401, code);
+            assert_eq!(source, json!({ "header": header }), "{token:?}");
             let challenge = Some("Bearer error=\"invalid_token\"");
             assert_eq!(answer.header("www-authenticate"), challenge);
         }
@@ -810,8 +654,7 @@ async fn a_token_that_is_sent_is_never_treated_as_absent() {
 
 #[tokio::test]
 async fn a_request_acts_for_one_party() {
-    let accounts = account_token_variables();
-    let world = World::with(&accounts.each_ref().map(|(name, value)| (*name, &**value))).await;
+    let world = World::with_account_tokens().await;
     let call = || {
         let call = world.post("cart-1").customer(RON).body(linkage(&[RON]));
         call.header(ACCOUNT_HEADER, &account_token("acme", "hermione"))
@@ -879,20 +722,13 @@ async fn a_cart_token_is_ignored_in_all_requests_but_post() {
         "/v2/carts",
         "/v2/customers/ron/relationships/carts",
     ] {
-        for call in [
-            world.get(path).customer(RON),
-            world.get(path).customer(RON).cart_token("x"),
-        ] {
+        let call = || world.get(path).customer(RON);
+        for call in [call(), call().cart_token("x")] {
             assert_eq!(call.send().await.status, 200, "{path}");
         }
     }
-    for call in [
-        world.dissociate("cart-1", &[RON]).customer(RON),
-        world
-            .dissociate("cart-1", &[RON])
-            .customer(RON)
-            .cart_token("x"),
-    ] {
+    let call = || world.dissociate("cart-1", &[RON]).customer(RON);
+    for call in [call(), call().cart_token("x")] {
         call.send().await.unchanged();
     }
     assert!(world.stored().await.is_empty());

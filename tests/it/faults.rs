@@ -3,7 +3,7 @@
 //! of requests one by one and of all requests at once to one process.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
 use aws_credential_types::credential_fn::provide_credentials_fn;
@@ -11,17 +11,16 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::Region;
 use cart_associations::clock::Timestamp;
 use cart_associations::ids::{Party, PartyKind};
-use cart_associations::store::{Store, StoreError, Writer};
+use cart_associations::store::{Store, StoreError};
 use dev::environment::REGION;
 use dev::proxy::{Fault, Plan, Proxy, REQUEST_ID};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::support::answer::Answer;
 use crate::support::function::Function;
-use crate::support::{RON, World, engine, tests_for};
+use crate::support::{RON, World, closed_url, engine, tests_for};
 
 tests_for! {
     [one_by_one: 1, all_at_once: 10]
@@ -95,33 +94,24 @@ const REQUESTS: [Request; 10] = [
     post("several", &["a", "b"], &[]),
     post("one-of-several-there", &["a", "b"], &["a"]),
     post("one-there", &[RON], &[RON]),
-    Request {
-        renews: true,
-        ..post("one-renewed", &[RON], &[RON])
-    },
-    Request {
-        renews: true,
-        ..post("several-renewed", &["a", "b"], &["a", "b"])
-    },
-    Request {
-        method: "DELETE",
-        ..post("one-deleted", &[RON], &[RON])
-    },
-    Request {
-        method: "DELETE",
-        ..post("several-deleted", &["a", "b"], &["a", "b"])
-    },
-    Request {
-        method: "DELETE",
-        ..post("none-deleted", &["a", "b"], &[])
-    },
-    Request {
-        method: "GET",
-        ..post("listed", &[RON], &[RON])
-    },
+    post("one-renewed", &[RON], &[RON]).renewing(),
+    post("several-renewed", &["a", "b"], &["a", "b"]).renewing(),
+    post("one-deleted", &[RON], &[RON]).sent_as("DELETE"),
+    post("several-deleted", &["a", "b"], &["a", "b"]).sent_as("DELETE"),
+    post("none-deleted", &["a", "b"], &[]).sent_as("DELETE"),
+    post("listed", &[RON], &[RON]).sent_as("GET"),
 ];
 
 impl Request {
+    const fn sent_as(self, method: &'static str) -> Self {
+        Self { method, ..self }
+    }
+
+    const fn renewing(mut self) -> Self {
+        self.renews = true;
+        self
+    }
+
     /// The cart's customers after the request.
     fn after(self) -> &'static [&'static str] {
         match self.method {
@@ -225,9 +215,8 @@ impl FaultyTable {
     async fn stored(&self, request: Request) -> BTreeSet<String> {
         let prefix = format!("{}#", request.cart);
         let stored = self.lasting.stored().await.into_iter();
-        stored
-            .filter_map(|key| Some(key.strip_prefix(&prefix)?.to_owned()))
-            .collect()
+        let customers = stored.filter_map(|key| Some(key.strip_prefix(&prefix)?.to_owned()));
+        customers.collect()
     }
 }
 
@@ -235,40 +224,33 @@ impl FaultyTable {
 /// shows no internals.
 async fn send(world: &World, process: Option<&Function>, request: Request) -> Answer {
     let deadline = SystemTime::now() + Duration::from_secs(5);
-    let millis = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let (cart, millis) = (request.cart, Timestamp::from(deadline).millis());
+    let path = format!("/v2/carts/{cart}/relationships/customers");
     let call = match request.method {
         // For a customer, the function first reads whether they are on the cart.
-        "GET" => world
-            .get(&format!(
-                "/v2/carts/{}/relationships/customers",
-                request.cart
-            ))
-            .customer(RON),
-        method => world
-            .associate(request.cart, request.customers)
-            .method(method),
+        "GET" => world.get(&path).customer(RON),
+        method => world.associate(cart, request.customers).method(method),
     };
-    let call = call.deadline(u64::try_from(millis).unwrap()).to(process);
+    let call = call.deadline(millis).to(process);
     let answer = call.send().await;
     assert!(SystemTime::now() < deadline, "the answer came too late");
     let text = format!("{answer:?}");
-    for internal in [
+    let internals = [
         "internal detail",
         "Exception",
         "dynamodb",
         "html",
         "DynamoDB",
-    ] {
+    ];
+    for internal in internals {
         assert!(!text.contains(internal), "{text}");
     }
     answer
 }
 
 fn set(customers: &[&str]) -> BTreeSet<String> {
-    customers
-        .iter()
-        .map(|customer| (*customer).to_owned())
-        .collect()
+    let customers = customers.iter();
+    customers.map(|customer| (*customer).to_owned()).collect()
 }
 
 /// Returns whether the function knows that nothing was written if every call has
@@ -286,12 +268,8 @@ static IN_FLIGHT: Semaphore = Semaphore::const_new(40);
 
 /// Runs a scenario with every fault, before and after the write.
 async fn for_each_fault<F: Future<Output = ()>>(at_once: usize, scenario: impl Fn(Plan) -> F) {
-    let plans = FAULTS.into_iter().flat_map(|fault| {
-        [false, true].map(|after_commit| Plan {
-            fault,
-            after_commit,
-        })
-    });
+    let plans = FAULTS.into_iter();
+    let plans = plans.flat_map(|fault| [fault.into(), fault.after_commit()]);
     let requests = u32::try_from(at_once).unwrap();
     let scenarios = plans.map(async |plan| {
         let _permits = IN_FLIGHT.acquire_many(requests).await.unwrap();
@@ -312,24 +290,16 @@ async fn survives(at_once: usize, plan: Plan, times: usize) {
         for (request, answer, calls) in &answers {
             let context = format!("{plan:?} x {times}, {}: {answer:?}", request.cart);
             request.assert_served(answer, &context);
-            assert_eq!(
-                table.stored(*request).await,
-                set(request.after()),
-                "{context}"
-            );
-            assert!(
-                (times..=MOST_CALLS).contains(calls),
-                "{calls} calls, {context}"
-            );
+            let stored = table.stored(*request).await;
+            assert_eq!(stored, set(request.after()), "{context}");
+            let expected = times..=MOST_CALLS;
+            assert!(expected.contains(calls), "{calls} calls, {context}");
         }
         table.proxy.heal().await;
         for (request, next, _) in table.send_all(requests).await {
-            assert_eq!(
-                next.status,
-                if request.method == "GET" { 200 } else { 204 },
-                "{plan:?} x {times}, {}",
-                request.cart
-            );
+            let status = if request.method == "GET" { 200 } else { 204 };
+            let context = format!("{plan:?} x {times}, {}", request.cart);
+            assert_eq!(next.status, status, "{context}");
         }
     }
 }
@@ -355,11 +325,9 @@ async fn a_lasting_fault_is_503_and_later_requests_succeed(at_once: usize) {
                 let context = format!("{plan:?}, {}: {answer:?}", request.cart);
                 assert_eq!(answer.status, 503, "{context}");
                 assert!(calls <= MOST_CALLS, "{calls} calls, {context}");
-                let certain = proves_no_write(plan) || request.method == "GET";
-                let code = if certain {
-                    "store_unavailable"
-                } else {
-                    "outcome_unknown"
+                let code = match proves_no_write(plan) || request.method == "GET" {
+                    true => "store_unavailable",
+                    false => "outcome_unknown",
                 };
                 answer.refused(503, code);
                 let stored = table.stored(request).await;
@@ -373,11 +341,8 @@ async fn a_lasting_fault_is_503_and_later_requests_succeed(at_once: usize) {
                 } else {
                     request.assert_served(&next, &context);
                 }
-                assert_eq!(
-                    table.stored(request).await,
-                    set(request.after()),
-                    "{context}"
-                );
+                let stored = table.stored(request).await;
+                assert_eq!(stored, set(request.after()), "{context}");
             }
         }
     })
@@ -411,10 +376,7 @@ async fn a_call_that_a_wrong_clock_signed_is_signed_anew() {
 async fn a_call_whose_connection_ended_may_have_been_applied() {
     for code in ["RequestTimeoutException", "RequestAbortedException"] {
         let table = FaultyTable::new(1).await;
-        let ended = Plan {
-            fault: Fault::Refused(code),
-            after_commit: true,
-        };
+        let ended = Fault::Refused(code).after_commit();
         table.proxy.next(ended, 1);
         table.send(ONE).await.created(ONE.customers);
         table.proxy.always(ended);
@@ -426,32 +388,30 @@ async fn a_call_whose_connection_ended_may_have_been_applied() {
 /// Errors that no retry mends are ours: 500 after one attempt.
 #[tokio::test]
 async fn a_call_that_is_refused_for_a_fault_of_ours_is_500() {
-    for fault in [
-        Fault::RefusedFor(
-            "InvalidSignatureException",
-            "The request signature we calculated does not match the signature you provided.",
-        ),
-        Fault::Refused("AccessDeniedException"),
-        Fault::Refused("ExpiredTokenException"),
-        Fault::Refused("UnrecognizedClientException"),
-        Fault::Refused("ResourceNotFoundException"),
-        Fault::Refused("ValidationException"),
-    ] {
+    let other = "The request signature we calculated does not match the signature you provided.";
+    let other_signature = Fault::RefusedFor("InvalidSignatureException", other);
+    let codes = [
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "UnrecognizedClientException",
+        "ResourceNotFoundException",
+        "ValidationException",
+    ];
+    for fault in codes
+        .map(Fault::Refused)
+        .into_iter()
+        .chain([other_signature])
+    {
         let table = FaultyTable::new(1).await;
-        table.proxy.always(Plan {
-            fault,
-            after_commit: false,
-        });
+        table.proxy.always(fault);
         for request in REQUESTS {
             table.proxy.take_recorded();
             let answer = table.send(request).await;
             answer.refused(500, "internal_error");
             let calls = table.proxy.take_recorded().len();
             // A GET reads the list beside the permission.
-            assert!(
-                calls == 1 || request.method == "GET" && calls == 2,
-                "{fault:?}"
-            );
+            let is_read = request.method == "GET";
+            assert!(calls == 1 || is_read && calls == 2, "{fault:?}");
         }
     }
 }
@@ -490,49 +450,27 @@ async fn missing_credentials_are_a_fault_of_ours() {
 #[tokio::test]
 async fn a_failure_is_described_by_its_code_and_its_request_id() {
     let table = FaultyTable::new(1).await;
-    let parties = |ids: &[&str]| -> Vec<Party> {
-        let party = |id: &&str| Party::new(PartyKind::Customer, id).unwrap();
-        ids.iter().map(party).collect()
-    };
-    for (fault, customers, expected, has_id) in [
-        (
-            Fault::Refused("ThrottlingException"),
-            &["a"][..],
-            "ThrottlingException, status 400",
-            true,
-        ),
-        (
-            Fault::Conflict,
-            &["a", "b"],
-            "TransactionCanceledException, status 400: TransactionConflict, None",
-            true,
-        ),
-        (
-            Fault::Garbage("[]"),
-            &["a"],
-            "an unreadable answer, status 200",
-            true,
-        ),
-        (Fault::Close, &["a"], "no answer", false),
+    let party = |id: &&str| Party::new(PartyKind::Customer, id).unwrap();
+    let throttled = "ThrottlingException, status 400";
+    let canceled = "TransactionCanceledException, status 400: TransactionConflict, None";
+    let unreadable = "an unreadable answer, status 200";
+    for (fault, customers, expected) in [
+        (Fault::Refused("ThrottlingException"), &["a"][..], throttled),
+        (Fault::Conflict, &["a", "b"], canceled),
+        (Fault::Garbage("[]"), &["a"], unreadable),
+        (Fault::Close, &["a"], "no answer"),
     ] {
-        table.proxy.always(Plan {
-            fault,
-            after_commit: false,
-        });
+        table.proxy.always(fault);
         let session = table.lasting.session();
-        let writer = Writer {
-            id: Uuid::new_v4(),
-            client: "back-end".to_owned(),
-            acted_by: None,
-            now: table.lasting.now(),
-        };
+        let writer = table.lasting.writer(None);
         let cart = "cart-1".parse().unwrap();
-        let customers = parties(customers);
+        let customers: Vec<Party> = customers.iter().map(party).collect();
         let put = session.associate(&cart, &customers, writer, None);
         let failed = put.await.unwrap_err();
         let failure = failed.failure();
         assert_eq!(failure.description, expected);
-        assert_eq!(failure.request_id.as_deref(), has_id.then_some(REQUEST_ID));
+        let id = (fault != Fault::Close).then_some(REQUEST_ID);
+        assert_eq!(failure.request_id.as_deref(), id);
         assert_eq!(session.attempts(), 8);
     }
 }
@@ -540,7 +478,7 @@ async fn a_failure_is_described_by_its_code_and_its_request_id() {
 #[tokio::test]
 async fn an_unreachable_store_is_503_and_nothing_is_written() {
     let world = World::new().await;
-    let env = [("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")];
+    let env = [("AWS_ENDPOINT_URL_DYNAMODB", &*closed_url())];
     let unreachable = World::on(&env, &world).await;
     let answer = send(&unreachable, None, ONE).await;
     answer.refused(503, "store_unavailable");
@@ -553,17 +491,11 @@ async fn many_faults_do_not_use_up_later_retries() {
     let proxy = &table.proxy;
     proxy.always(Fault::Refused("ThrottlingException"));
     let calls = (0..20).map(|_| table.send(ONE));
-    for answer in futures_util::future::join_all(calls).await {
+    for answer in join_all(calls).await {
         answer.refused(503, "store_unavailable");
     }
     proxy.heal().await;
-    proxy.next(
-        Plan {
-            fault: Fault::Close,
-            after_commit: true,
-        },
-        2,
-    );
+    proxy.next(Fault::Close.after_commit(), 2);
     table.send(ONE).await.created(ONE.customers);
 }
 
@@ -586,17 +518,9 @@ async fn a_request_without_enough_time_for_the_store_is_503_at_once() {
     let table = FaultyTable::new(1).await;
     let proxy = &table.proxy;
     let calls = proxy.calls();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_millis();
-    let soon = u64::try_from(now).unwrap() + 450;
-    let answer = table
-        .lasting
-        .associate("cart-1", &[RON])
-        .deadline(soon)
-        .send()
-        .await;
+    let soon = table.lasting.now().millis() + 450;
+    let call = table.lasting.associate("cart-1", &[RON]);
+    let answer = call.deadline(soon).send().await;
     answer.refused(503, "store_unavailable");
     assert_eq!(proxy.calls(), calls);
 }

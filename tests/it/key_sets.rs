@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use crate::support::answer::Answer;
 use crate::support::function::Function;
 use crate::support::sample;
-use crate::support::{RON, World, authorities, cart_token, environment, linkage};
+use crate::support::{
+    RON, World, authorities, cart_token, closed_url, environment, lasting, linkage,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -36,7 +38,7 @@ async fn world(server: &KeyServer) -> World {
 fn claims() -> Value {
     json!({
         "iss": authorities().access.issuer, "aud": authorities().access.audience,
-        "sub": "back-end", "exp": 2_000_000_000, "grant_type": "client_credentials",
+        "sub": "back-end", "exp": lasting(), "grant_type": "client_credentials",
     })
 }
 
@@ -47,19 +49,13 @@ fn token(key: &SigningKey) -> String {
 
 /// A token with a `kid` that is in no key set.
 fn token_with_unknown_key(kid: &str) -> String {
-    let header = json!({ "alg": "ES256", "kid": kid });
-    NEXT_KEY
-        .sign(&header.to_string(), &claims().to_string())
-        .unwrap()
+    let header = json!({ "alg": "ES256", "kid": kid }).to_string();
+    NEXT_KEY.sign(&header, &claims().to_string()).unwrap()
 }
 
 async fn send(world: &World, token: &str) -> Answer {
-    world
-        .post("cart-1")
-        .bearer(token)
-        .body(linkage(&[RON]))
-        .send()
-        .await
+    let call = world.post("cart-1").bearer(token);
+    call.body(linkage(&[RON])).send().await
 }
 
 async fn assert_accepted(world: &World, token: &str) {
@@ -162,25 +158,8 @@ async fn a_refresh_in_the_background_replaces_the_keys() {
         tokio::task::yield_now().await;
     }
     assert_accepted(&world, &token(&NEXT_KEY)).await;
-    assert_eq!(
-        server.asked(),
-        3,
-        "one more for the key id that is no longer known"
-    );
-}
-
-#[tokio::test]
-async fn stale_keys_are_refreshed_before_they_are_used() {
-    let server = KeyServer::start(&keys()).await;
-    let world = world(&server).await;
-    let old = token(&authorities().access.key);
-    assert_accepted(&world, &old).await;
-    server.serves(&NEXT_KEY.jwks().unwrap());
-    world.advance_clock(HOUR);
-    send(&world, &old)
-        .await
-        .refused(401, "invalid_access_token");
-    assert_accepted(&world, &token(&NEXT_KEY)).await;
+    // One more for the key id that is no longer known.
+    assert_eq!(server.asked(), 3);
 }
 
 #[tokio::test]
@@ -236,9 +215,8 @@ async fn unknown_key_ids_cause_one_fetch_a_minute() {
     for minute in 0..3 {
         for number in 0..20 {
             let token = token_with_unknown_key(&format!("{minute}-{number}"));
-            send(&world, &token)
-                .await
-                .refused(401, "invalid_access_token");
+            let answer = send(&world, &token).await;
+            answer.refused(401, "invalid_access_token");
         }
         assert_eq!(server.asked(), 2 + minute);
         assert_accepted(&world, &token(&authorities().access.key)).await;
@@ -274,16 +252,12 @@ async fn concurrent_unknown_key_ids_cause_one_fetch() {
 async fn a_known_key_id_with_another_algorithm_causes_no_fetch() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
-    let header = json!({ "alg": "RS256", "kid": "access-1" });
-    let token = NEXT_KEY
-        .sign(&header.to_string(), &claims().to_string())
-        .unwrap();
-    send(&world, &token)
-        .await
-        .refused(401, "invalid_access_token");
-    send(&world, "x.y.z")
-        .await
-        .refused(401, "invalid_access_token");
+    let header = json!({ "alg": "RS256", "kid": "access-1" }).to_string();
+    let token = NEXT_KEY.sign(&header, &claims().to_string()).unwrap();
+    for token in [&*token, "x.y.z"] {
+        let answer = send(&world, token).await;
+        answer.refused(401, "invalid_access_token");
+    }
     assert_eq!(server.asked(), 1);
 }
 
@@ -309,22 +283,18 @@ async fn keys_are_used_for_a_day_while_their_issuer_is_down() {
 async fn a_request_is_503_until_keys_have_been_fetched() {
     let padding = " ".repeat(256 * 1024);
     let elsewhere = KeyServer::start(&keys()).await;
+    let serve = |text: &str| Behaviour::Serve(text.to_owned());
+    let status = |status| Behaviour::Status(status, keys());
     for (name, behaviour) in [
-        (
-            "500",
-            Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR, keys()),
-        ),
-        ("404", Behaviour::Status(StatusCode::NOT_FOUND, keys())),
-        (
-            "206",
-            Behaviour::Status(StatusCode::PARTIAL_CONTENT, keys()),
-        ),
+        ("500", status(StatusCode::INTERNAL_SERVER_ERROR)),
+        ("404", status(StatusCode::NOT_FOUND)),
+        ("206", status(StatusCode::PARTIAL_CONTENT)),
         ("redirect", Behaviour::Redirect(elsewhere.url.clone())),
-        ("garbage", Behaviour::Serve("<html>".to_owned())),
-        ("no keys", Behaviour::Serve(r#"{"keys":[]}"#.to_owned())),
+        ("garbage", serve("<html>")),
+        ("no keys", serve(r#"{"keys":[]}"#)),
         (
             "no usable key",
-            Behaviour::Serve(r#"{"keys":[{"kty":"oct","k":"AA"}]}"#.to_owned()),
+            serve(r#"{"keys":[{"kty":"oct","k":"AA"}]}"#),
         ),
         ("too long", Behaviour::Serve(keys() + &padding)),
         ("hangs", Behaviour::Hang),
@@ -376,72 +346,47 @@ async fn fetches_from_a_key_server_that_is_down_become_rarer() {
 
 #[tokio::test]
 async fn the_built_function_starts_without_keys_and_logs_why() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let unused_url = format!("http://{}/keys", listener.local_addr().unwrap());
-    drop(listener);
-    let mut function = Function::start(&environment(&[("ACCESS_TOKEN_JWKS", &unused_url)])).await;
+    let mut function = Function::start(&environment(&[("ACCESS_TOKEN_JWKS", &closed_url())])).await;
     let (_, line) = function.line().await;
-    assert_eq!(
-        (&line["level"], &line["key_set"]),
-        (&json!("WARN"), &json!("access"))
-    );
-    assert!(
-        line["cause"].as_str().unwrap().starts_with("no response"),
-        "{line}"
-    );
-    let declared = &line["_aws"]["CloudWatchMetrics"];
-    assert_eq!(declared.as_array().unwrap().len(), 1, "no age of a key set");
-    let declared = &declared[0];
-    assert_eq!(declared["Namespace"], json!("CartAssociations"));
-    assert_eq!(
-        declared["Dimensions"],
-        json!([["service", "function_name", "key_set"]])
-    );
-    assert_eq!(
-        declared["Metrics"],
-        json!([{ "Name": "key_set_failures", "Unit": "Count" }])
-    );
+    assert_eq!([&line["level"], &line["key_set"]], ["WARN", "access"]);
+    let cause = line["cause"].as_str().unwrap();
+    assert!(cause.starts_with("no response"), "{line}");
+    // It has no age.
+    let declared = json!([{
+        "Namespace": "CartAssociations",
+        "Dimensions": [["service", "function_name", "key_set"]],
+        "Metrics": [{ "Name": "key_set_failures", "Unit": "Count" }],
+    }]);
+    assert_eq!(line["_aws"]["CloudWatchMetrics"], declared);
     assert_eq!(line["key_set_failures"], json!(1));
-    assert!(
-        line["_aws"]["Timestamp"]
-            .as_u64()
-            .is_some_and(|time| time > 1_700_000_000_000)
-    );
+    let time = line["_aws"]["Timestamp"].as_u64();
+    assert!(time.unwrap() > 1_700_000_000_000);
 
-    let answer = function
-        .invoke(&sample("associate-client-credentials"))
-        .await;
+    let event = sample("associate-client-credentials");
+    let answer = function.invoke(&event).await;
     answer.refused(503, "keys_unavailable");
 }
 
 #[tokio::test]
 async fn skipped_keys_are_logged_once() {
     let mut set: Value = serde_json::from_str(&keys()).unwrap();
-    set["keys"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!({ "kty": "oct", "k": "c2VjcmV0" }));
+    let listed = set["keys"].as_array_mut().unwrap();
+    listed.push(json!({ "kty": "oct", "k": "c2VjcmV0" }));
     let server = KeyServer::start(&set.to_string()).await;
     for source in [&set.to_string(), &server.url] {
-        let mut env = World::new().await.env().clone();
-        env.insert("ACCESS_TOKEN_JWKS".to_owned(), source.clone());
+        let env = environment(&[("ACCESS_TOKEN_JWKS", source)]);
         let mut function = Function::start(&env).await;
         let (text, line) = function.line().await;
-        assert_eq!(
-            (&line["level"], &line["key_set"]),
-            (&json!("WARN"), &json!("access"))
-        );
+        assert_eq!([&line["level"], &line["key_set"]], ["WARN", "access"]);
+        let skipped = "key 1 has an unknown or refused type";
         assert!(
-            line["cause"]
-                .as_str()
-                .unwrap()
-                .starts_with("key 1 has an unknown or refused type"),
+            line["cause"].as_str().unwrap().starts_with(skipped),
             "{line}"
         );
         assert!(!text.contains("c2VjcmV0"));
         // The next line is that of the request.
         function.invoke(&json!({})).await;
-        assert_eq!(function.line().await.1["outcome"], json!("route_not_found"));
+        assert_eq!(function.line().await.1["outcome"], "route_not_found");
     }
 }
 
@@ -460,11 +405,8 @@ async fn a_key_server_is_verified_with_the_configured_roots() {
     assert_eq!(server.asked(), 0);
 
     let roots = authority.pem_file.path().to_str().unwrap();
-    let variables = [
-        ("ACCESS_TOKEN_JWKS", &*server.url),
-        ("SSL_CERT_FILE", roots),
-    ];
-    let world = World::with(&variables).await;
+    let roots = ("SSL_CERT_FILE", roots);
+    let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url), roots]).await;
     assert_accepted(&world, &token).await;
     assert_eq!(server.asked(), 1);
 }
@@ -476,12 +418,7 @@ async fn an_invalid_bundle_of_roots_fails_the_start() {
         let mut function = Function::start(&environment(&[("SSL_CERT_FILE", path)])).await;
         let (error, exit) = function.init_error().await;
         assert!(!exit.success());
-        assert!(
-            error["errorMessage"]
-                .as_str()
-                .unwrap()
-                .starts_with("SSL_CERT_FILE "),
-            "{error}"
-        );
+        let message = error["errorMessage"].as_str().unwrap();
+        assert!(message.starts_with("SSL_CERT_FILE "), "{error}");
     }
 }

@@ -40,11 +40,9 @@ async fn every_sample_gets_the_documented_answer() {
 #[tokio::test]
 async fn a_sample_with_a_customer_token_needs_a_cart_token_if_they_are_configured() {
     let world = World::with_cart_tokens().await;
-    for (name, status) in [
-        ("associate-customer-token", 403),
-        ("associate-cart-token", 200),
-    ] {
-        let answer = Call::event(world.app(), sample(name)).send().await;
+    for (token, status) in [("customer", 403), ("cart", 200)] {
+        let name = format!("associate-{token}-token");
+        let answer = Call::event(world.app(), sample(&name)).send().await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");
     }
 }
@@ -167,10 +165,8 @@ async fn an_event_from_cargo_lambda_watch_is_served() {
         },
         "stageVariables": {}, "body": linkage(&["ron"]).to_string(), "isBase64Encoded": false,
     });
-    Call::event(world.app(), event)
-        .send()
-        .await
-        .created(&["ron"]);
+    let answer = Call::event(world.app(), event).send().await;
+    answer.created(&["ron"]);
 }
 
 #[tokio::test]
@@ -195,18 +191,11 @@ async fn an_answer_has_the_members_of_its_payload_format() {
         let answer = Call::event(world.app(), sample(name)).respond().await;
         assert_eq!(answer["cookies"], json!([]), "{name}");
     }
-    let answer = Call::event(world.app(), sample("associate-rest-api"))
-        .respond()
-        .await;
-    let known = [
-        "statusCode",
-        "headers",
-        "multiValueHeaders",
-        "body",
-        "isBase64Encoded",
-    ];
+    let call = Call::event(world.app(), sample("associate-rest-api"));
+    let answer = call.respond().await;
+    let known = "statusCode headers multiValueHeaders body isBase64Encoded";
     for member in answer.as_object().unwrap().keys() {
-        assert!(known.contains(&member.as_str()), "{member}");
+        assert!(known.split(' ').any(|known| known == member), "{member}");
     }
 }
 
@@ -214,16 +203,14 @@ async fn an_answer_has_the_members_of_its_payload_format() {
 async fn an_event_that_is_not_from_an_api_gets_an_answer() {
     let world = World::new().await;
     let changed = |pointer, value| changed("associate-client-credentials", pointer, value);
+    let odd_types = json!({ "rawPath": 7, "requestContext": [], "headers": "x", "body": {} });
     for (event, status) in [
         (json!({}), 404),
         (json!(null), 400),
         (json!("text"), 400),
         (json!(7), 400),
         (json!({ "Records": [{ "eventSource": "aws:sqs" }] }), 404),
-        (
-            json!({ "rawPath": 7, "requestContext": [], "headers": "x", "body": {} }),
-            404,
-        ),
+        (odd_types, 404),
         (changed("/headers", Value::Null), 401),
         (changed("/headers", json!([])), 401),
         (changed("/headers/authorization", json!(7)), 401),

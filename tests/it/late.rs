@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dev::proxy::{Fault, Plan, Proxy};
+use dev::proxy::{Fault, Proxy};
 use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
@@ -241,11 +241,7 @@ async fn overtaken(
         if !existing.is_empty() {
             late.post(existing, 200).await;
         }
-        let lost = Plan {
-            fault: Fault::Hang,
-            after_commit: true,
-        };
-        late.proxy.next(lost, 1);
+        late.proxy.next(Fault::Hang.after_commit(), 1);
         let before = late.proxy.calls();
         let act = async {
             others(&late).await;
@@ -273,8 +269,7 @@ async fn a_lost_attempt_does_no_harm_where_what_is_there_is_older() {
             tombstone["id"] = Value::from(format!("cart#{customer}"));
             late.direct.plant(&tombstone).await;
         }
-        let plan = Fault::Close;
-        late.proxy.next(plan, 1);
+        late.proxy.next(Fault::Close, 1);
         let answer = late.slow.associate("cart", customers).send().await;
         answer.created(customers);
     }

@@ -196,6 +196,10 @@ enum Phase {
     Ended,
 }
 
+const fn running(write: WriteNumber, lost: bool, round: u8) -> Phase {
+    Phase::Running { write, lost, round }
+}
+
 /// What becomes of an attempt.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
@@ -397,17 +401,12 @@ impl<'b> Model<'b> {
             }
             (Mutation::NotStrictly, rules::EARLIER) => changed(" < ", " <= "),
             (Mutation::FirstConditionAcceptsExpired, rules::ABSENT) => {
-                value(
-                    ":now",
-                    AttributeValue::N(at(kind.reading).seconds().to_string()),
-                );
+                value(":now", seconds(kind.reading));
                 format!("{condition} OR expires_at <= :now")
             }
             (Mutation::ReplacesTombstoneOfExpired, rules::EXPIRED)
-            | (Mutation::RenewsTombstone, rules::RENEWABLE) => {
-                changed("attribute_exists(associated_at) AND ", "")
-            }
-            (Mutation::RenewsTombstoneForEver, rules::SEEN) => {
+            | (Mutation::RenewsTombstone, rules::RENEWABLE)
+            | (Mutation::RenewsTombstoneForEver, rules::SEEN) => {
                 changed("attribute_exists(associated_at) AND ", "")
             }
             (Mutation::RenewalMayShorten, rules::RENEWABLE) => {
@@ -582,11 +581,7 @@ impl<'b> Model<'b> {
                 let attempt = self.apply(&mut state, number, write);
                 let (next, write) = attempt.next[usize::from(lost)];
                 match next {
-                    Next::Send if round + 1 < MAX_ROUNDS => Phase::Running {
-                        write,
-                        lost,
-                        round: round + 1,
-                    },
+                    Next::Send if round + 1 < MAX_ROUNDS => running(write, lost, round + 1),
                     Next::Send | Next::GiveUp => Phase::Ended,
                     Next::Done(outcome) => {
                         let request = state.requests[number];
@@ -613,22 +608,14 @@ impl<'b> Model<'b> {
                 if !self.apply(&mut state, number, write).is_applied {
                     return None;
                 }
-                Phase::Running {
-                    write,
-                    lost: true,
-                    round,
-                }
+                running(write, true, round)
             }
             Fate::Delayed => {
                 state.losses -= 1;
                 let place = state.late.iter_mut().find(|late| late.is_none());
                 *place.expect("as many as losses") = Some((number as u8, write));
                 state.late.sort_unstable();
-                Phase::Running {
-                    write,
-                    lost: true,
-                    round,
-                }
+                running(write, true, round)
             }
         };
         state.requests[number].phase = phase;
@@ -673,15 +660,9 @@ impl<'b> Model<'b> {
                 state.begun += 1;
                 state.requests[number] = Request {
                     kind: kind as u8,
-                    phase: Phase::Running {
-                        write,
-                        lost: false,
-                        round: 0,
-                    },
+                    phase: running(write, false, 0),
                     after,
-                    was_applied: false,
-                    took_effect: false,
-                    removed_later: 0,
+                    ..GONE
                 };
                 self.send(state, number, fate)
             }
@@ -707,11 +688,7 @@ impl<'b> Model<'b> {
     /// What may happen next.
     fn steps(&self, state: &State) -> Vec<Step> {
         const FATES: [Fate; 3] = [Fate::Answered, Fate::AnswerLost, Fate::Delayed];
-        let fates = if state.losses > 0 {
-            &FATES[..]
-        } else {
-            &FATES[..1]
-        };
+        let fates = &FATES[..if state.losses > 0 { 3 } else { 1 }];
         let mut steps = Vec::new();
         if usize::from(state.begun) < self.bounds.requests {
             for kind in 0..self.bounds.kinds.len() {
@@ -738,9 +715,8 @@ impl<'b> Model<'b> {
     /// those that run and lost no attempt, and any new one.
     fn check_progress(&mut self, state: &State) {
         for (number, request) in state.requests.iter().enumerate() {
-            if let Phase::Running {
-                write, lost: false, ..
-            } = request.phase
+            if let Phase::Running { write, lost, .. } = request.phase
+                && !lost
             {
                 self.check_alone(number, self.kind(*request), write, state.items);
             }
@@ -782,16 +758,10 @@ impl<'b> Model<'b> {
     }
 }
 
-/// What a search found.
-struct Explored {
-    states: usize,
-    /// The first violation, and the steps that lead to it.
-    violation: Option<(Violation, Vec<Step>)>,
-}
-
 /// Visits all states within the bounds, those that take fewer steps first, until one
-/// violates what must hold.
-fn explore(bounds: &Bounds, mutation: Mutation) -> Explored {
+/// violates what must hold. Returns how many it visited, and the violation with the
+/// steps that lead to it.
+fn explore(bounds: &Bounds, mutation: Mutation) -> (usize, Option<(Violation, Vec<Step>)>) {
     let mut model = Model::new(bounds, mutation);
     let mut states: HashSet<State> = HashSet::new();
     // Each state's predecessor, and the step from there.
@@ -822,10 +792,7 @@ fn explore(bounds: &Bounds, mutation: Mutation) -> Explored {
                     index = before;
                 }
                 steps.reverse();
-                return Explored {
-                    states: states.len(),
-                    violation: Some((violation, steps)),
-                };
+                return (states.len(), Some((violation, steps)));
             }
             if let Some(next) = next
                 && states.insert(next)
@@ -835,10 +802,7 @@ fn explore(bounds: &Bounds, mutation: Mutation) -> Explored {
             }
         }
     }
-    Explored {
-        states: states.len(),
-        violation: None,
-    }
+    (states.len(), None)
 }
 
 fn at(millis: i64) -> Timestamp {
@@ -856,12 +820,8 @@ fn id_of(request: usize) -> Uuid {
 
 /// The id of a removal's next round.
 fn later_id(removal: &ItemWrite) -> Uuid {
-    let id: Uuid = removal.values[":removal_id"]
-        .as_s()
-        .unwrap()
-        .parse()
-        .unwrap();
-    Uuid::from_u128(id.as_u128() + 1)
+    let id = removal.values[":removal_id"].as_s().unwrap();
+    Uuid::from_u128(id.parse::<Uuid>().unwrap().as_u128() + 1)
 }
 
 /// The item that a write leaves if its condition holds.
@@ -902,10 +862,9 @@ fn end(item: Option<&Item>) -> u64 {
 /// An association that none of the model's requests made.
 fn association(key: &str, made: i64, ends: Option<i64>) -> Option<Item> {
     let (cart, party) = key.split_once('#').unwrap();
-    let (attribute, party) = match party.strip_prefix("account#") {
-        None => ("customer_id", party),
-        Some(account) => ("account_id", account),
-    };
+    let account = party.strip_prefix("account#");
+    let (attribute, party) =
+        account.map_or(("customer_id", party), |account| ("account_id", account));
     let mut item = texts(&[
         ("id", key),
         ("cart_id", cart),
@@ -1048,9 +1007,9 @@ fn four_requests() -> Bounds {
 /// Explores everything within the bounds. `states` shows that it is no less than
 /// before.
 fn assert_holds(bounds: &Bounds, states: usize) {
-    let explored = explore(bounds, Mutation::None);
-    assert_eq!(explored.violation.map(|found| format!("{found:?}")), None);
-    assert_eq!(explored.states, states);
+    let (visited, violation) = explore(bounds, Mutation::None);
+    assert_eq!(violation.map(|found| format!("{found:?}")), None);
+    assert_eq!(visited, states);
 }
 
 #[test]
@@ -1103,92 +1062,49 @@ fn two_keys_hold_with_three_requests() {
 /// requests that show it.
 #[test]
 fn every_rule_is_needed() {
-    let seconds = [0, SECOND];
-    let hours = [0, 2 * HOUR];
-    let cases = [
-        (
-            Mutation::Deletes,
-            one_key(2, &seconds, false),
-            Violation::Twice,
-        ),
-        (
-            Mutation::WritesNothingOverNothing,
-            one_key(2, &seconds, false),
-            Violation::LatePut,
-        ),
-        (
-            Mutation::TimestampsInsteadOfRemovalId,
-            one_key(2, &seconds, false),
-            Violation::LatePut,
-        ),
-        (
-            Mutation::AssociatedAtMayShrink,
-            one_key(2, &seconds, false),
-            Violation::Twice,
-        ),
-        (
-            Mutation::RemovedAtMayShrink,
-            one_key(3, &seconds, false),
-            Violation::Twice,
-        ),
-        (
-            Mutation::NotStrictly,
-            one_key(2, &seconds, false),
-            Violation::LateRemoval,
-        ),
-        (
-            Mutation::FirstConditionAcceptsExpired,
-            one_key(2, &hours, false),
-            Violation::LatePut,
-        ),
-        (
-            Mutation::ReplacesTombstoneOfExpired,
-            one_key(2, &hours, false),
-            Violation::LatePut,
-        ),
-        (
-            Mutation::RenewsTombstone,
-            one_key(2, &seconds, true),
-            Violation::NoEffect,
-        ),
-        (
-            Mutation::RenewsTombstoneForEver,
-            lifetime_taken_away(2),
-            Violation::NoEffect,
-        ),
-        (
-            Mutation::RenewalMayShorten,
-            one_key(2, &seconds, true),
-            Violation::Shortened,
-        ),
-        (
-            Mutation::PutsAgainAfterLostAttempt,
-            four_requests(),
-            Violation::Twice,
-        ),
-        (
-            Mutation::RemovesAgainAfterLostAttempt,
-            one_key(2, &seconds, false),
-            Violation::Twice,
-        ),
-        (
-            Mutation::JudgesKeyByKey,
-            two_keys(3, 1, &[0], false),
-            Violation::Untrue204,
-        ),
-        (
-            Mutation::ChecksNothing,
-            two_keys(2, 1, &[0], false),
-            Violation::NoEffect,
-        ),
+    use {Mutation as M, Violation as V};
+    let [seconds, hours] = [[0, SECOND], [0, 2 * HOUR]];
+    let mutations_of_one_key = vec![
+        (M::Deletes, V::Twice),
+        (M::WritesNothingOverNothing, V::LatePut),
+        (M::TimestampsInsteadOfRemovalId, V::LatePut),
+        (M::AssociatedAtMayShrink, V::Twice),
+        (M::NotStrictly, V::LateRemoval),
+        (M::RemovesAgainAfterLostAttempt, V::Twice),
     ];
-    for (mutation, bounds, expected) in cases {
-        let found = explore(&bounds, mutation).violation;
-        let found = found.map(|(violation, steps)| {
-            let begins = steps.iter().filter(|step| matches!(step, Step::Begin(..)));
-            (violation, begins.count())
-        });
-        assert_eq!(found, Some((expected, bounds.requests)), "{mutation:?}");
+    let expired = vec![
+        (M::FirstConditionAcceptsExpired, V::LatePut),
+        (M::ReplacesTombstoneOfExpired, V::LatePut),
+    ];
+    let renewed = vec![
+        (M::RenewsTombstone, V::NoEffect),
+        (M::RenewalMayShorten, V::Shortened),
+    ];
+    let for_ever = vec![(M::RenewsTombstoneForEver, V::NoEffect)];
+    let put_again = vec![(M::PutsAgainAfterLostAttempt, V::Twice)];
+    let judged = vec![(M::JudgesKeyByKey, V::Untrue204)];
+    let unchecked = vec![(M::ChecksNothing, V::NoEffect)];
+    for (bounds, mutations) in [
+        (one_key(2, &seconds, false), mutations_of_one_key),
+        (
+            one_key(3, &seconds, false),
+            vec![(M::RemovedAtMayShrink, V::Twice)],
+        ),
+        (one_key(2, &hours, false), expired),
+        (one_key(2, &seconds, true), renewed),
+        (lifetime_taken_away(2), for_ever),
+        (four_requests(), put_again),
+        (two_keys(3, 1, &[0], false), judged),
+        (two_keys(2, 1, &[0], false), unchecked),
+    ] {
+        for (mutation, expected) in mutations {
+            let (_, found) = explore(&bounds, mutation);
+            let found = found.map(|(violation, steps)| {
+                let begins = steps.iter().filter(|step| matches!(step, Step::Begin(..)));
+                (violation, begins.count())
+            });
+            assert_eq!(found, Some((expected, bounds.requests)), "{mutation:?}");
+        }
     }
 }
 
@@ -1245,9 +1161,8 @@ async fn send(client: &Client, table: &str, write: ItemWrite) -> bool {
             let update = update.condition_expression(write.condition);
             let update = update.set_update_expression(expression);
             let update = update.set_expression_attribute_values(values).send().await;
-            update
-                .err()
-                .and_then(|error| error.code().map(str::to_owned))
+            let error = update.err();
+            error.and_then(|error| error.code().map(str::to_owned))
         }
     };
     match code.as_deref() {
@@ -1288,11 +1203,9 @@ async fn the_interpreter_agrees_with_the_engine() {
                     true => written(&write, item.clone()),
                     false => item.clone(),
                 };
-                let (items, others): (Vec<Item>, Vec<Item>) = world
-                    .items()
-                    .await
-                    .into_iter()
-                    .partition(|item| item["id"].as_s().unwrap() == key);
+                let items = world.items().await.into_iter();
+                let is_own = |item: &Item| item["id"].as_s().unwrap() == key;
+                let (items, others): (Vec<Item>, Vec<Item>) = items.partition(is_own);
                 assert_eq!(items.into_iter().next(), left, "{write:?} {item:?}");
                 assert_eq!(others.into_iter().next(), other);
                 *(if holds { &mut accepted } else { &mut refused }) += 1;

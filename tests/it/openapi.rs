@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use cart_associations::api::{ROUTES, Route};
+use cart_associations::clock::Timestamp;
 use cart_associations::cursor::MAX_CURSOR_LENGTH;
 use cart_associations::error::{ErrorCode, MAX_ERRORS};
 use cart_associations::ids::MAX_ID_LENGTH;
@@ -17,23 +18,22 @@ use dev::proxy::{Fault, Proxy};
 use dev::template::Cors;
 use serde_json::{Value, json};
 
+use crate::credentials::ONE_TOKEN;
 use crate::support::answer::Answer;
 use crate::support::call::Call;
 use crate::support::description::{
     OTHER, answers, codes, document, object, operations, resolved, strings,
 };
 use crate::support::{
-    RON, SAMPLE_CUSTOMER, World, authorities, engine, linkage, linkage_of, sample,
+    RON, SAMPLE_CUSTOMER, World, authorities, closed_url, engine, linkage, linkage_of, sample,
 };
 
 const ERRORS: &str = include_str!("../../docs/errors.md");
 
 /// The status and the text of all error codes.
 fn error_codes() -> BTreeSet<(u64, &'static str)> {
-    let codes = ErrorCode::ALL.iter();
-    codes
-        .map(|code| (code.status().as_u16().into(), code.as_str()))
-        .collect()
+    let described = |code: &ErrorCode| (code.status().as_u16().into(), code.as_str());
+    ErrorCode::ALL.iter().map(described).collect()
 }
 
 #[test]
@@ -50,10 +50,8 @@ fn the_error_codes_are_described_under_their_statuses() {
         .collect();
     assert_eq!(described, error_codes());
     let listed = strings(&document()["components"]["schemas"]["ErrorCode"]["enum"]);
-    assert_eq!(
-        listed,
-        error_codes().into_iter().map(|(_, code)| code).collect()
-    );
+    let codes = error_codes().into_iter().map(|(_, code)| code);
+    assert_eq!(listed, codes.collect());
 }
 
 #[test]
@@ -63,38 +61,33 @@ fn the_described_limits_are_those_of_the_code() {
         let number = document.pointer(pointer).and_then(Value::as_u64);
         usize::try_from(number.expect(pointer)).unwrap()
     };
-    let schemas = "/components/schemas";
-    for (pointer, limit) in [
-        (format!("{schemas}/Id/maxLength"), MAX_ID_LENGTH),
+    for (name, places, limit) in [
+        ("schemas/Id", "maxLength", MAX_ID_LENGTH),
         (
-            format!("{schemas}/CustomerLinkageDocument/properties/data/maxItems"),
+            "schemas/CustomerLinkageDocument",
+            "properties/data/maxItems",
             MAX_MEMBERS,
         ),
         (
-            format!("{schemas}/CustomerList/properties/data/maxItems"),
+            "schemas/CustomerList",
+            "properties/data/maxItems",
             MAX_LIMIT,
         ),
+        ("schemas/CartList", "properties/data/maxItems", MAX_LIMIT),
+        ("schemas/PageMeta", "properties/limit/maximum", MAX_LIMIT),
         (
-            format!("{schemas}/CartList/properties/data/maxItems"),
-            MAX_LIMIT,
-        ),
-        (
-            format!("{schemas}/PageMeta/properties/limit/maximum"),
-            MAX_LIMIT,
-        ),
-        (
-            format!("{schemas}/ErrorDocument/properties/errors/maxItems"),
+            "schemas/ErrorDocument",
+            "properties/errors/maxItems",
             MAX_ERRORS,
         ),
+        ("parameters/PageLimit", "schema/maximum", MAX_LIMIT),
         (
-            "/components/parameters/PageLimit/schema/maximum".to_owned(),
-            MAX_LIMIT,
-        ),
-        (
-            "/components/parameters/PageAfter/schema/maxLength".to_owned(),
+            "parameters/PageAfter",
+            "schema/maxLength",
             MAX_CURSOR_LENGTH,
         ),
     ] {
+        let pointer = format!("/components/{name}/{places}");
         assert_eq!(number(&pointer), limit, "{pointer}");
     }
 }
@@ -106,12 +99,13 @@ fn each_answer_has_both_media_types_or_none_and_names_its_codes() {
         if status == 204 {
             assert!(answer.get("content").is_none(), "{context}");
         } else {
-            let media_types: BTreeSet<&str> = object(&answer["content"])
-                .keys()
-                .map(String::as_str)
-                .collect();
-            let both = ["application/json", "application/vnd.api+json"].into();
-            assert_eq!(media_types, both, "{context}");
+            let media_types = object(&answer["content"]).keys();
+            let both = BTreeSet::from(["application/json", "application/vnd.api+json"]);
+            assert_eq!(
+                media_types.map(String::as_str).collect::<BTreeSet<_>>(),
+                both,
+                "{context}"
+            );
         }
         let description = answer["description"].as_str().unwrap();
         for code in codes(answer) {
@@ -126,24 +120,19 @@ fn each_answer_has_both_media_types_or_none_and_names_its_codes() {
 fn each_operation_declares_the_tokens_that_it_reads() {
     assert_eq!(document()["security"], json!([{ "accessToken": [] }]));
     for (name, operation) in operations() {
-        let (customer, account, cart) = match name.as_str() {
-            "GET /v2/carts" => (true, true, false),
-            // Only back ends clear carts.
-            name if name.starts_with("PATCH /v2/carts/") => (false, false, false),
-            name => (
-                name.contains("/customers"),
-                name.contains("/accounts"),
-                name.starts_with("POST "),
+        // Only back ends clear carts.
+        let is_back_ends = name.starts_with("PATCH /v2/carts/");
+        let has = |kind| !is_back_ends && (name.contains(kind) || name == "GET /v2/carts");
+        let expected = [
+            (has("/customers"), "x-moltin-customer-token"),
+            (
+                has("/accounts"),
+                "EP-Account-Management-Authentication-Token",
             ),
-        };
-        let expected: BTreeSet<&str> = [
-            (customer, "x-moltin-customer-token"),
-            (account, "EP-Account-Management-Authentication-Token"),
-            (cart, "x-cart-token"),
-        ]
-        .into_iter()
-        .filter_map(|(reads, header)| reads.then_some(header))
-        .collect();
+            (name.starts_with("POST "), "x-cart-token"),
+        ];
+        let expected = expected.into_iter().filter(|(reads, _)| *reads);
+        let expected: BTreeSet<&str> = expected.map(|(_, header)| header).collect();
         let parameters = operation.get("parameters").and_then(Value::as_array);
         let declared: BTreeSet<&str> = parameters
             .into_iter()
@@ -238,18 +227,8 @@ impl Deployments {
             without_table: World::on(&[("TABLE_NAME", "no-such-table")], &healthy).await,
             throttled: behind(&throttling).await,
             hanging: behind(&hanging).await,
-            // Nothing listens on this port.
-            without_keys: World::on(
-                &[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")],
-                &healthy,
-            )
-            .await,
-            one_token: World::with(&[
-                ("CUSTOMER_TOKEN_JWKS", ""),
-                ("CUSTOMER_TOKEN_ISSUER", ""),
-                ("CUSTOMER_TOKEN_AUDIENCE", ""),
-            ])
-            .await,
+            without_keys: World::on(&[("ACCESS_TOKEN_JWKS", &closed_url())], &healthy).await,
+            one_token: World::with(&ONE_TOKEN).await,
             with_cart_tokens: World::with_account_and_cart_tokens().await,
             healthy,
         }
@@ -308,6 +287,8 @@ fn acting_for<'w>(party: &str, operation: &str, call: Call<'w>) -> Call<'w> {
 fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &str) -> Call<'w> {
     let world = deployments.for_code(code);
     let good = request(world, operation, RON, "");
+    let without_customer = request(world, operation, RON, "");
+    let without_customer = without_customer.without_header("x-moltin-customer-token");
     let queried = |query: &str| request(world, operation, RON, "").query(query);
     let member = |member: Value| json!({ "data": [member] });
     let many: Vec<String> = (0..=MAX_MEMBERS).map(|id| format!("c{id}")).collect();
@@ -316,9 +297,7 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "access_token_required" => good.without_header("authorization"),
         "invalid_access_token" => good.bearer("x"),
         "invalid_customer_token" => good.customer_token(""),
-        "customer_token_required" => good
-            .without_header("x-moltin-customer-token")
-            .grant("implicit"),
+        "customer_token_required" => without_customer.grant("implicit"),
         "account_token_required" => good.grant("implicit"),
         "invalid_account_token" => good.account_token(""),
         "several_parties" => good.customer(RON).account("acme"),
@@ -343,9 +322,7 @@ fn request_with_error<'w>(deployments: &'w Deployments, operation: &str, code: &
         "invalid_data" => good.body(json!({ "data": {} })),
         "data_empty" => good.body(linkage(&[])),
         "full_replacement_unsupported" => good.body(linkage(&[RON])),
-        "back_end_required" => good
-            .without_header("x-moltin-customer-token")
-            .bearer(&machine_token()),
+        "back_end_required" => without_customer.bearer(&machine_token()),
         "too_many_members" => good.body(linkage_of(kind_of(operation), &many)),
         "invalid_member" => good.body(member(json!(7))),
         "type_required" => good.body(member(json!({ "id": RON }))),
@@ -364,9 +341,7 @@ fn machine_token() -> String {
 }
 
 fn in_a_second() -> u64 {
-    let then = SystemTime::now() + Duration::from_secs(1);
-    let since = then.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    u64::try_from(since.as_millis()).unwrap()
+    Timestamp::from(SystemTime::now() + Duration::from_secs(1)).millis()
 }
 
 /// The errors that an operation answers with are those in its description.
@@ -375,28 +350,24 @@ async fn exactly_the_described_errors_occur() {
     let deployments = Deployments::new().await;
     let (other, described): (Vec<_>, Vec<_>) =
         answers().into_iter().partition(|(name, ..)| name == OTHER);
-    let faults: BTreeSet<&str> = strings(&document()["components"]["schemas"]["ErrorCode"]["enum"])
-        .into_iter()
-        .filter(|fault| {
-            !other
-                .iter()
-                .any(|(_, _, answer)| codes(answer).contains(fault))
-        })
+    let others: BTreeSet<&str> = other
+        .iter()
+        .flat_map(|(_, _, answer)| codes(answer))
         .collect();
+    let all = strings(&document()["components"]["schemas"]["ErrorCode"]["enum"]);
+    let faults = &all - &others;
     for operation in operations().keys() {
         let mut answered = BTreeSet::new();
         for fault in &faults {
             // Something to clear.
             deployments.healthy.associate(RON, &[RON]).send().await;
             let accounts = "POST /v2/carts/{cartId}/relationships/accounts";
-            request(&deployments.healthy, accounts, RON, "")
-                .send()
-                .await;
+            let account = request(&deployments.healthy, accounts, RON, "");
+            account.send().await;
             // Not every operation has every fault. For example, the body of a GET is
             // ignored.
-            let answer = request_with_error(&deployments, operation, fault)
-                .send()
-                .await;
+            let call = request_with_error(&deployments, operation, fault);
+            let answer = call.send().await;
             if answer.status >= 400 {
                 answered.insert((answer.status, answer.codes().remove(0)));
             }
@@ -462,10 +433,8 @@ async fn partly_cleared(world: &World, operation: &str) -> Answer {
             false => (id, "many"),
         };
         let post = world.get(&format!("/v2/carts/{cart}/relationships/{kind}s"));
-        let post = post
-            .method("POST")
-            .back_end()
-            .body(linkage_of(kind, &[party]));
+        let post = post.method("POST").back_end();
+        let post = post.body(linkage_of(kind, &[party]));
         assert_eq!(post.send().await.status, 200);
         world.advance_clock(Duration::from_millis(1));
     }
@@ -482,12 +451,8 @@ async fn the_described_answers_without_an_operation_occur() {
         let path = with_parameters(path, RON);
         let answer = Call::new(world.app(), "PUT", &path).send().await;
         answer.refused(405, "method_not_allowed");
-        let allowed: BTreeSet<String> = answer
-            .header("allow")
-            .unwrap()
-            .split(", ")
-            .map(str::to_lowercase)
-            .collect();
+        let allowed = answer.header("allow").unwrap().split(", ");
+        let allowed: BTreeSet<String> = allowed.map(str::to_lowercase).collect();
         let mut described: BTreeSet<String> = object(item).keys().cloned().collect();
         described.remove("parameters");
         assert_eq!(allowed, described, "{path}");
@@ -504,17 +469,10 @@ async fn the_described_page_parameters_are_those_of_the_code() {
     let world = World::new().await;
     let list = |query: &str| request(&world, "GET /v2/carts", RON, query).send();
     let schema = &document()["components"]["parameters"]["PageLimit"]["schema"];
-    let answer = list("").await;
-    assert_eq!(
-        answer.document()["meta"]["page"]["limit"],
-        schema["default"]
-    );
-    for (limit, status) in [
-        (schema["minimum"].as_u64().unwrap(), 200),
-        (schema["minimum"].as_u64().unwrap() - 1, 400),
-        (schema["maximum"].as_u64().unwrap(), 200),
-        (schema["maximum"].as_u64().unwrap() + 1, 400),
-    ] {
+    let used = list("").await.document()["meta"]["page"]["limit"].clone();
+    assert_eq!(used, schema["default"]);
+    let [least, most] = ["minimum", "maximum"].map(|name| schema[name].as_u64().unwrap());
+    for (limit, status) in [(least, 200), (least - 1, 400), (most, 200), (most + 1, 400)] {
         let answer = list(&format!("?page[limit]={limit}")).await;
         assert_eq!(answer.status, status, "{limit}");
     }
@@ -536,10 +494,10 @@ fn each_error_code_has_a_section_in_errors_md() {
     let mut explained = Vec::new();
     for chapter in ERRORS.split("\n## ").skip(1) {
         let (title, sections) = chapter.split_once('\n').unwrap();
-        let codes = sections
+        for code in sections
             .lines()
-            .filter_map(|line| line.strip_prefix("### "));
-        for code in codes {
+            .filter_map(|line| line.strip_prefix("### "))
+        {
             let all = error_codes();
             let status = all.iter().find(|(_, known)| *known == code).expect(code).0;
             assert!(title.contains(&status.to_string()), "{code} under {title}");

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use cart_associations::config::Config;
-use dev::proxy::{Fault, Plan};
+use dev::proxy::Fault;
 use serde_json::{Value, json};
 
+use crate::credentials::problems;
 use crate::support::function::Function;
 use crate::support::{
-    SAMPLE_CART, SAMPLE_CUSTOMER, World, cart_token_variables, environment, sample,
+    SAMPLE_CART, SAMPLE_CUSTOMER, World, cart_token_variables, closed_url, environment, sample,
 };
 
 #[tokio::test]
@@ -113,10 +113,8 @@ async fn the_log_line_of_a_request_contains_its_metrics() {
     let mut function = Function::start(world.env()).await;
     let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let answered = |by: &str| {
-        (
-            texts(&["service", "function_name", by]),
-            texts(&["duration_ms Milliseconds"]),
-        )
+        let dimensions = texts(&["service", "function_name", by]);
+        (dimensions, texts(&["duration_ms Milliseconds"]))
     };
     let tokens = [
         texts(&["service", "function_name"]),
@@ -193,13 +191,10 @@ async fn no_log_line_contains_a_token_a_body_or_an_identifier() {
         let event = sample(name);
         function.invoke(&event).await;
         let (line, _) = function.line().await;
-        let headers = event["headers"].as_object().unwrap();
+        let headers = event["headers"].as_object().unwrap().iter();
+        let with_token = ["authorization", "x-moltin-customer-token", "x-cart-token"];
         let tokens = headers
-            .iter()
-            .filter(|(name, _)| {
-                ["authorization", "x-moltin-customer-token", "x-cart-token"]
-                    .contains(&&*name.to_lowercase())
-            })
+            .filter(|(name, _)| with_token.contains(&&*name.to_lowercase()))
             .flat_map(|(_, value)| value.as_str().unwrap().split(['.', ' ']))
             .filter(|part| *part != "Bearer");
         let ids = [SAMPLE_CART, SAMPLE_CUSTOMER, "not an id"];
@@ -220,11 +215,7 @@ async fn a_request_logs_one_line_even_if_the_store_fails() {
         Fault::Refused("ThrottlingException"),
         Fault::Reset,
     ] {
-        for after_commit in [false, true] {
-            let plan = Plan {
-                fault,
-                after_commit,
-            };
+        for plan in [fault.into(), fault.after_commit()] {
             proxy.next(plan, 2);
             assert!(function.invoke(&event).await.status < 300);
             let (_, line) = function.line().await;
@@ -250,13 +241,12 @@ async fn a_start_without_configuration_fails_and_names_every_missing_variable() 
     let (_, line) = function.line().await;
     assert_eq!(line["level"], json!("ERROR"));
     for text in [&error["errorMessage"], &line["cause"]] {
-        for name in [
-            "TABLE_NAME",
-            "AWS_REGION",
-            "ACCESS_TOKEN_JWKS",
-            "ACCESS_TOKEN_ISSUER",
-            "ACCESS_TOKEN_AUDIENCE",
-        ] {
+        let access = ["JWKS", "ISSUER", "AUDIENCE"].map(|name| format!("ACCESS_TOKEN_{name}"));
+        for name in access
+            .iter()
+            .map(String::as_str)
+            .chain(["TABLE_NAME", "AWS_REGION"])
+        {
             let required = format!("{name} is required");
             assert!(text.as_str().unwrap().contains(&required), "{text}");
         }
@@ -265,11 +255,9 @@ async fn a_start_without_configuration_fails_and_names_every_missing_variable() 
 
 #[tokio::test]
 async fn all_configuration_faults_are_reported_together() {
+    let secret = r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#;
     let mut function = Function::start(&environment(&[
-        (
-            "ACCESS_TOKEN_JWKS",
-            r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#,
-        ),
+        ("ACCESS_TOKEN_JWKS", secret),
         ("CUSTOMER_TOKEN_JWKS", "-----BEGIN PUBLIC KEY-----"),
         ("CART_TOKEN_ISSUER", "https://carts.example.com"),
         ("ASSOCIATION_LIFETIME_DAYS", "3651"),
@@ -294,13 +282,6 @@ async fn all_configuration_faults_are_reported_together() {
     assert!(!text.contains("c2VjcmV0"), "{text}");
 }
 
-/// The faults of the usual configuration with these variables.
-fn problems(variables: &[(&str, &str)]) -> Vec<String> {
-    let env = environment(variables);
-    let config = Config::from_lookup(|name| env.get(name).cloned());
-    config.err().map_or_else(Vec::new, |error| error.problems)
-}
-
 #[test]
 fn cart_tokens_need_all_three_variables_or_none() {
     let variables = cart_token_variables();
@@ -308,23 +289,19 @@ fn cart_tokens_need_all_three_variables_or_none() {
     for set in 0..1 << count {
         let given = |index: usize| set & 1 << index != 0;
         // An empty value counts as not set.
-        let some = variables
-            .iter()
-            .enumerate()
-            .map(|(index, (name, value))| (*name, if given(index) { &**value } else { "" }));
-        let some: Vec<(&str, &str)> = some.collect();
+        let some = variables.iter().enumerate();
+        let some =
+            some.map(|(index, (name, value))| (*name, if given(index) { value } else { "" }));
         let missing = (0..count).filter(|index| set != 0 && !given(*index));
-        let missing: Vec<String> = missing
-            .map(|index| format!("{} is required", variables[index].0))
-            .collect();
-        assert_eq!(problems(&some), missing);
+        let missing = missing.map(|index| format!("{} is required", variables[index].0));
+        let found = problems(&some.collect::<Vec<(&str, &str)>>());
+        assert_eq!(found, missing.collect::<Vec<_>>());
     }
 }
 
 #[tokio::test]
 async fn an_unknown_log_level_is_logged_once_and_means_info() {
-    let mut env = World::new().await.env().clone();
-    env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "LOUD".to_owned());
+    let env = environment(&[("AWS_LAMBDA_LOG_LEVEL", "LOUD")]);
     let mut function = Function::start(&env).await;
     let (_, warning) = function.line().await;
     assert_eq!(warning["level"], json!("WARN"));
@@ -333,22 +310,16 @@ async fn an_unknown_log_level_is_logged_once_and_means_info() {
     for _ in 0..2 {
         function.invoke(&json!({})).await;
         let (_, line) = function.line().await;
-        assert_logged(
-            &line,
-            &json!({ "level": "INFO", "outcome": "route_not_found" }),
-        );
+        let expected = json!({ "level": "INFO", "outcome": "route_not_found" });
+        assert_logged(&line, &expected);
     }
 }
 
 #[tokio::test]
 async fn a_failed_warm_up_is_logged_only_at_debug() {
-    let mut env = World::new().await.env().clone();
-    env.insert(
-        "AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
-        "http://127.0.0.1:1".to_owned(),
-    );
     for (level, is_logged) in [("DEBUG", true), ("INFO", false)] {
-        env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.to_owned());
+        let closed = ("AWS_ENDPOINT_URL_DYNAMODB", &*closed_url());
+        let env = environment(&[closed, ("AWS_LAMBDA_LOG_LEVEL", level)]);
         let mut function = Function::start(&env).await;
         function.invoke(&json!({})).await;
         let (_, line) = function.line().await;
@@ -365,41 +336,21 @@ async fn a_failed_warm_up_is_logged_only_at_debug() {
 
 #[tokio::test]
 async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
-    let mut env = World::new().await.env().clone();
-    env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), "warn".to_owned());
-    // A missing table is a configuration fault, which is logged at ERROR.
-    env.insert("TABLE_NAME".to_owned(), "no-such-table".to_owned());
+    // Nobody has made its table: a configuration fault, which is logged at ERROR.
+    let env = environment(&[("AWS_LAMBDA_LOG_LEVEL", "warn")]);
     let mut function = Function::start(&env).await;
     function.invoke(&sample("bad-body")).await;
-    let answer = function
-        .invoke(&sample("associate-client-credentials"))
-        .await;
+    let event = sample("associate-client-credentials");
+    let answer = function.invoke(&event).await;
     answer.refused(500, "internal_error");
     let (_, metrics) = function.line().await;
     assert_eq!(metrics["outcome"], json!("invalid_type"), "{metrics}");
     let members: Vec<&String> = metrics.as_object().unwrap().keys().collect();
-    assert_eq!(
-        members,
-        [
-            "_aws",
-            "duration_ms",
-            "function_name",
-            "function_version",
-            "level",
-            "outcome",
-            "service",
-            "start",
-            "store_attempts",
-            "store_ms",
-            "timestamp",
-            "token_refused"
-        ]
-    );
-    assert_eq!(
-        metrics["level"],
-        json!("WARN"),
-        "Lambda drops lines below its level"
-    );
+    let expected = "_aws duration_ms function_name function_version level outcome service start \
+        store_attempts store_ms timestamp token_refused";
+    assert_eq!(members, Vec::from_iter(expected.split(' ')));
+    // Lambda drops lines below its level.
+    assert_eq!(metrics["level"], json!("WARN"));
     let (_, line) = function.line().await;
     assert_logged(&line, &json!({ "level": "ERROR", "status": 500 }));
     let cause = line["cause"].as_str().unwrap();
@@ -409,9 +360,8 @@ async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
 
 #[tokio::test]
 async fn at_every_level_the_metrics_of_a_request_are_written() {
-    let mut env = World::new().await.env().clone();
     for level in ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"] {
-        env.insert("AWS_LAMBDA_LOG_LEVEL".to_owned(), level.to_owned());
+        let env = environment(&[("AWS_LAMBDA_LOG_LEVEL", level)]);
         let mut function = Function::start(&env).await;
         function.invoke(&sample("bad-body")).await;
         let line = loop {
@@ -433,7 +383,7 @@ async fn at_every_level_the_metrics_of_a_request_are_written() {
 
 #[tokio::test]
 async fn a_start_without_credentials_fails() {
-    let mut env = World::new().await.env().clone();
+    let mut env = environment(&[]);
     env.remove("AWS_ACCESS_KEY_ID");
     env.remove("AWS_SECRET_ACCESS_KEY");
     env.insert("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned());
@@ -468,11 +418,8 @@ async fn a_client_context_that_cannot_be_parsed_ends_the_process() {
 async fn an_invalid_event_does_not_affect_later_invocations() {
     let world = World::new().await;
     let function = Function::start(world.env()).await;
-    for event in [
-        Value::Null,
-        json!([]),
-        json!({ "headers": { "host": "\u{0}" } }),
-    ] {
+    let odd_host = json!({ "headers": { "host": "\u{0}" } });
+    for event in [Value::Null, json!([]), odd_host] {
         assert!(function.invoke(&event).await.status < 500);
     }
     let event = sample("associate-client-credentials");

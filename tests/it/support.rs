@@ -22,12 +22,14 @@ use cart_associations::auth::KEYS_CONNECT_TIMEOUT;
 use cart_associations::client;
 use cart_associations::clock::{Clock, Timestamp};
 use cart_associations::config::Config;
-use cart_associations::store::{CONNECT_TIMEOUT, Session, Store};
+use cart_associations::store::{CONNECT_TIMEOUT, Session, Store, Writer};
 use dev::dynamodb::{self, Emulator};
 use dev::environment::{Environment, REGION};
 use dev::proxy::Proxy;
 use dev::tokens::Authorities;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+use uuid::Uuid;
 
 use self::call::Call;
 
@@ -68,6 +70,13 @@ static ENDPOINT: LazyLock<String> = LazyLock::new(|| {
 
 /// Shared by all tests, because generating keys is slow.
 static AUTHORITIES: LazyLock<Authorities> = LazyLock::new(|| Authorities::generate().unwrap());
+
+/// A socket that does not listen, so that nobody else can listen at its port either.
+static CLOSED: LazyLock<TcpSocket> = LazyLock::new(|| {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket
+});
 
 tokio::task_local! {
     /// How often a task can read its world's clock before that panics, if it can panic.
@@ -254,6 +263,16 @@ impl World {
         self.store.session(deadline)
     }
 
+    /// The writer of a back end's request, and the person who acts for an account.
+    pub(crate) fn writer(&self, acted_by: Option<&str>) -> Writer {
+        Writer {
+            id: Uuid::new_v4(),
+            client: "back-end".to_owned(),
+            acted_by: acted_by.map(str::to_owned),
+            now: self.now(),
+        }
+    }
+
     /// The application.
     pub(crate) fn app(&self) -> &App {
         &self.app
@@ -261,12 +280,10 @@ impl World {
 
     /// The partition keys of the table's associations, expired ones included.
     pub(crate) async fn stored(&self) -> BTreeSet<String> {
-        let items = self.items().await;
-        items
-            .iter()
-            .filter(|item| item.contains_key("associated_at"))
-            .map(|item| item["id"].as_s().unwrap().clone())
-            .collect()
+        let items = self.items().await.into_iter();
+        let associations = items.filter(|item| item.contains_key("associated_at"));
+        let id = |item: HashMap<_, AttributeValue>| item["id"].as_s().unwrap().clone();
+        associations.map(id).collect()
     }
 
     /// A client of the engine, and the table's name.
@@ -276,15 +293,9 @@ impl World {
 
     /// The table's items.
     pub(crate) async fn items(&self) -> Vec<HashMap<String, AttributeValue>> {
-        let pages = self
-            .client
-            .scan()
-            .table_name(&self.env["TABLE_NAME"])
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        pages.try_collect().await.unwrap()
+        let scan = self.client.scan().table_name(&self.env["TABLE_NAME"]);
+        let pages = scan.consistent_read(true).into_paginator();
+        pages.items().send().try_collect().await.unwrap()
     }
 }
 
@@ -309,7 +320,7 @@ fn clock(now: Option<Timestamp>, ahead: Arc<AtomicU64>) -> Clock {
 
 /// The environment variables of a function, with a unique table name.
 pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
-    let table_name = format!("test-{}", uuid::Uuid::new_v4());
+    let table_name = format!("test-{}", Uuid::new_v4());
     let mut env = dev::environment::environment(authorities(), engine(), &table_name).unwrap();
     for (name, value) in variables {
         env.insert((*name).to_owned(), (*value).to_owned());
@@ -332,6 +343,11 @@ pub(crate) fn engine() -> &'static str {
     &ENDPOINT
 }
 
+/// A URL that no server has: connections to it are refused.
+pub(crate) fn closed_url() -> String {
+    format!("http://{}", CLOSED.local_addr().unwrap())
+}
+
 /// The authorities whose tokens the function accepts.
 pub(crate) fn authorities() -> &'static Authorities {
     &AUTHORITIES
@@ -339,10 +355,8 @@ pub(crate) fn authorities() -> &'static Authorities {
 
 /// An access token with this grant.
 pub(crate) fn access_token(grant: &str) -> String {
-    authorities()
-        .access
-        .access_token("storefront", grant)
-        .unwrap()
+    let access = &authorities().access;
+    access.access_token("storefront", grant).unwrap()
 }
 
 /// A customer token for this customer.
@@ -352,10 +366,8 @@ pub(crate) fn customer_token(customer: &str) -> String {
 
 /// An account token for this person, who buys for this account.
 pub(crate) fn account_token(account: &str, person: &str) -> String {
-    authorities()
-        .account
-        .account_token(account, person)
-        .unwrap()
+    let issuer = &authorities().account;
+    issuer.account_token(account, person).unwrap()
 }
 
 /// A cart token for this cart.
@@ -363,9 +375,15 @@ pub(crate) fn cart_token(cart: &str) -> String {
     authorities().cart.cart_token(cart).unwrap()
 }
 
+/// Two years from now, in seconds since the epoch: an `exp` that outlasts every test.
+pub(crate) fn lasting() -> u64 {
+    let years = Duration::from_secs(2 * 365 * 24 * 60 * 60);
+    Timestamp::from(SystemTime::now()).plus(years).seconds()
+}
+
 /// A back end's token that outlasts every lifetime of associations.
 pub(crate) fn lasting_token() -> String {
-    let claims = json!({ "exp": 2_000_000_000_u64, "grant_type": "client_credentials" });
+    let claims = json!({ "exp": lasting(), "grant_type": "client_credentials" });
     authorities().access.token("back-end", &claims).unwrap()
 }
 
@@ -379,12 +397,10 @@ pub(crate) fn sample_names() -> BTreeSet<String> {
 /// A sample event with tokens in place of their placeholders.
 pub(crate) fn sample(name: &str) -> Value {
     let path = Path::new(EVENTS).join(name).with_extension("json");
+    let back_end = access_token("client_credentials");
     let text = std::fs::read_to_string(path).unwrap();
     let text = text
-        .replace(
-            "CLIENT_CREDENTIALS_TOKEN",
-            &access_token("client_credentials"),
-        )
+        .replace("CLIENT_CREDENTIALS_TOKEN", &back_end)
         .replace("IMPLICIT_TOKEN", &access_token("implicit"))
         .replace("CUSTOMER_TOKEN", &customer_token(SAMPLE_CUSTOMER))
         .replace("ACCOUNT_TOKEN", &account_token(SAMPLE_ACCOUNT, "member"))
@@ -399,9 +415,6 @@ pub(crate) fn linkage(customers: &[&str]) -> Value {
 
 /// The request body that names these parties of a kind.
 pub(crate) fn linkage_of(kind: &str, ids: &[&str]) -> Value {
-    let data: Vec<Value> = ids
-        .iter()
-        .map(|id| json!({ "type": kind, "id": id }))
-        .collect();
-    json!({ "data": data })
+    let members = ids.iter().map(|id| json!({ "type": kind, "id": id }));
+    json!({ "data": members.collect::<Vec<_>>() })
 }

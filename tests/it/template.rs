@@ -14,9 +14,7 @@ use crate::support::call::Call;
 use crate::support::{RON, World, engine, environment, linkage_of};
 
 /// The methods that HTTP knows, and that an API could declare.
-const METHODS: [&str; 8] = [
-    "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "ANY",
-];
+const METHODS: &str = "DELETE GET HEAD OPTIONS PATCH POST PUT ANY";
 
 /// Read by every SDK where the service's own is not set. The template offers
 /// the service's own.
@@ -26,8 +24,8 @@ const ENDPOINT_OF_ALL_SERVICES: &str = "AWS_ENDPOINT_URL";
 const TABLE_ARN: &str =
     "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${Table}";
 
-fn strings<const N: usize>(strings: [&str; N]) -> BTreeSet<String> {
-    strings.map(str::to_owned).into()
+fn words(text: &str) -> BTreeSet<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The text, or all texts of the list.
@@ -53,12 +51,11 @@ async fn the_api_has_the_routes_of_the_function_and_nothing_else() {
     assert_eq!(declared, routes.collect());
 
     let world = World::new().await;
-    let paths: BTreeSet<&str> = declared
+    let paths = declared
         .iter()
-        .map(|route| route.split_once(' ').unwrap().1)
-        .collect();
-    for path in paths {
-        for method in METHODS {
+        .map(|route| route.split_once(' ').unwrap().1);
+    for path in BTreeSet::from_iter(paths) {
+        for method in METHODS.split(' ') {
             let route = format!("{method} {path}");
             let event = json!({
                 "version": "2.0",
@@ -79,10 +76,8 @@ async fn the_api_has_the_routes_of_the_function_and_nothing_else() {
 fn every_route_ends_in_the_alias_that_new_versions_take_over() {
     let template = Template::read();
     for (name, route) in template.of_type("AWS::ApiGatewayV2::Route") {
-        assert_eq!(
-            route["Target"], "integrations/${ApiIntegration}",
-            "{name}: {route}"
-        );
+        let target = &route["Target"];
+        assert_eq!(target, "integrations/${ApiIntegration}", "{name}");
         assert_eq!(route["ApiId"], "Api", "{name}");
     }
     let integrations = template.of_type("AWS::ApiGatewayV2::Integration");
@@ -98,10 +93,9 @@ fn every_route_ends_in_the_alias_that_new_versions_take_over() {
         panic!("{functions:?}");
     };
     // A route that SAM made of an event would not be among those above.
-    assert_eq!(
-        (*name, &function["Events"], &function["FunctionUrlConfig"]),
-        ("Function", &Value::Null, &Value::Null)
-    );
+    assert_eq!(*name, "Function");
+    assert_eq!(function["Events"], Value::Null);
+    assert_eq!(function["FunctionUrlConfig"], Value::Null);
     assert!(function["Timeout"].as_u64().unwrap() < 30);
 }
 
@@ -109,19 +103,13 @@ fn every_route_ends_in_the_alias_that_new_versions_take_over() {
 fn browsers_may_use_the_routes_and_send_the_headers_that_are_read() {
     let template = Template::read();
     let cors = &template.properties("Api")["CorsConfiguration"];
-    let methods = declared_routes(&template)
-        .iter()
-        .map(|route| route.split_once(' ').unwrap().0.to_owned())
-        .collect();
+    let routes = declared_routes(&template);
+    let methods = routes.iter().map(|route| route.split_once(' ').unwrap().0);
+    let methods = methods.map(str::to_owned).collect();
     assert_eq!(texts(&cors["AllowMethods"]), methods);
-    assert_eq!(
-        cors["AllowOrigins"],
-        json!([
-            "HasAllowedOrigins",
-            "AllowedOrigins",
-            ["https://none.invalid"]
-        ])
-    );
+    let none = ["https://none.invalid"];
+    let origins = json!(["HasAllowedOrigins", "AllowedOrigins", none]);
+    assert_eq!(cors["AllowOrigins"], origins);
 }
 
 #[test]
@@ -162,10 +150,8 @@ fn a_wrong_parameter_ends_the_deployment_before_it_begins() {
             "Number" => ["AllowedValues", "MaxValue"],
             _ => ["AllowedValues", "AllowedPattern"],
         };
-        assert!(
-            bounded.iter().any(|bound| !parameter[bound].is_null()),
-            "{name} may be anything"
-        );
+        let is_bounded = bounded.iter().any(|bound| !parameter[bound].is_null());
+        assert!(is_bounded, "{name} may be anything");
     }
 }
 
@@ -201,12 +187,14 @@ async fn recorded(lifetime: Option<&str>) -> Vec<Recorded> {
                 next = answer.listed(kind).1;
             }
         }
-        send("DELETE", &parties, &[RON]).await.unchanged();
-        send("DELETE", &parties, &["hermione", "harry"])
-            .await
-            .unchanged();
-        send("PATCH", &parties, &[]).await.unchanged();
-        send("PATCH", &carts, &[]).await.unchanged();
+        for (method, path, ids) in [
+            ("DELETE", &parties, &[RON][..]),
+            ("DELETE", &parties, &["hermione", "harry"]),
+            ("PATCH", &parties, &[]),
+            ("PATCH", &carts, &[]),
+        ] {
+            send(method, path, ids).await.unchanged();
+        }
     }
     world.associate("cart-1", &[RON]).send().await;
     let own = world.get("/v2/carts/cart-1/relationships/customers");
@@ -220,9 +208,8 @@ fn actions(call: &Recorded) -> Vec<(String, Value)> {
     let Some(items) = body["TransactItems"].as_array() else {
         return vec![(call.operation.clone(), body)];
     };
-    items
-        .iter()
-        .flat_map(|item| item.as_object().unwrap())
+    let actions = items.iter().flat_map(|item| item.as_object().unwrap());
+    actions
         .map(|(kind, parts)| (kind.clone(), parts.clone()))
         .collect()
 }
@@ -275,10 +262,8 @@ async fn the_function_may_do_what_it_does_and_nothing_else() {
                     Some(_) => format!("{TABLE_ARN}/index/*"),
                     None => TABLE_ARN.to_owned(),
                 };
-                needed
-                    .entry(resource)
-                    .or_default()
-                    .insert(permission(&kind));
+                let permissions = needed.entry(resource).or_default();
+                permissions.insert(permission(&kind));
             }
         }
     }
@@ -291,10 +276,8 @@ async fn the_function_may_do_what_it_does_and_nothing_else() {
     for statement in statements(role) {
         assert_eq!(statement["Effect"], "Allow");
         let actions = texts(&statement["Action"]);
-        assert!(
-            !actions.iter().any(|action| action.contains('*')),
-            "{actions:?}"
-        );
+        let is_exact = actions.iter().all(|action| !action.contains('*'));
+        assert!(is_exact, "{actions:?}");
         for resource in resources(&statement["Resource"]) {
             if actions.iter().all(|action| action.starts_with("dynamodb:")) {
                 allowed.entry(resource).or_default().extend(actions.clone());
@@ -304,18 +287,16 @@ async fn the_function_may_do_what_it_does_and_nothing_else() {
         }
     }
     assert_eq!(allowed, needed);
-    let expected = BTreeMap::from([
-        ("TableKeyArn".to_owned(), strings(["kms:Decrypt"])),
+    let expected = [
+        ("TableKeyArn", "kms:Decrypt"),
         (
-            "FunctionLogGroup.Arn".to_owned(),
-            strings(["logs:CreateLogStream", "logs:PutLogEvents"]),
+            "FunctionLogGroup.Arn",
+            "logs:CreateLogStream logs:PutLogEvents",
         ),
-        (
-            "*".to_owned(),
-            strings(["xray:PutTelemetryRecords", "xray:PutTraceSegments"]),
-        ),
-    ]);
-    assert_eq!(others, expected);
+        ("*", "xray:PutTelemetryRecords xray:PutTraceSegments"),
+    ];
+    let expected = expected.map(|(resource, actions)| (resource.to_owned(), words(actions)));
+    assert_eq!(others, expected.into());
 }
 
 #[test]
@@ -328,17 +309,11 @@ fn code_deploy_moves_the_alias_of_this_function_and_no_other() {
         assert_eq!(statement["Effect"], "Allow");
         allowed.insert(texts(&statement["Resource"]), texts(&statement["Action"]));
     }
+    let alias = "lambda:GetAlias lambda:GetProvisionedConcurrencyConfig lambda:UpdateAlias";
     let expected = BTreeMap::from([
-        (
-            strings(["Function.Arn", "${Function.Arn}:*"]),
-            strings([
-                "lambda:GetAlias",
-                "lambda:GetProvisionedConcurrencyConfig",
-                "lambda:UpdateAlias",
-            ]),
-        ),
+        (words("Function.Arn ${Function.Arn}:*"), words(alias)),
         // It only reads, and cannot know how many alarms there are.
-        (strings(["*"]), strings(["cloudwatch:DescribeAlarms"])),
+        (words("*"), words("cloudwatch:DescribeAlarms")),
     ]);
     assert_eq!(allowed, expected);
 }
@@ -349,44 +324,33 @@ fn the_pipe_reads_the_stream_and_sends_events_and_nothing_else() {
     let pipe = template.properties("EventPipe");
     assert_eq!(pipe["RoleArn"], "EventPipeRole.Arn");
     let letters = &pipe["SourceParameters"]["DynamoDBStreamParameters"]["DeadLetterConfig"]["Arn"];
-    let mut needed = vec![
-        (
-            pipe["Source"].clone(),
-            strings([
-                "dynamodb:DescribeStream",
-                "dynamodb:GetRecords",
-                "dynamodb:GetShardIterator",
-                "dynamodb:ListStreams",
-            ]),
-        ),
-        (json!("TableKeyArn"), strings(["kms:Decrypt"])),
-        (
-            pipe["Enrichment"].clone(),
-            strings(["states:StartSyncExecution"]),
-        ),
-        (pipe["Target"].clone(), strings(["events:PutEvents"])),
-        (letters.clone(), strings(["sqs:SendMessage"])),
+    let read = "dynamodb:DescribeStream dynamodb:GetRecords dynamodb:GetShardIterator \
+        dynamodb:ListStreams";
+    let key = json!("TableKeyArn");
+    let needed = [
+        (&pipe["Source"], read),
+        (&key, "kms:Decrypt"),
+        (&pipe["Enrichment"], "states:StartSyncExecution"),
+        (&pipe["Target"], "events:PutEvents"),
+        (letters, "sqs:SendMessage"),
     ];
-    for statement in statements(template.properties("EventPipeRole")) {
+    let statements = statements(template.properties("EventPipeRole"));
+    let allowed = statements.into_iter().map(|statement| {
         assert_eq!(statement["Effect"], "Allow");
-        let allowed = (statement["Resource"].clone(), texts(&statement["Action"]));
-        assert_eq!(allowed, needed.remove(0));
-    }
-    assert!(needed.is_empty());
-    assert_eq!(
-        template.properties("EventDetailsRole")["Policies"],
-        Value::Null
-    );
+        (&statement["Resource"], texts(&statement["Action"]))
+    });
+    let needed = needed.map(|(resource, actions)| (resource, words(actions)));
+    assert_eq!(allowed.collect::<Vec<_>>(), needed);
+    let details = template.properties("EventDetailsRole");
+    assert_eq!(details["Policies"], Value::Null);
 }
 
 #[test]
 fn the_table_has_a_stream_only_if_somebody_reads_it() {
     let template = Template::read();
-    let conditions = template.section("Conditions");
-    assert_eq!(
-        conditions["HasStream"],
-        json!(["HasReplica", ["TableStream", "true"]])
-    );
+    let condition = &template.section("Conditions")["HasStream"];
+    let expected = json!(["HasReplica", ["TableStream", "true"]]);
+    assert_eq!(*condition, expected);
     let table = template.properties("AssociationsTable");
     assert_eq!(table["StreamSpecification"][0], "HasStream");
 }
@@ -417,11 +381,8 @@ fn a_service_assumes_a_role_for_this_account_alone() {
         };
         let condition = json!({ "StringEquals": { "aws:SourceAccount": "AWS::AccountId" } });
         assert_eq!(statement["Condition"], condition, "{name}");
-        let bounded = json!([
-            "HasPermissionsBoundary",
-            "PermissionsBoundaryArn",
-            "AWS::NoValue"
-        ]);
+        let (is_bounded, boundary) = ("HasPermissionsBoundary", "PermissionsBoundaryArn");
+        let bounded = json!([is_bounded, boundary, "AWS::NoValue"]);
         assert_eq!(role["PermissionsBoundary"], bounded, "{name}");
     }
 }
@@ -442,9 +403,8 @@ async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_othe
     let expiring = recorded(Some("30")).await;
     let items = |calls: &[Recorded]| {
         let all = calls.iter().flat_map(actions);
-        let items: Vec<Value> = all
-            .filter_map(|(_, parts)| parts.get("Item").cloned())
-            .collect();
+        let items = all.filter_map(|(_, parts)| parts.get("Item").cloned());
+        let items: Vec<Value> = items.collect();
         assert!(!items.is_empty());
         items
     };
@@ -468,27 +428,21 @@ async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_othe
     }
     assert_eq!(keys, [key_names(table)].into());
     let indexes = unconditional(&table["GlobalSecondaryIndexes"]);
-    let declared: BTreeMap<String, BTreeSet<String>> = indexes
-        .iter()
-        .map(|index| {
-            let name = index["IndexName"].as_str().unwrap().to_owned();
-            (name, key_names(index))
-        })
-        .collect();
-    assert_eq!(queries, declared);
+    let declared = indexes.iter().map(|index| {
+        let name = index["IndexName"].as_str().unwrap().to_owned();
+        (name, key_names(index))
+    });
+    assert_eq!(queries, declared.collect());
 
-    let key_attributes: BTreeSet<String> = declared
-        .into_values()
-        .flatten()
-        .chain(key_names(table))
-        .collect();
+    let key_attributes = queries.into_values().flatten();
+    let key_attributes: BTreeSet<String> = key_attributes.chain(key_names(table)).collect();
     let mut defined = BTreeSet::new();
     for attribute in table["AttributeDefinitions"].as_array().unwrap() {
         let name = attribute["AttributeName"].as_str().unwrap();
         let kind = attribute["AttributeType"].as_str().unwrap();
         for item in items(&plain) {
             if let Some(value) = item.get(name) {
-                assert_eq!(names(value), strings([kind]), "{name}");
+                assert_eq!(names(value), words(kind), "{name}");
             }
         }
         defined.insert(name.to_owned());
@@ -505,11 +459,12 @@ async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_othe
     // The attributes of an item that the lists read.
     for index in indexes {
         let name = index["IndexName"].as_str().unwrap();
-        let party = match name.contains("account") {
-            true => "account_id",
-            false => "customer_id",
+        let party = if name.contains("account") {
+            "account"
+        } else {
+            "customer"
         };
-        let read = strings(["associated_at", "cart_id", party, "expires_at"]);
+        let read = words(&format!("associated_at cart_id {party}_id expires_at"));
         let projection = &index["Projection"];
         assert_eq!(projection["ProjectionType"], "INCLUDE");
         let mut projected = texts(&projection["NonKeyAttributes"]);
@@ -522,12 +477,8 @@ async fn the_table_has_the_keys_indexes_and_attributes_that_are_used_and_no_othe
 /// The members of a list, whether they depend on a condition or not.
 fn unconditional(list: &Value) -> Vec<&Value> {
     let members = list.as_array().unwrap().iter();
-    members
-        .map(|member| match member {
-            Value::Array(choice) => &choice[1],
-            member => member,
-        })
-        .collect()
+    let choices = members.map(|member| member.as_array().map_or(member, |choice| &choice[1]));
+    choices.collect()
 }
 
 #[test]
@@ -540,10 +491,8 @@ fn the_table_outlives_mistakes() {
     let table = &resource["Properties"];
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
     assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
-    assert_eq!(
-        template.section("Conditions")["IsProd"],
-        json!(["Stage", "prod"])
-    );
+    let condition = &template.section("Conditions")["IsProd"];
+    assert_eq!(*condition, json!(["Stage", "prod"]));
     let replicas = unconditional(&table["Replicas"]);
     let regions: Vec<&Value> = replicas.iter().map(|replica| &replica["Region"]).collect();
     assert_eq!(regions, ["AWS::Region", "ReplicaRegion"]);
@@ -565,11 +514,8 @@ fn what_costs_money_is_off_by_default() {
         ("ReplicaRegion", ""),
         ("TableStream", "false"),
     ] {
-        assert_eq!(
-            template.section("Parameters")[name]["Default"],
-            default,
-            "{name}"
-        );
+        let parameter = &template.section("Parameters")[name];
+        assert_eq!(parameter["Default"], default, "{name}");
     }
     assert_eq!(template.properties("Function")["Tracing"], "Tracing");
 }

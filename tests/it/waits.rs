@@ -1,7 +1,7 @@
 //! How often a request waits for the store: once, but for two kinds of requests.
 
 use cart_associations::client::MAX_CONNECTIONS;
-use dev::proxy::{Fault, Plan, Proxy};
+use dev::proxy::{Fault, Proxy};
 use futures_util::future::join_all;
 
 use crate::support::call::Call;
@@ -22,68 +22,55 @@ async fn behind_proxy() -> (Proxy, World) {
 #[tokio::test]
 async fn every_request_but_two_kinds_waits_once() {
     let (proxy, world) = behind_proxy().await;
-    let list = |path| world.get(path);
+    let [one, several] = [&[RON][..], &["a", "b"]];
+    let customers = || world.get(CUSTOMERS_OF_CART_1);
+    let carts = world.get("/v2/customers/ron/relationships/carts");
     let requests: [(&str, Call<'_>, u64, usize); 13] = [
-        ("POST, new", world.associate("cart-2", &[RON]), 200, 1),
-        ("POST, repeated", world.associate("cart-1", &[RON]), 204, 1),
+        ("POST, new", world.associate("cart-2", one), 200, 1),
+        ("POST, repeated", world.associate("cart-1", one), 204, 1),
         (
-            "POST of several, new",
-            world.associate("cart-3", &["a", "b"]),
+            "POST, several new",
+            world.associate("cart-3", several),
             200,
             1,
         ),
         (
-            "POST of several, repeated",
-            world.associate("cart-1", &["a", "b"]),
+            "POST, several repeated",
+            world.associate("cart-1", several),
             204,
             1,
         ),
+        ("GET customers, back end", customers().back_end(), 200, 1),
         (
-            "GET of a cart's customers",
-            list(CUSTOMERS_OF_CART_1).back_end(),
-            200,
-            1,
-        ),
-        (
-            "GET of a cart's customers, by one of them",
-            list(CUSTOMERS_OF_CART_1).customer(RON),
+            "GET customers, one of them",
+            customers().customer(RON),
             200,
             2,
         ),
         (
-            "GET of a cart's customers, by a stranger",
-            list(CUSTOMERS_OF_CART_1).customer("stranger"),
+            "GET customers, a stranger",
+            customers().customer("stranger"),
             403,
             2,
         ),
         (
-            "GET of one's own carts",
-            list("/v2/carts").customer(RON),
+            "GET own carts",
+            world.get("/v2/carts").customer(RON),
             200,
             1,
         ),
+        ("GET a customer's carts", carts.back_end(), 200, 1),
+        ("DELETE", world.dissociate("cart-1", one), 204, 1),
+        ("DELETE, repeated", world.dissociate("cart-1", one), 204, 1),
         (
-            "GET of a customer's carts",
-            list("/v2/customers/ron/relationships/carts").back_end(),
-            200,
-            1,
-        ),
-        ("DELETE", world.dissociate("cart-1", &[RON]), 204, 1),
-        (
-            "DELETE, repeated",
-            world.dissociate("cart-1", &[RON]),
+            "DELETE, several",
+            world.dissociate("cart-1", several),
             204,
             1,
         ),
         (
-            "DELETE of several",
-            world.dissociate("cart-1", &["a", "b"]),
-            204,
-            1,
-        ),
-        (
-            "DELETE of several, repeated",
-            world.dissociate("cart-1", &["a", "b"]),
+            "DELETE, several repeated",
+            world.dissociate("cart-1", several),
             204,
             1,
         ),
@@ -125,11 +112,7 @@ async fn a_stranger_learns_nothing_of_a_list_that_fails() {
         (Fault::Failed(500), 503),
         (Fault::Hang, 503),
     ] {
-        let plan = Plan {
-            fault,
-            after_commit: false,
-        };
-        proxy.next_for("by_cart", plan, 16);
+        proxy.next_for("by_cart", fault, 16);
         list("stranger").await.refused(403, "not_on_cart");
         assert_eq!(list(RON).await.status, status, "{fault:?}");
         proxy.heal().await;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::function::Function;
 use crate::support::sample;
-use crate::support::{World, environment};
+use crate::support::{World, closed_url, environment};
 use crate::template::texts;
 
 const NAMESPACE: &str = "CartAssociations";
@@ -53,12 +53,7 @@ const COUNTED: [(&str, &str, &str, &str); 2] = [
 /// Fields of Lambda's own lines in JSON format.
 ///
 /// Source: "Lambda Telemetry API Event schema reference", AWS.
-const OF_LAMBDA: [&str; 4] = [
-    "type",
-    "record.errorType",
-    "record.requestId",
-    "record.status",
-];
+const OF_LAMBDA: &str = "type record.errorType record.requestId record.status";
 
 /// Those of AWS that are used, as its documentation lists them.
 const OF_AWS: [&str; 18] = [
@@ -81,6 +76,10 @@ const OF_AWS: [&str; 18] = [
     "AWS/Lambda Throttles FunctionName",
     "AWS/SQS ApproximateNumberOfMessagesVisible QueueName",
 ];
+
+fn codes() -> impl Iterator<Item = &'static str> {
+    ErrorCode::ALL.iter().map(|code| code.as_str())
+}
 
 /// A metric that something refers to. A value is unknown where it is searched.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,11 +169,8 @@ impl Metric {
     /// There is such a metric, and its dimensions can have these values.
     fn check(&self) {
         let signature = self.signature();
-        let mut known = OWN
-            .iter()
-            .chain(&OF_AWS)
-            .copied()
-            .chain(COUNTED.map(|one| one.0));
+        let known = OWN.iter().chain(&OF_AWS).copied();
+        let mut known = known.chain(COUNTED.map(|one| one.0));
         assert!(known.any(|known| known == signature), "{signature}");
         for (name, value) in &self.dimensions {
             let Some(value) = value.as_deref() else {
@@ -183,10 +179,7 @@ impl Metric {
             let is_one = match name.as_str() {
                 "service" => value == env!("CARGO_PKG_NAME"),
                 "start" => ["cold", "warm"].contains(&value),
-                "outcome" => {
-                    OUTCOMES.contains(&value)
-                        || ErrorCode::ALL.iter().any(|code| code.as_str() == value)
-                }
+                "outcome" => codes().chain(OUTCOMES).any(|outcome| outcome == value),
                 "key_set" => ["access", "customer"].contains(&value),
                 "ApiId" => ["Api", "ApiId"].contains(&value),
                 "function_name" | "FunctionName" => ["Function", "FunctionName"].contains(&value),
@@ -238,11 +231,9 @@ fn dashboard(template: &Template) -> Vec<Value> {
 
 fn metrics_of_widgets(widgets: &[Value]) -> BTreeSet<Metric> {
     let mut metrics = BTreeSet::new();
-    for metric in widgets
-        .iter()
-        .filter(|widget| widget["type"] == "metric")
-        .flat_map(|widget| widget["properties"]["metrics"].as_array().unwrap())
-    {
+    let widgets = widgets.iter().filter(|widget| widget["type"] == "metric");
+    let shown = widgets.flat_map(|widget| widget["properties"]["metrics"].as_array().unwrap());
+    for metric in shown {
         let metric = metric.as_array().unwrap();
         metrics.insert(match metric[0]["expression"].as_str() {
             Some(search) => Metric::of_search(search),
@@ -305,11 +296,8 @@ fn every_alarm_notifies_somebody_and_links_to_its_section() {
         };
         topics.insert(topic);
         let notified = json!([condition, [topic], "AWS::NoValue"]);
-        assert_eq!(
-            (&alarm["AlarmActions"], &alarm["OKActions"]),
-            (&notified, &notified),
-            "{name}"
-        );
+        assert_eq!(alarm["AlarmActions"], notified, "{name}");
+        assert_eq!(alarm["OKActions"], notified, "{name}");
         let link = format!("${{RunbookUrl}}#{}", name.to_lowercase());
         let description = alarm["AlarmDescription"].as_str().unwrap();
         assert!(description.ends_with(&link), "{name}: {description}");
@@ -375,25 +363,18 @@ fn a_new_version_goes_back_on_alarms_that_there_are() {
     assert_eq!(function["AutoPublishAlias"], "live");
     // Else a changed parameter makes no new version.
     assert_eq!(function["VersionDescription"], "Release");
-    assert!(
-        function["Description"]
-            .as_str()
-            .unwrap()
-            .contains("${Release}")
-    );
-    let replaced = &template.of_type("AWS::Serverless::Function");
-    assert_eq!(replaced.len(), 1);
-    assert_eq!(
-        template.section("Resources")["Function"]["UpdateReplacePolicy"],
-        "Retain"
-    );
+    let description = function["Description"].as_str().unwrap();
+    assert!(description.contains("${Release}"));
+    assert_eq!(template.of_type("AWS::Serverless::Function").len(), 1);
+    let policy = &template.section("Resources")["Function"]["UpdateReplacePolicy"];
+    assert_eq!(policy, "Retain");
     let preference = &function["DeploymentPreference"];
     assert_eq!(preference["Type"], "Deployment");
     assert_eq!(preference["Enabled"], "RollBackOnAlarms");
-    let default = &template.section("Parameters")["RollBackOnAlarms"]["Default"];
-    assert_eq!(default, "true");
-    let default = &template.section("Parameters")["Deployment"]["Default"];
-    assert_eq!(default, "Canary10Percent5Minutes");
+    let parameters = template.section("Parameters");
+    assert_eq!(parameters["RollBackOnAlarms"]["Default"], "true");
+    let rollout = &parameters["Deployment"]["Default"];
+    assert_eq!(rollout, "Canary10Percent5Minutes");
     // Those of this template, and no other: it must not need the nested one.
     let alarms = template.of_type("AWS::CloudWatch::Alarm").into_iter();
     let alarms: BTreeSet<String> = alarms.map(|(name, _)| name.to_owned()).collect();
@@ -479,11 +460,9 @@ async fn the_saved_queries_ask_for_fields_that_the_lines_have() {
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
     // The last, where DynamoDB's answer to a call that failed has it.
-    let mut fields: BTreeSet<String> = ["@timestamp", "@message", "store_request_id"]
-        .into_iter()
-        .chain(OF_LAMBDA)
-        .map(str::to_owned)
-        .collect();
+    let fields = ["@timestamp", "@message", "store_request_id"].into_iter();
+    let fields = fields.chain(OF_LAMBDA.split(' ')).map(str::to_owned);
+    let mut fields: BTreeSet<String> = fields.collect();
     let mut refused = sample("associate-client-credentials");
     refused["headers"]["authorization"] = json!("Bearer x.y.z");
     for event in [sample("associate-client-credentials"), refused] {
@@ -493,13 +472,11 @@ async fn the_saved_queries_ask_for_fields_that_the_lines_have() {
     }
     let strict = environment(&[("ACCESS_TOKEN_CLAIMS", r#"{"tenant":"shop"}"#)]);
     let mut function = Function::start(&strict).await;
-    function
-        .invoke(&sample("associate-client-credentials"))
-        .await;
+    let event = sample("associate-client-credentials");
+    function.invoke(&event).await;
     let (_, line) = function.line().await;
     fields.extend(line.as_object().unwrap().keys().cloned());
-    // Nobody has keys at this address.
-    let keyless = environment(&[("ACCESS_TOKEN_JWKS", "http://127.0.0.1:9/keys")]);
+    let keyless = environment(&[("ACCESS_TOKEN_JWKS", &closed_url())]);
     let mut function = Function::start(&keyless).await;
     loop {
         let (_, line) = function.line().await;
@@ -522,10 +499,8 @@ async fn the_saved_queries_ask_for_fields_that_the_lines_have() {
         };
         let asked = fields_of_query(query["QueryString"].as_str().unwrap());
         assert!(!asked.is_empty());
-        assert!(
-            asked.is_subset(fields),
-            "{asked:?} in {name}, of {fields:?}"
-        );
+        let context = format!("{asked:?} in {name}, of {fields:?}");
+        assert!(asked.is_subset(fields), "{context}");
     }
 }
 
@@ -545,21 +520,10 @@ fn the_gateway_logs_what_helps_and_nothing_that_was_sent() {
         .map(|value| value.strip_prefix("$context.").unwrap())
         .collect();
     // No path, because anyone who knows a cart id can act on the cart; no header, no address.
-    let expected = [
-        "apiId",
-        "error.message",
-        "integration.requestId",
-        "integration.status",
-        "integrationErrorMessage",
-        "integrationLatency",
-        "requestId",
-        "requestTime",
-        "responseLatency",
-        "responseLength",
-        "routeKey",
-        "status",
-    ];
-    assert_eq!(logged, expected.into());
+    let expected = "apiId error.message integration.requestId integration.status \
+        integrationErrorMessage integrationLatency requestId requestTime responseLatency \
+        responseLength routeKey status";
+    assert_eq!(logged, expected.split(' ').collect());
     let settings = &stage["DefaultRouteSettings"];
     assert_eq!(settings["ThrottlingRateLimit"], "ThrottlingRate");
     assert_eq!(settings["ThrottlingBurstLimit"], "ThrottlingBurst");

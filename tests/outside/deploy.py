@@ -317,14 +317,6 @@ class Deploy(unittest.TestCase):
                 self.stage("dev", **{name: value})
                 self.refuses(sentence, "deploy")
 
-    def test_the_examples_of_issuers_are_parameters_of_a_stage(self):
-        command = [sys.executable, "deploy/parameters.py", "dev", "Stage=dev", "Release=first"]
-        for example in sorted((ROOT / "deploy/issuers").glob("*.yaml")):
-            with self.subTest(example.stem):
-                shutil.copy(example, self.project / STAGES / "dev.yaml")
-                done = subprocess.run(command, cwd=self.project, capture_output=True, text=True)
-                self.assertEqual(done.returncode, 0, done.stderr)
-
     def test_no_token_may_be_of_two_kinds(self):
         one = {"CustomerTokenIssuer": STAGE["AccessTokenIssuer"]}
         for values in [

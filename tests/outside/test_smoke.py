@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import textwrap
 import threading
@@ -19,6 +20,10 @@ API = os.environ["API_URL"]
 # What a local world also sets.
 OTHERS = ["CUSTOMER", "ACCOUNT_TOKEN", "ACCOUNT"]
 TOKENS = ["ACCESS_TOKEN", "CUSTOMER_TOKEN", "BACK_END_TOKEN"]
+# A port that nobody can listen at, because a socket has it that does not listen.
+UNUSED = socket.socket()
+UNUSED.bind(("127.0.0.1", 0))
+CLOSED = "http://127.0.0.1:{1}".format(*UNUSED.getsockname())
 
 
 def smoke(url=API, **tokens):
@@ -133,7 +138,7 @@ class Probe(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "got .404"):
             self.probe(f"{API}/v2/nothing")
         with self.assertRaises(urllib.error.URLError):
-            self.probe("http://127.0.0.1:9/v2/carts")
+            self.probe(f"{CLOSED}/v2/carts")
         with broken("GET", 401, instead=403) as url, self.assertRaisesRegex(RuntimeError, "got .403"):
             self.probe(f"{url}/v2/carts")
 
@@ -181,7 +186,7 @@ class Smoke(unittest.TestCase):
     def test_what_is_missing_or_wrong_is_one_sentence(self):
         self.fails("BACK_END_TOKEN, or ACCESS_TOKEN and CUSTOMER_TOKEN, must have tokens")
         self.fails("API_URL must be", "", **all_tokens())
-        self.fails("POST http://127.0.0.1:9/v2/carts/smoke-", "http://127.0.0.1:9", **all_tokens())
+        self.fails(f"POST {CLOSED}/v2/carts/smoke-", CLOSED, **all_tokens())
         self.fails("CUSTOMER_TOKEN is not a JWT", ACCESS_TOKEN=os.environ["ACCESS_TOKEN"], CUSTOMER_TOKEN="x")
 
     def test_refused_tokens_and_broken_answers_are_noticed(self):

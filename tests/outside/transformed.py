@@ -19,62 +19,30 @@ SCHEMAS = pathlib.Path(cfnlint.data.schemas.__file__).parent
 TRANSFORMED = {file.stem: json.loads(file.read_text()) for file in pathlib.Path(sys.argv.pop()).glob("*.json")}
 
 # In the schemas, and of no use here: the template uses none of these features.
-NOT_USED = [
-    "application-autoscaling:*",
-    "cloudformation:SetStackPolicy",
-    "cloudformation:UpdateTerminationProtection",
-    "cloudwatch:PutMetricData",
-    "codedeploy:RegisterOnPremisesInstance",
-    "dynamodb:*KinesisStreamingDestination",
-    "dynamodb:DeleteResourcePolicy",
-    "dynamodb:DisassociateTableReplica",
-    "dynamodb:PutResourcePolicy",
-    "ec2:*",
-    "elasticfilesystem:*",
-    "firehose:*",
-    "iam:AttachRolePolicy",
-    "iam:DetachRolePolicy",
-    "kinesis:*",
-    "kms:Encrypt",
-    "kms:GenerateDataKey",
-    "lambda:AssociateRuntimeAlias",
-    "lambda:PassCapacityProvider",
-    "lambda:*FunctionCodeSigningConfig",
-    "lambda:PutFunctionScalingConfig",
-    "logs:*BearerTokenAuthentication",
-    "logs:DeleteDataProtectionPolicy",
-    "logs:PutDataProtectionPolicy",
-    "logs:*IndexPolicy",
-    "logs:*KmsKey",
-    "logs:DeleteResourcePolicy",
-    "logs:PutLogGroupDeletionProtection",
-    "s3:*BucketPolicy",
-    "s3:REST.PUT.OBJECT",
-    "s3files:*",
-    # It would lift the boundary.
-    "iam:DeleteRolePermissionsBoundary",
-    # They are not actions of IAM: tags of APIs are set by the methods of HTTP.
-    "apigateway:*agResource",
-]
+NOT_USED = """
+    application-autoscaling:* cloudformation:SetStackPolicy cloudformation:UpdateTerminationProtection
+    cloudwatch:PutMetricData codedeploy:RegisterOnPremisesInstance dynamodb:*KinesisStreamingDestination
+    dynamodb:DeleteResourcePolicy dynamodb:DisassociateTableReplica dynamodb:PutResourcePolicy ec2:* elasticfilesystem:*
+    firehose:* iam:AttachRolePolicy iam:DetachRolePolicy kinesis:* kms:Encrypt kms:GenerateDataKey
+    lambda:AssociateRuntimeAlias lambda:PassCapacityProvider lambda:*FunctionCodeSigningConfig
+    lambda:PutFunctionScalingConfig logs:*BearerTokenAuthentication logs:DeleteDataProtectionPolicy
+    logs:PutDataProtectionPolicy logs:*IndexPolicy logs:*KmsKey logs:DeleteResourcePolicy
+    logs:PutLogGroupDeletionProtection s3:*BucketPolicy s3:REST.PUT.OBJECT s3files:*
+""".split()
+# It would lift the boundary.
+NOT_USED += ["iam:DeleteRolePermissionsBoundary"]
+# They are not actions of IAM: tags of APIs are set by the methods of HTTP.
+NOT_USED += ["apigateway:*agResource"]
 # Not in the schemas: what the gateway's access log needs ("Configure logging for HTTP APIs", AWS).
-OF_THE_ACCESS_LOG = {
-    "logs:CreateLogDelivery",
-    "logs:DeleteLogDelivery",
-    "logs:DescribeLogGroups",
-    "logs:DescribeResourcePolicies",
-    "logs:GetLogDelivery",
-    "logs:ListLogDeliveries",
-    "logs:PutResourcePolicy",
-    "logs:UpdateLogDelivery",
-}
+OF_THE_ACCESS_LOG = set("""
+    logs:CreateLogDelivery logs:DeleteLogDelivery logs:DescribeLogGroups logs:DescribeResourcePolicies
+    logs:GetLogDelivery logs:ListLogDeliveries logs:PutResourcePolicy logs:UpdateLogDelivery
+""".split())
 # What `sam deploy` calls: tests/outside/aws.py has these operations of CloudFormation.
 OF_SAM = {
-    "cloudformation:CreateChangeSet",
-    "cloudformation:DescribeChangeSet",
-    "cloudformation:DescribeStackEvents",
-    "cloudformation:DescribeStacks",
-    "cloudformation:ExecuteChangeSet",
-    "cloudformation:GetTemplateSummary",
+    f"cloudformation:{operation}"
+    for operation in """CreateChangeSet DescribeChangeSet DescribeStackEvents DescribeStacks ExecuteChangeSet
+    GetTemplateSummary""".split()
 }
 
 

@@ -29,10 +29,8 @@ impl Answer {
             assert_eq!((&answer.body, answer.header("content-type")), (&None, None));
         } else {
             let content_type = answer.header("content-type").unwrap();
-            assert!(
-                ["application/json", "application/vnd.api+json"].contains(&content_type),
-                "{content_type}"
-            );
+            let known = ["application/json", "application/vnd.api+json"];
+            assert!(known.contains(&content_type), "{content_type}");
             answer.document();
         }
         if answer.status >= 400 {
@@ -48,10 +46,8 @@ impl Answer {
         for error in errors {
             assert_eq!(error["status"], json!(self.status.to_string()));
             for name in ["id", "code", "title", "detail"] {
-                assert!(
-                    error[name].as_str().is_some_and(|text| !text.is_empty()),
-                    "{error}"
-                );
+                let text = error[name].as_str();
+                assert!(text.is_some_and(|text| !text.is_empty()), "{error}");
             }
         }
         let needed = match self.status {
@@ -61,11 +57,8 @@ impl Answer {
             _ => None,
         };
         for name in ["www-authenticate", "allow", "retry-after"] {
-            assert_eq!(
-                self.header(name).is_some(),
-                needed == Some(name),
-                "{name}: {self:?}"
-            );
+            let is_there = self.header(name).is_some();
+            assert_eq!(is_there, needed == Some(name), "{name}: {self:?}");
         }
     }
 
@@ -90,18 +83,15 @@ impl Answer {
 
     /// Asserts exactly one error, with this status and code. Returns its `source`.
     pub(crate) fn refused(&self, status: u64, code: &str) -> Value {
-        assert_eq!(
-            (self.status, self.codes()),
-            (status, vec![code.to_owned()]),
-            "{self:?}"
-        );
+        let expected = (status, vec![code.to_owned()]);
+        assert_eq!((self.status, self.codes()), expected, "{self:?}");
         self.document()["errors"][0]["source"].clone()
     }
 
     /// The codes of all errors, in order.
     pub(crate) fn codes(&self) -> Vec<String> {
-        self.errors("code")
-            .iter()
+        let codes = self.errors("code").into_iter();
+        codes
             .map(|code| code.as_str().unwrap().to_owned())
             .collect()
     }
