@@ -60,7 +60,7 @@ RUST_TARGET_x86_64 := x86_64-unknown-linux-gnu
 
 # A build is named by a hash of all that goes into it, so that prod gets the very files that were deployed to dev, and a
 # commit that changes only a stage's parameters needs no build. Without commits it is named "uncommitted".
-BUILT_FROM := src Cargo.toml Cargo.lock .cargo template.yaml deploy/watching.yaml Makefile .ci/tools.mk
+BUILT_FROM := src Cargo.toml Cargo.lock .cargo rust-toolchain.toml template.yaml deploy/watching.yaml Makefile .ci/tools.mk
 BUILD = .aws-sam/$(ARCHITECTURE)-$(shell \
     if [ -z "$$(git status --porcelain -- $(BUILT_FROM) 2>&1)" ]; \
     then git rev-parse $(BUILT_FROM:%=HEAD:%) | git hash-object --stdin | cut -c 1-12; \
@@ -188,23 +188,11 @@ check-api: $(REDOCLY) ## lint docs/openapi.yaml
 	REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
 	    '$(REDOCLY)/node_modules/.bin/redocly' lint --config docs/redocly.yaml docs/openapi.yaml
 
-# The database of known weaknesses is a repository at GitHub. Where it cannot be had, that alone is left out, aloud.
 check-dependencies: .need-cargo $(CARGO_DENY) ## check licences, sources, duplicates and known weaknesses of all crates
-	'$(CARGO_DENY)/bin/cargo-deny' --locked --workspace --all-features check licenses bans sources
-	@if '$(CARGO_DENY)/bin/cargo-deny' fetch db; then \
-	    '$(CARGO_DENY)/bin/cargo-deny' --locked --workspace --all-features check --disable-fetch advisories; \
-	else \
-	    echo 'NOT CHECKED: known weaknesses and withdrawn crates; the database of RustSec cannot be had' >&2; \
-	fi
+	PATH='$(CARGO_DENY)/bin':"$$PATH" .ci/check-dependencies
 
-# The function and its library only: the tests run on the Rust of rust-toolchain.toml.
 check-msrv: .need-cargo ## build with the oldest Rust that Cargo.toml names
-	@msrv=$$(sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml); \
-	if rustup toolchain install "$$msrv" --profile minimal --no-self-update; then \
-	    echo "cargo +$$msrv check --locked" && cargo "+$$msrv" check --locked; \
-	else \
-	    echo "NOT CHECKED: the function with Rust $$msrv, which rustup cannot get" >&2; \
-	fi
+	.ci/check-msrv
 
 # Only this linter needs Go. Without it, this prints that nothing was checked.
 check-workflows: $(filter $(ACTIONLINT),$(OF_GO)) ## lint the workflows of GitHub Actions (Go)
@@ -222,7 +210,7 @@ sbom: .need-cargo $(CARGO_CYCLONEDX) ## write the bill of materials of the funct
 	@mkdir -p target
 	'$(CARGO_CYCLONEDX)/bin/cargo-cyclonedx' cyclonedx --format json --spec-version 1.5 \
 	    --target aarch64-unknown-linux-gnu --override-filename sbom
-	@rm dev/sbom.json && mv sbom.json target/sbom.json && echo target/sbom.json
+	@rm dev/sbom.json fuzz/sbom.json && mv sbom.json target/sbom.json && echo target/sbom.json
 
 dynamodb: .need-cargo ## start the database alone and write .local/env, for a cargo lambda watch of your own
 	@$(LOCAL) -- dynamodb

@@ -13,6 +13,14 @@ use dev::dynamodb::{Client, Emulator};
 
 use crate::ports::{Listeners, Upstream};
 
+/// Takes `DYNAMODB_PORT`, unless another DynamoDB is used, which may have that port.
+pub(crate) async fn listeners() -> Result<Listeners> {
+    match std::env::var_os("DYNAMODB_ENDPOINT") {
+        Some(_) => Listeners::on(0).await,
+        None => Listeners::configured("DYNAMODB_PORT", "DynamoDB", 8000).await,
+    }
+}
+
 /// Starts the embedded DynamoDB, whose data is kept in `folder`, behind these listeners, with the table and its stream.
 /// With `DYNAMODB_ENDPOINT`, that DynamoDB is used instead. Returns the endpoint.
 pub(crate) async fn start(folder: &Path, listeners: Listeners) -> Result<String> {

@@ -86,7 +86,7 @@ async fn run() -> Result<()> {
     // Reports a port that is taken before the build rather than after it.
     let api = Listeners::configured("API_PORT", "the API", 9000).await?;
     let page = Listeners::configured("PAGE_PORT", "the page", 9080).await?;
-    let database = Listeners::configured("DYNAMODB_PORT", "DynamoDB", 8000).await?;
+    let database = database::listeners().await?;
     let (api_port, page_port) = (api.port()?, page.port()?);
     let folder = files::folder()?;
     let lock = files::lock(&folder)?;
@@ -179,7 +179,7 @@ fn errors_url(page_port: u16) -> String {
 }
 
 async fn dynamodb() -> Result<()> {
-    let listeners = Listeners::configured("DYNAMODB_PORT", "DynamoDB", 8000).await?;
+    let listeners = database::listeners().await?;
     let folder = files::folder()?;
     let _lock = files::lock(&folder)?;
     let tokens = Tokens::kept_in(&folder)?;
