@@ -508,15 +508,6 @@ class Deploy(unittest.TestCase):
         self.assertEqual([file.name for file in folder.iterdir()], ["AccessTokenJwks.json"])
         self.assertIn(f"No copy of the keys at {url}", printed.getvalue())
 
-    def test_the_lines_of_each_issuer_are_those_of_a_stage(self):
-        files = sorted((ROOT / "deploy/issuers").glob("*.yaml"))
-        self.assertGreaterEqual(len(files), 10)
-        with contextlib.chdir(self.project):
-            for file in files:
-                with self.subTest(file.name):
-                    shutil.copy(file, f"{STAGES}/dev.yaml")
-                    self.assertEqual(deploy.parameters.of_stage("dev", {}).keys(), {"template.yaml"})
-
     def test_the_example_names_parameters_that_there_are(self):
         example = (self.project / STAGES / "example.yaml").read_text()
         file = self.project / STAGES / "dev.yaml"
