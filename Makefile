@@ -168,7 +168,7 @@ test-import: .need-cargo ## run the import of docs/migrating.md, with faults and
 
 ## More checks
 
-.PHONY: test-dynamodb-local bench-instructions load check-api check-dependencies check-msrv check-workflows check-costs
+.PHONY: test-dynamodb-local bench-instructions load check-api check-dependencies check-msrv check-fuzz check-workflows check-costs
 .PHONY: sbom dynamodb
 
 test-dynamodb-local: .need-cargo ## run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)
@@ -202,6 +202,10 @@ check-workflows: $(filter $(ACTIONLINT),$(OF_GO)) ## lint the workflows of GitHu
 	    echo 'NOT CHECKED: the workflows; their linter needs Go' >&2; \
 	fi
 
+# In the target folder of the tests, which have built most of it. Only cargo-fuzz itself needs nightly.
+check-fuzz: .need-cargo ## lint the fuzz targets
+	cd fuzz && cargo clippy --locked --all-targets --target-dir ../target -- --deny warnings
+
 check-costs: ## check that the tables of docs/costs.md are computed
 	python3 docs/costs.py --check
 
@@ -210,7 +214,7 @@ sbom: .need-cargo $(CARGO_CYCLONEDX) ## write the bill of materials of the funct
 	@mkdir -p target
 	'$(CARGO_CYCLONEDX)/bin/cargo-cyclonedx' cyclonedx --format json --spec-version 1.5 \
 	    --target aarch64-unknown-linux-gnu --override-filename sbom
-	@rm dev/sbom.json fuzz/sbom.json && mv sbom.json target/sbom.json && echo target/sbom.json
+	@rm dev/sbom.json && mv sbom.json target/sbom.json && echo target/sbom.json
 
 dynamodb: .need-cargo ## start the database alone and write .local/env, for a cargo lambda watch of your own
 	@$(LOCAL) -- dynamodb

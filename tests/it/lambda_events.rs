@@ -2,11 +2,13 @@
 //! `docs/development.md`, and what else API Gateway, function URLs and `cargo lambda
 //! watch` send for the same request.
 
+use lambda_http::Body;
+use lambda_http::http::Request;
 use serde_json::{Value, json};
 
 use crate::docs::rows;
 use crate::support::call::Call;
-use crate::support::{World, access_token, customer_token, linkage, sample, sample_names};
+use crate::support::{RON, World, access_token, customer_token, linkage, sample, sample_names};
 
 /// The table of samples: each with the status of its answer, and the codes if that
 /// is an error, when all are sent in this order to one cart.
@@ -237,4 +239,28 @@ async fn an_event_that_is_not_from_an_api_gets_an_answer() {
         let answer = Call::event(world.app(), event.clone()).send().await;
         assert_eq!(answer.status, status, "{answer:?} to {event}");
     }
+}
+
+/// Behind the events, the function is an ordinary HTTP service.
+#[tokio::test]
+async fn a_request_without_an_event_is_answered() {
+    let world = World::new().await;
+    let request = |method: &str, query: &str| {
+        Request::builder()
+            .method(method)
+            .uri(format!("/v2/carts/cart-1/relationships/customers{query}"))
+            .header(
+                "authorization",
+                format!("Bearer {}", access_token("client_credentials")),
+            )
+    };
+    let post = request("POST", "").body(Body::Text(linkage(&[RON]).to_string()));
+    let created = world.app().handle(post.unwrap()).await;
+    assert_eq!(created.status(), 200);
+    let get = request("GET", "?page[limit]=1").body(Body::Empty);
+    let listed = world.app().handle(get.unwrap()).await;
+    let document: Value = serde_json::from_slice(listed.body()).unwrap();
+    assert_eq!(document["data"][0]["id"], RON);
+    let this = "/v2/carts/cart-1/relationships/customers?page%5Blimit%5D=1";
+    assert_eq!(document["links"]["self"], this);
 }
