@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Imports associations from a file: `API_URL=… GET_TOKEN=… python3 docs/import.py pairs.csv`. migrating.md describes it.
 
-The file has one pair a line: CSV whose first line names the columns `cart_id` and `customer_id`, or JSON Lines with
-members of these names. It is sent in windows of lines. After each, `pairs.csv.progress` says how far the import is, and
+The file has one pair a line: CSV whose first line names the columns `cart_id` and `customer_id` (or `account_id`), or JSON
+Lines with members of these names. It is sent in windows of lines. After each, `pairs.csv.progress` says how far the import is, and
 `pairs.csv.refused` lists the lines that were refused. Started again, the import goes on after the last finished window.
 To send a window twice is harmless: an association that exists stays as it is. Standard library only.
 
@@ -202,11 +202,11 @@ class Import:
             number = self.progress["lines"] + read
             if line.strip():
                 try:
-                    cart, customer = parse(line, self.columns)
+                    to, party = parse(line, self.columns)
                 except (ValueError, LookupError, TypeError, RecursionError, csv.Error):
                     refusals.append((number, "unreadable_line", line))
                 else:
-                    carts.setdefault(cart, {}).setdefault(customer, []).append((number, line))
+                    carts.setdefault(to, {}).setdefault(party, []).append((number, line))
                     pairs += 1
             if read == WINDOW:
                 break
@@ -235,13 +235,13 @@ class Import:
         return True
 
     def associate(self, request):
-        """Associates a cart with customers. Returns the refused lines and why."""
-        cart, members = request
-        path = f"/v2/carts/{urllib.parse.quote(cart, safe='')}/relationships/customers"
+        """Associates a cart with customers or accounts. Returns the refused lines and why."""
+        (cart, kind), members = request
+        path = f"/v2/carts/{urllib.parse.quote(cart, safe='')}/relationships/{kind}s"
         refusals = []
         while members:
             self.pace.turn(len(members))
-            linkage = {"data": [{"type": "customer", "id": customer} for customer in members]}
+            linkage = {"data": [{"type": kind, "id": party} for party in members]}
             status, document = self.api.call("POST", path, linkage)
             if status in (200, 204):
                 break
@@ -249,8 +249,8 @@ class Import:
                 raise Stopped(f"the token may not act for every customer: {(codes(document) or ['403'])[0]}")
             code = (codes(document) or [f"http_{status}"])[0]
             # Without the members at fault, the others take effect.
-            for customer, code in (faulty(document, list(members)) or dict.fromkeys(members, code)).items():
-                refusals += [(number, code, line) for number, line in members.pop(customer)]
+            for party, code in (faulty(document, list(members)) or dict.fromkeys(members, code)).items():
+                refusals += [(number, code, line) for number, line in members.pop(party)]
         return refusals
 
     def save(self):
@@ -295,7 +295,8 @@ def header(path, content):
         raise Unusable(f"the first line of {path} is not in UTF-8; save the file as UTF-8") from None
     except csv.Error:
         columns = []
-    if sorted(name for name in columns if name in ("cart_id", "customer_id")) != ["cart_id", "customer_id"]:
+    named = sorted(name for name in columns if name in ("cart_id", "customer_id", "account_id"))
+    if named not in (["cart_id", "customer_id"], ["account_id", "cart_id"]):
         raise Unusable(
             f"the first line of {path} must name the columns cart_id and customer_id, each once, separated by commas"
         )
@@ -303,36 +304,37 @@ def header(path, content):
 
 
 def parse(line, columns):
-    """The cart and the customer of a line."""
+    """The cart with the kind of its party, and the party, of a line."""
     text = line.decode()
     record = json.loads(text) if columns is None else dict(zip(columns, next(csv.reader([text], strict=True))))
-    pair = record["cart_id"], record["customer_id"]
-    for name in pair:
+    kind = "account" if "account_id" in record and "customer_id" not in record else "customer"
+    cart, party = record["cart_id"], record[f"{kind}_id"]
+    for name in (cart, party):
         # Encoding fails for half a surrogate pair, which JSON can name.
         if not isinstance(name, str) or not name.encode():
             raise ValueError("not an id")
-    return pair
+    return (cart, kind), party
 
 
 def requests(carts):
-    """Carts with customers, as many as fit into one request."""
-    for cart, members in carts.items():
+    """Carts with customers or accounts, as many as fit into one request."""
+    for to, members in carts.items():
         members = list(members.items())
         for i in range(0, len(members), MEMBERS):
-            yield cart, dict(members[i : i + MEMBERS])
+            yield to, dict(members[i : i + MEMBERS])
 
 
 def codes(document):
     return [error["code"] for error in document.get("errors", [])]
 
 
-def faulty(document, customers):
-    """The customers that an answer names as faulty, with their codes."""
+def faulty(document, parties):
+    """The members that an answer names as faulty, with their codes."""
     found = {}
     for error in document.get("errors", []):
         named = re.fullmatch(r"/data/([0-9]+)(/.*)?", error.get("source", {}).get("pointer", ""))
         if named:
-            found.setdefault(customers[int(named[1])], error["code"])
+            found.setdefault(parties[int(named[1])], error["code"])
     return found
 
 

@@ -104,7 +104,10 @@ class Deploy(unittest.TestCase):
         self.commit()
 
     def make(self, *arguments):
-        """Runs make without a terminal, and returns its exit status and what it prints."""
+        return self.run_alone(["make", *arguments])
+
+    def run_alone(self, command, **variables):
+        """Runs a command without a terminal, and returns its exit status and what it prints."""
         environment = {
             "PATH": f"{self.tools}:{os.environ['PATH']}",
             "HOME": str(self.project.parent),
@@ -115,9 +118,9 @@ class Deploy(unittest.TestCase):
             "SAM_CLI_POLL_DELAY": "0.1",
         }
         done = subprocess.run(
-            ["make", *arguments],
+            command,
             cwd=self.project,
-            env=environment,
+            env=environment | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -431,18 +434,20 @@ class Deploy(unittest.TestCase):
         inputs = WORKFLOW[True]["workflow_dispatch"]["inputs"]
         self.assertEqual(inputs.keys(), {"stage", "rollback", "parameters"})
         self.stage("dev")
+        self.stage("prod")
         self.stage("prod", ThrottlingRate=5)
         self.deploys()
-        self.deploys("STAGE=prod")
-        self.git("revert", "--no-edit", "HEAD~1..HEAD")
-        [step] = [step for step in WORKFLOW["jobs"]["prod"]["steps"] if step.get("run") == DEPLOY]
-        self.stage("prod")
-        change = self.deploys("STAGE=prod", "ROLLBACK=false", "PARAMETERS=LogLevel=DEBUG")
-        given = [change["parameters"][name] for name in ["RollBackOnAlarms", "LogLevel", "ThrottlingRate"]]
-        self.assertEqual(given, ["false", "DEBUG", "100"])
-        # As the workflow has it when nothing was typed.
-        change = self.deploys("STAGE=prod", "ROLLBACK=", "PARAMETERS=")
-        self.assertEqual(change["parameters"]["RollBackOnAlarms"], "true")
+        self.git("revert", "--no-edit", "HEAD")
+        for variables, expected in [
+            ({"ROLLBACK": "false", "PARAMETERS": "LogLevel=DEBUG"}, ["false", "DEBUG", "100"]),
+            # When nothing was typed.
+            ({"ROLLBACK": "", "PARAMETERS": ""}, ["true", "INFO", "100"]),
+        ]:
+            status, printed = self.run_alone(["sh", "-c", DEPLOY], STAGE="prod", **variables)
+            self.assertEqual(status, 0, printed)
+            given = self.aws.executed[-1]["parameters"]
+            names = ["RollBackOnAlarms", "LogLevel", "ThrottlingRate"]
+            self.assertEqual([given[name] for name in names], expected)
 
     def test_only_what_deploys_gets_rights_at_aws_and_no_action_can_change(self):
         for file in (ROOT / ".github/workflows").glob("*.yml"):
@@ -499,15 +504,6 @@ class Deploy(unittest.TestCase):
         self.assertEqual(json.loads((folder / "AccessTokenJwks.json").read_text()), KEYS)
         self.assertEqual([file.name for file in folder.iterdir()], ["AccessTokenJwks.json"])
         self.assertIn(f"No copy of the keys at {url}", printed.getvalue())
-
-    def test_the_lines_of_each_issuer_are_those_of_a_stage(self):
-        files = sorted((ROOT / "deploy/issuers").glob("*.yaml"))
-        self.assertGreaterEqual(len(files), 10)
-        with contextlib.chdir(self.project):
-            for file in files:
-                with self.subTest(file.name):
-                    shutil.copy(file, f"{STAGES}/dev.yaml")
-                    self.assertEqual(deploy.parameters.of_stage("dev", {}).keys(), {"template.yaml"})
 
     def test_the_example_names_parameters_that_there_are(self):
         example = (self.project / STAGES / "example.yaml").read_text()

@@ -235,6 +235,15 @@ class Requests(Import):
         self.assertEqual(stored(["json"]), {("json-1", "json")})
         self.assertEqual(self.refused(), [(i + 2, "unreadable_line", line) for i, line in enumerate(wrong)])
 
+    def test_accounts_beside_customers(self):
+        self.file = self.file.with_suffix(".jsonl")
+        pairs = [{"cart_id": "both-1", f"{kind}_id": "both"} for kind in ["customer", "account"]]
+        self.write(*map(json.dumps, pairs))
+        self.ends(0, "Done: 2 pairs are associated, 0 lines")
+        self.assertEqual(stored(["both"]), {("both-1", "both")})
+        carts = as_back_end("/v2/accounts/both/relationships/carts")["data"]
+        self.assertEqual([cart["id"] for cart in carts], ["both-1"])
+
     def test_csv_as_spreadsheets_save_it(self):
         self.file = self.file.with_suffix(".CSV")
         self.file.write_bytes(b"\xef\xbb\xbfcart_id,customer_id\r\ncsv-1,csv\r\ncsv\0,csv\r\ncsv-3,csv\rcsv-4,csv\r\ncsv-2,csv")
