@@ -132,7 +132,7 @@ async fn nobody_is_shown_a_list_before_it_is_known_that_they_are_on_the_cart() {
 #[tokio::test]
 async fn a_call_above_the_limit_waits_and_is_not_sent() {
     let (proxy, world) = behind_proxy().await;
-    proxy.gather(MAX_CONNECTIONS + 1);
+    proxy.always(Fault::Hang);
     let before = proxy.calls();
     let list = |cart: &str| {
         let path = format!("/v2/carts/{cart}/relationships/customers");
