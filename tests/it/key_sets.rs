@@ -386,7 +386,7 @@ async fn skipped_keys_are_logged_once() {
         assert!(!text.contains("c2VjcmV0"));
         // The next line is that of the request.
         function.invoke(&json!({})).await;
-        assert_eq!(function.line().await.1["outcome"], "unreadable_event");
+        assert_eq!(function.line().await.1["outcome"], "route_not_found");
     }
 }
 
