@@ -138,8 +138,8 @@ pub struct Authenticator {
 #[derive(Debug)]
 struct AccessToken {
     client: String,
-    /// The accepted audience, if only `sub` names the client.
-    audience: Option<String>,
+    /// The accepted audience, which names the client where that has its customer's id.
+    audience: String,
     /// For whom the client may act without another token.
     acts_for: ActsFor,
 }
@@ -226,9 +226,9 @@ impl Authenticator {
             }
             (None, None) => (access.acts_for.clone(), None),
         };
-        let client = match (&acts_for, &access.audience) {
-            (ActsFor::One(party), Some(audience)) if party.id() == access.client => audience,
-            _ => &access.client,
+        let client = match &acts_for {
+            ActsFor::One(party) if party.id() == access.client => &access.audience,
+            ActsFor::One(_) | ActsFor::Everybody | ActsFor::Nobody { .. } => &access.client,
         };
         let parties = [&self.customers, &self.accounts].into_iter();
         let with_tokens = parties.filter(|tokens| tokens.verifier.is_some());
@@ -272,12 +272,9 @@ impl Authenticator {
         claims: &Claims<'_>,
         audience: &str,
     ) -> Result<AccessToken, Refusal> {
-        let (client, audience) = match claims.client()? {
-            Some(client) => (client, None),
-            None => (
-                claims.required("sub", non_empty)?,
-                Some(audience.to_owned()),
-            ),
+        let client = match claims.client()? {
+            Some(client) => client,
+            None => claims.required("sub", non_empty)?,
         };
         let nobody = |claim: &str| ActsFor::Nobody {
             claim: claim.to_owned(),
@@ -296,7 +293,7 @@ impl Authenticator {
         };
         Ok(AccessToken {
             client: client.into_owned(),
-            audience,
+            audience: audience.to_owned(),
             acts_for,
         })
     }
@@ -323,8 +320,10 @@ impl PartyTokens {
         let party = Party::new(self.kind, &id).map_err(|_| Refusal::SUBJECT.of(&self.id_claim))?;
         let person = match self.kind {
             PartyKind::Customer => None,
+            // It need not name anybody.
             PartyKind::Account => claims
-                .read("sub", non_empty)?
+                .read("sub", non_empty)
+                .unwrap_or_default()
                 .filter(|person| *person != id),
         };
         let acted_by = person.map(Cow::into_owned);

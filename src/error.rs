@@ -365,11 +365,11 @@ error_codes! {
     InvalidCartToken 401 "invalid_cart_token": "Invalid cart token",
         "The cart token is malformed, expired or not for this cart.";
     CustomerTokenRequired 403 "customer_token_required": "Customer token required",
-        "The access token is not one of a back end, so this needs a customer token beside it.";
+        "This needs a customer token beside the access token, or the access token of a back end alone. For an account, use the routes with /accounts in place of /customers.";
     OwnCartsOfBackEnd 403 "customer_token_required": "Customer token required",
         "A back end has no carts of its own. It lists those of a customer by GET /v2/customers/{customerId}/relationships/carts, and those of an account by GET /v2/accounts/{accountId}/relationships/carts.";
     AccountTokenRequired 403 "account_token_required": "Account token required",
-        "The access token is not one of a back end, so this needs an account token beside it.";
+        "This needs an account token beside the access token, or the access token of a back end alone. For a customer, use the routes with /customers in place of /accounts.";
     CartTokenRequired 403 "cart_token_required": "Cart token required",
         "A customer or account needs a cart token to be associated with the cart.";
     OtherCustomer 403 "other_customer": "Other customer",
@@ -379,9 +379,9 @@ error_codes! {
     NotOnCart 403 "not_on_cart": "Not on this cart",
         "Only those who are associated with a cart, and back ends, may list who else is.";
     BackEndRequired 403 "back_end_required": "Back end required",
-        "This needs an access token of a back end, and no customer or account token.";
+        "Only a back end may do this, by its access token alone. A customer or account removes its own association by DELETE, and lists its carts by GET /v2/carts.";
     NoRight 403 "back_end_required": "Back end required",
-        "The access token is not one of a back end, and it names no customer.";
+        "The access token is not one of a back end, and it names no customer. It needs the right of a back end, or the id of a customer.";
     FullReplacementUnsupported 403 "full_replacement_unsupported": "Full replacement unsupported",
         "`data` must be an empty array. A relationship can be cleared, but not replaced.";
     RouteNotFound 404 "route_not_found": "Not found",
