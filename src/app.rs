@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use lambda_http::http::{HeaderMap, HeaderValue, Request, Response, header};
 use lambda_http::{Body, Context, RequestExt as _};
-use tokio::time::Instant;
 
 use crate::api::{self, Answer, ApiRequest};
 use crate::auth::Authenticator;
@@ -92,7 +91,6 @@ impl App {
         line.caller = caller.name();
 
         let store = self.store.session(deadline);
-        let began = Instant::now();
         let request = ApiRequest {
             http: request,
             matched: &matched,
@@ -105,9 +103,7 @@ impl App {
         };
         let answer = (matched.operation)(&request).await;
         line.metrics.store_attempts = store.attempts();
-        if line.metrics.store_attempts > 0 {
-            line.metrics.store_ms = telemetry::millis(began.elapsed());
-        }
+        line.metrics.store_ms = telemetry::millis(store.time());
         answer
     }
 

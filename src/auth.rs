@@ -320,10 +320,8 @@ impl PartyTokens {
         let party = Party::new(self.kind, &id).map_err(|_| Refusal::SUBJECT.of(&self.id_claim))?;
         let person = match self.kind {
             PartyKind::Customer => None,
-            // It need not name anybody.
             PartyKind::Account => claims
-                .read("sub", non_empty)
-                .unwrap_or_default()
+                .read("sub", non_empty)?
                 .filter(|person| *person != id),
         };
         let acted_by = person.map(Cow::into_owned);

@@ -262,7 +262,11 @@ impl From<Forbidden> for RequestError {
                 Self::of_parameter(other_party(kind), format!("{}Id", kind.as_str()))
             }
             Forbidden::NotOnCart => Self::of_parameter(Code::NotOnCart, "cartId"),
-            Forbidden::BackEndRequired => of_token(Code::BackEndRequired, TokenKind::Access),
+            Forbidden::BoundToAccount => {
+                let kind = TokenKind::Party(PartyKind::Account);
+                of_token(Code::BoundToAccount, kind)
+            }
+            Forbidden::BackEndRequired { .. } => of_token(Code::BackEndRequired, TokenKind::Access),
         }
     }
 }
@@ -374,6 +378,8 @@ error_codes! {
         "A customer or account needs a cart token to be associated with the cart.";
     OtherCustomer 403 "other_customer": "Other customer",
         "The tokens do not permit acting for this customer.";
+    BoundToAccount 403 "other_customer": "Other customer",
+        "The account token binds the request to its account. Send none to act for the customer, or use the routes with /accounts in place of /customers.";
     OtherAccount 403 "other_account": "Other account",
         "The tokens do not permit acting for this account.";
     NotOnCart 403 "not_on_cart": "Not on this cart",

@@ -205,8 +205,13 @@ impl<'a> Event<'a> {
     /// values in `multiValueHeaders`.
     fn headers(&self) -> HeaderMap {
         let mut headers = header_map(&self.object("headers"));
-        // Replaces the values of the same names.
-        headers.extend(header_map(&self.object("multiValueHeaders")));
+        let all_values = header_map(&self.object("multiValueHeaders"));
+        for name in all_values.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &all_values {
+            let _ = headers.try_append(name, value.clone());
+        }
         headers
     }
 
@@ -274,7 +279,7 @@ fn header_map(object: &Object<'_>) -> HeaderMap {
 /// Makes a segment of a path. A longer one than an identifier stays too long, and fits
 /// into a URI.
 fn encoded(segment: &str) -> Cow<'_, str> {
-    let end = segment.floor_char_boundary(MAX_ID_LENGTH + 1);
+    let end = segment.ceil_char_boundary(MAX_ID_LENGTH + 1);
     utf8_percent_encode(&segment[..end], ENCODED).into()
 }
 

@@ -35,9 +35,7 @@ pub use self::clear::ClearOutcome;
 pub use self::lists::{Member, Position};
 use self::rules::{Change, Item, ItemWrite, Next, Reply, Write, is_live, key, text};
 pub use self::rules::{WriteOutcome, Writer};
-use self::transient::{
-    ATTEMPTS, Attempts, CONDITION_FAILED, RecordAttempts, RetryTransient, is_ours,
-};
+use self::transient::{ATTEMPTS, Attempts, CONDITION_FAILED, RecordAttempts, RetryTransient};
 use crate::client;
 use crate::clock::Timestamp;
 use crate::ids::{CartId, Party};
@@ -101,7 +99,9 @@ pub struct Session<'s> {
     store: &'s Store,
     deadline: Instant,
     /// Set by the first call.
-    end: OnceLock<Instant>,
+    began: Arc<OnceLock<Instant>>,
+    /// How long it may wait from its first call on.
+    max_wait: Duration,
     attempts: Arc<AtomicU32>,
 }
 
@@ -211,13 +211,19 @@ impl Store {
         Session {
             store: self,
             deadline,
-            end: OnceLock::new(),
+            began: Arc::default(),
+            max_wait: MAX_WAIT,
             attempts: Arc::default(),
         }
     }
 }
 
 impl Session<'_> {
+    /// Returns how long ago its first call began.
+    pub fn time(&self) -> Duration {
+        self.began.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -295,9 +301,11 @@ impl Session<'_> {
         let call = ATTEMPTS.scope(Arc::clone(&attempts), Box::pin(call));
         async move {
             let now = Instant::now();
-            let end = self.end.get_or_init(|| self.deadline.min(now + MAX_WAIT));
+            let began = self.began.get_or_init(|| now);
+            let end = began.checked_add(self.max_wait);
+            let end = end.map_or(self.deadline, |end| end.min(self.deadline));
             // `timeout_at` would poll the call once, which sends it.
-            if now >= *end {
+            if now >= end {
                 return Err(StoreError::unavailable("no time is left for the store"));
             }
             let permitted = async {
@@ -305,7 +313,7 @@ impl Session<'_> {
                 let _permit = permit.expect("it is never closed");
                 call.await
             };
-            let result = tokio::time::timeout_at(*end, permitted).await;
+            let result = tokio::time::timeout_at(end, permitted).await;
             *is_lost |= attempts.is_lost();
             result.map_err(|_| StoreError::unavailable("the store did not answer in time"))
         }
@@ -316,7 +324,8 @@ impl Session<'_> {
         Session {
             store,
             deadline: self.deadline,
-            end: self.deadline.into(),
+            began: Arc::clone(&self.began),
+            max_wait: Duration::MAX,
             attempts: Arc::clone(&self.attempts),
         }
     }
@@ -393,8 +402,12 @@ where
         return Ok(Some(vec![Reply::Refused(item.clone())]));
     }
     let failed = |reason: &CancellationReason| reason.code() == Some(CONDITION_FAILED);
+    // With another reason, some conditions were not evaluated.
+    let evaluated = |reason: &CancellationReason| {
+        failed(reason) || reason.code().is_none_or(|code| code == "None")
+    };
     match transient::reasons(&error) {
-        Some(reasons) if reasons.iter().any(failed) && !reasons.iter().any(is_ours) => {
+        Some(reasons) if reasons.iter().any(failed) && reasons.iter().all(evaluated) => {
             let reply = |reason: &CancellationReason| match failed(reason) {
                 true => Reply::Refused(reason.item.clone()),
                 false => Reply::Accepted,
@@ -432,4 +445,39 @@ fn action(table: &str, write: ItemWrite) -> TransactWriteItem {
 fn keys(cart: &CartId, parties: &[Party]) -> Vec<String> {
     let key = |party| key(cart.as_str(), party);
     parties.iter().map(key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+    use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    /// Where one write of a transaction was not evaluated, no condition of it held.
+    #[test]
+    fn a_transaction_is_refused_for_its_conditions_alone_or_has_failed() {
+        let cancelled = |codes: [&str; 2]| {
+            let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
+            let cancelled = TransactionCanceledException::builder()
+                .set_cancellation_reasons(Some(reasons.into()))
+                .build();
+            let error = TransactWriteItemsError::TransactionCanceledException(cancelled);
+            let response = HttpResponse::new(400.try_into().unwrap(), SdkBody::empty());
+            replies::<(), _>(Err(SdkError::service_error(error, response)))
+        };
+        let refused = cancelled([CONDITION_FAILED, "None"]).unwrap().unwrap();
+        assert!(matches!(
+            refused[..],
+            [Reply::Refused(None), Reply::Accepted]
+        ));
+        for passing in ["TransactionConflict", "ThrottlingError"] {
+            let failed = cancelled([CONDITION_FAILED, passing]);
+            assert!(
+                matches!(failed, Err(StoreError::Unavailable(_))),
+                "{passing}"
+            );
+        }
+    }
 }

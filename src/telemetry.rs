@@ -160,8 +160,11 @@ impl Invocation {
 
 /// Runs the handling of an invocation, whose id all lines then have.
 pub(crate) async fn within<F: Future>(invocation: Invocation, future: F) -> F::Output {
-    let _unclaimed = LogUnclaimedPanic;
-    INVOCATION.scope(Arc::new(invocation), future).await
+    let logged = async {
+        let _unclaimed = LogUnclaimedPanic;
+        future.await
+    };
+    INVOCATION.scope(Arc::new(invocation), logged).await
 }
 
 /// Logs a panic that ends the handling of an invocation, since no line of a request

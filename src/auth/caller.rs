@@ -50,7 +50,12 @@ pub enum Forbidden {
     /// The caller asks for a cart that their party is not associated with.
     NotOnCart,
     /// Only a back end may.
-    BackEndRequired,
+    BackEndRequired {
+        /// The claim by which the access token is no back end's, for the log.
+        claim: Option<String>,
+    },
+    /// The access token names a customer, and the account token beside it another party.
+    BoundToAccount,
     /// Cart tokens are configured, and a request to associate a cart with one's own
     /// party has none.
     CartTokenRequired,
@@ -60,13 +65,13 @@ impl Forbidden {
     /// The claim that is missing or wrong, if it is known.
     pub fn claim(&self) -> Option<&str> {
         match self {
-            Self::TokenRequired { claim, .. } => claim.as_deref(),
+            Self::TokenRequired { claim, .. } | Self::BackEndRequired { claim } => claim.as_deref(),
             Self::NoRight { claim } => Some(claim),
             Self::OwnCartsOfBackEnd
             | Self::OtherParty(_)
             | Self::OtherPartysCarts(_)
             | Self::NotOnCart
-            | Self::BackEndRequired
+            | Self::BoundToAccount
             | Self::CartTokenRequired => None,
         }
     }
@@ -157,23 +162,31 @@ impl Caller {
     pub fn permit_clearing(&self) -> Result<(), Forbidden> {
         match &self.acts_for {
             ActsFor::Everybody => Ok(()),
-            ActsFor::One(_) | ActsFor::Nobody { .. } => Err(Forbidden::BackEndRequired),
+            ActsFor::One(_) | ActsFor::Nobody { .. } => {
+                let claim = self.lacking_claim();
+                Err(Forbidden::BackEndRequired { claim })
+            }
+        }
+    }
+
+    /// The claim by which the access token is no back end's and names no customer.
+    fn lacking_claim(&self) -> Option<String> {
+        match &self.acts_for {
+            ActsFor::Nobody { claim } => Some(claim.clone()),
+            ActsFor::Everybody | ActsFor::One(_) => None,
         }
     }
 
     /// Says what a caller who may act for no party of this kind lacks.
     fn refusal(&self, kind: PartyKind) -> Forbidden {
-        let claim = match &self.acts_for {
-            ActsFor::Nobody { claim } => Some(claim.clone()),
-            ActsFor::Everybody | ActsFor::One(_) => None,
-        };
+        let claim = self.lacking_claim();
         if self.token_kinds.contains(&kind) {
             return Forbidden::TokenRequired { kind, claim };
         }
         match (claim, kind) {
             (Some(claim), PartyKind::Customer) => Forbidden::NoRight { claim },
-            (None, PartyKind::Customer) => Forbidden::OtherParty(kind),
-            (_, PartyKind::Account) => Forbidden::BackEndRequired,
+            (None, PartyKind::Customer) => Forbidden::BoundToAccount,
+            (claim, PartyKind::Account) => Forbidden::BackEndRequired { claim },
         }
     }
 }

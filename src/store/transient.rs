@@ -96,7 +96,7 @@ where
 }
 
 /// Returns whether a reason for which a transaction was cancelled is ours.
-pub(super) fn is_ours(reason: &CancellationReason) -> bool {
+fn is_ours(reason: &CancellationReason) -> bool {
     let code = reason.code().unwrap_or("None");
     code != "None" && code != CONDITION_FAILED && !passes(reason)
 }

@@ -243,6 +243,17 @@ async fn the_client_is_named_by_the_first_of_its_claims() {
     "#;
     let scope = [("BACK_END_CLAIM", "scope"), ("BACK_END_VALUES", "all")];
     check(&scope, table).await;
+
+    // The audience names a client with the id of its customer.
+    let claims = json!({ "client_id": RON });
+    let access = authorities().access.token("web", &claims).unwrap();
+    let (bearer, customer) = (format!("Bearer {access}"), customer_token(RON));
+    let headers = [
+        ("authorization", &*bearer),
+        (header_of("customer"), &customer),
+    ];
+    let caller = authenticate(&[], &headers).await.unwrap();
+    assert_eq!(caller.client(), "carts");
 }
 
 /// Without customer tokens, the access token names the customer too.
@@ -359,11 +370,11 @@ async fn each_kind_of_party_needs_its_own_token() {
         accounts account asks account acme => None; None
         accounts account asks account ron => Some(OtherParty(Account)); Some(OtherPartysCarts(Account))
         accounts account asks customer ron => Some(TokenRequired { kind: Customer, claim: None })
-        one_token account asks customer ron => Some(OtherParty(Customer))
-        usual customer asks account ron => Some(BackEndRequired)
+        one_token account asks customer ron => Some(BoundToAccount)
+        usual customer asks account ron => Some(BackEndRequired { claim: None })
         accounts no asks customer ron => Some(TokenRequired { kind: Customer, claim: Some("grant_type") })
         accounts no asks account acme => Some(TokenRequired { kind: Account, claim: Some("grant_type") })
-        usual no asks account acme => Some(BackEndRequired)
+        usual no asks account acme => Some(BackEndRequired { claim: Some("grant_type") })
         uid no asks customer ron => Some(NoRight { claim: "uid" })
     "#;
     for row in table.trim().lines() {
@@ -390,7 +401,8 @@ async fn each_kind_of_party_needs_its_own_token() {
         assert_eq!(format!("{refusal:?}"), change, "{request}");
         let refusal = caller.permit_carts_of(&asked).err();
         assert_eq!(format!("{refusal:?}"), list, "{request}");
-        assert_eq!(caller.permit_clearing(), Err(Forbidden::BackEndRequired));
+        let refused = caller.permit_clearing();
+        assert!(matches!(refused, Err(Forbidden::BackEndRequired { .. })));
     }
 }
 
