@@ -53,6 +53,9 @@ LOCAL := cargo run --package dev --example local
 .PHONY: build zip preview variables smoke test-deploy check-template
 
 STAGE ?= dev
+# deploy.py reads it from the environment, so that neither make nor a shell takes a part of a value for a command.
+override PARAMETERS := $(value PARAMETERS)
+export PARAMETERS
 STAGE_ARCHITECTURE := $(shell sed -n 's/^Architecture: *//p' 'deploy/stages/$(STAGE).yaml' 2> /dev/null)
 ARCHITECTURE ?= $(or $(STAGE_ARCHITECTURE),arm64)
 RUST_TARGET_arm64 := aarch64-unknown-linux-gnu
@@ -83,7 +86,7 @@ preview: $(SAM_CLI) ## show what make deploy would change; STAGE=dev
 deploy preview:
 	@SAM_CLI_TELEMETRY=0 '$(SAM_CLI)/bin/python3' deploy/deploy.py $@ '$(STAGE)' --build '$(BUILD)' \
 	    $(if $(ZIP),--zip '$(ZIP)') 'Architecture=$(ARCHITECTURE)' \
-	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)') $(PARAMETERS)
+	    $(if $(ROLLBACK),'RollBackOnAlarms=$(ROLLBACK)')
 
 # For the commands of docs/procedures.md: eval "$(make -s variables STAGE=prod)"
 variables: $(SAM_CLI) ## print the shell variables that docs/procedures.md uses; STAGE=dev

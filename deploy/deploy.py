@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -40,6 +41,14 @@ def git(*arguments):
 
 def commit():
     return git("describe", "--always", "--exclude", "*", "--dirty") or "uncommitted"
+
+
+def for_once(text):
+    """The values of the variable PARAMETERS, as written: a value ends before the next “ Name=”."""
+    values = re.split(r"\s+(?=[A-Z][A-Za-z0-9]*=)", text.strip()) if text.strip() else []
+    if any("=" not in one for one in values):
+        raise Failed(f"PARAMETERS must be Name=value …, and is {text.strip()}")
+    return dict(one.split("=", 1) for one in values)
 
 
 def config(stage):
@@ -153,7 +162,7 @@ def deploy(asked, stage):
     main_stack, region = config(stage)["stack_name"], config(stage)["region"]
     release = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{commit()}"
     given = {"Stage": "prod" if stage.startswith("prod") else "dev", "Release": release}
-    given |= dict(one.split("=", 1) for one in asked.values)
+    given |= dict(one.split("=", 1) for one in asked.values) | for_once(os.environ.get("PARAMETERS", ""))
     values = parameters.of_stage(stage, given)
     main = values[parameters.MAIN]
     if not preview and stage.startswith("prod") and git("status", "--porcelain") != "":

@@ -166,7 +166,11 @@ def of_stage(stage, given):
         definitions = optional["Parameters"]
         own = {name: text(one["Default"]) for name, one in definitions.items() if "Default" in one}
         own |= {name: main[name] for name in definitions if name in main}
+        if name == "close-carts.yaml" and "DomainName" in (sections.get("domain.yaml") or {}):
+            own["ApiUrl"] = f"https://{sections['domain.yaml']['DomainName']}"
         own |= {name: text(value) for name, value in (sections[name] or {}).items()}
+        if name == "close-carts.yaml" and main["DisableExecuteApiEndpoint"] == "true" and not own.get("ApiUrl"):
+            mistakes.append(f"{name}: with DisableExecuteApiEndpoint, ApiUrl must have the API's domain.")
         outputs = template["Outputs"].keys()
         if main["ExistingTableName"]:
             # The output is the stream of the stack's own table.

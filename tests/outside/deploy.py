@@ -220,6 +220,12 @@ class Deploy(unittest.TestCase):
         names = ["RollBackOnAlarms", "ReservedConcurrency", "ThrottlingRate"]
         given = self.deploys("ROLLBACK=false", "PARAMETERS=ReservedConcurrency=0 ThrottlingRate=7")["parameters"]
         self.assertEqual([given[name] for name in names], ["false", "0", "7"])
+        # No shell reads the values, and JSON keeps its quotes.
+        claims = '{"azp": ["web shop", "$(touch here)", "`touch here`", "it\'s; touch here"]}'
+        given = self.deploys(f"PARAMETERS=AccessTokenClaims={claims}  LogLevel=DEBUG")["parameters"]
+        self.assertEqual((given["AccessTokenClaims"], given["LogLevel"]), (claims, "DEBUG"))
+        self.assertFalse((self.project / "here").exists())
+        self.refuses("PARAMETERS must be Name=value", "deploy", "PARAMETERS=DEBUG")
         # Nor does a line stay that was deleted from the stage's file.
         self.stage("dev")
         given = self.deploys()["parameters"]
@@ -256,6 +262,19 @@ class Deploy(unittest.TestCase):
         for stage in ["dev", "prod"]:
             self.assertLess(steps[stage].index(UNPACK), steps[stage].index(DEPLOY))
         self.assertEqual(jobs["prod"]["needs"], ["build", "dev"])
+        condition = jobs["prod"]["if"].strip("${} \n").replace("!cancelled()", "True")
+        condition = condition.replace("&&", "and").replace("||", "or").replace("\n", " ")
+        for event, stage, dev_result, starts in [
+            ("push", "", "success", True),
+            ("push", "", "failure", False),
+            ("workflow_dispatch", "dev", "success", False),
+            ("workflow_dispatch", "prod", "skipped", True),
+        ]:
+            values = {"github.event_name": event, "inputs.stage": stage, "needs.build.result": "success"}
+            text = condition
+            for name, value in (values | {"needs.dev.result": dev_result}).items():
+                text = text.replace(name, repr(value))
+            self.assertIs(eval(text), starts, text)
 
         subprocess.run(["sh", "-c", PACK], cwd=self.project, check=True)
         archive = self.project / "build.tar"
@@ -374,7 +393,7 @@ class Deploy(unittest.TestCase):
         self.assertEqual(main["TableStream"], "true")
         self.assertEqual((events["TableStreamArn"], events["TableKeyArn"]), (STREAM, key))
         self.assertEqual((domain["ApiId"], domain["HostedZoneId"]), ("a1b2c3", ""))
-        self.assertEqual(carts["ApiUrl"], "https://a1b2c3.example.com")
+        self.assertEqual(carts["ApiUrl"], "https://carts.example.com")
         self.assertEqual(json.loads(carts["EventPattern"]), {"detail-type": ["Cart Deleted"]})
         for change, name in zip(changes[1:], stacks, strict=True):
             self.assertEqual(change["parameters"].keys(), self.parameters(f"deploy/{name}"))
@@ -394,6 +413,12 @@ class Deploy(unittest.TestCase):
             self.assertIn(f"aws cloudformation delete-stack --region us-east-1 --stack-name {name}\n", printed)
         del self.aws.stacks["us-east-1", names[1]]
         self.assertEqual(self.deploys_all()[0][0]["parameters"]["TableStream"], "false")
+
+        carts = {"close-carts.yaml": stacks["close-carts.yaml"]}
+        self.stage("dev", **carts)
+        self.assertEqual(self.deploys_all()[0][1]["parameters"]["ApiUrl"], "https://a1b2c3.example.com")
+        self.stage("dev", DisableExecuteApiEndpoint=True, **carts)
+        self.refuses("ApiUrl must have the API's domain", "deploy")
 
     def test_events_of_another_table_need_its_stream(self):
         self.stage("dev", ExistingTableName="restored", **{"events.yaml": {"EventBusName": "shop"}})
