@@ -29,8 +29,8 @@ use crate::ids::MAX_ID_LENGTH;
 use crate::json::{Object, parsed, text, texts};
 use crate::telemetry;
 
-/// What a segment of a path cannot contain. `%` stays: some gateways decode paths,
-/// others do not, and no identifier contains it.
+/// The characters of a path's segment that are percent-encoded. `%` stays: some
+/// gateways decode paths, others do not, and no identifier contains it.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'%')
     .remove(b'-')
@@ -103,7 +103,7 @@ pub enum Format {
 impl<'a> Event<'a> {
     fn request(&self) -> Request<Body> {
         let mut request = Request::new(self.body());
-        // What is no method becomes one that no route has.
+        // For a method that HTTP does not allow: no route has this one.
         let method = Method::from_bytes(self.method().as_bytes());
         *request.method_mut() = method.unwrap_or(Method::CONNECT);
         *request.uri_mut() = self.uri();

@@ -1,5 +1,5 @@
-//! The identifiers of carts and customers. A value of either type is proof that it
-//! is well formed.
+//! The identifiers of carts, customers and accounts. A value of these types is proof
+//! that it is well formed.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ pub const MAX_ID_LENGTH: usize = 128;
 /// The string is not `[A-Za-z0-9_-]{1,128}`.
 ///
 /// The alphabet is that of Elastic Path's "Safe Characters". It excludes `#`, which
-/// joins the two identifiers in the table's partition key.
+/// joins the identifiers in the table's partition key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidId;
 

@@ -1,6 +1,6 @@
 //! Cart–customer associations as a serverless API: one AWS Lambda behind API
-//! Gateway that ties shopping carts to customers in DynamoDB, so that a customer
-//! finds their carts on any device.
+//! Gateway that ties shopping carts to customers and accounts in DynamoDB, so that a
+//! customer finds their carts on any device.
 //!
 //! # The path of a request
 //!

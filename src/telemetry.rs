@@ -1,7 +1,7 @@
 //! Logs and metrics: JSON lines with the keys of AWS Lambda Powertools, one line per
 //! request.
 //!
-//! No line has a token, a body, a cart id or a customer id. Other crates log at WARN
+//! No line has a token, a body, or the id of a cart, customer or account. Other crates log at WARN
 //! or above only: their DEBUG events show requests.
 
 mod events;

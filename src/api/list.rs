@@ -110,13 +110,13 @@ const YOUNG: &str = " young";
 
 /// Parses the position of a list of carts.
 fn cart_position(position: &str) -> Option<Position> {
-    let settled = position.strip_suffix(YOUNG);
-    let (associated_at, id) = settled.unwrap_or(position).rsplit_once(' ')?;
+    let young = position.strip_suffix(YOUNG);
+    let (associated_at, id) = young.unwrap_or(position).rsplit_once(' ')?;
     let _: CartId = id.parse().ok()?;
     (!associated_at.is_empty()).then(|| Position {
         associated_at: associated_at.to_owned(),
         id: id.to_owned(),
-        follows_young: settled.is_some(),
+        follows_young: young.is_some(),
     })
 }
 

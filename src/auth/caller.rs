@@ -32,7 +32,7 @@ pub enum Forbidden {
     /// The route needs a token of this kind of party.
     TokenRequired {
         kind: PartyKind,
-        /// The claim by which the access token is no back end's, for the log.
+        /// The claim that the access token lacks to be a back end's, for the log.
         claim: Option<String>,
     },
     /// A list of one's own carts, by a back end: it acts for nobody in particular.
@@ -51,7 +51,7 @@ pub enum Forbidden {
     NotOnCart,
     /// Only a back end may.
     BackEndRequired {
-        /// The claim by which the access token is no back end's, for the log.
+        /// The claim that the access token lacks to be a back end's, for the log.
         claim: Option<String>,
     },
     /// The access token names a customer, and the account token beside it another party.
@@ -169,7 +169,7 @@ impl Caller {
         }
     }
 
-    /// The claim by which the access token is no back end's and names no customer.
+    /// The claim that the access token lacks to be a back end's, or to name a customer.
     fn lacking_claim(&self) -> Option<String> {
         match &self.acts_for {
             ActsFor::Nobody { claim } => Some(claim.clone()),

@@ -200,7 +200,7 @@ pub struct BackEnds {
 }
 
 impl BackEnds {
-    /// Returns the first claim by which a token is no back end's.
+    /// Returns the first claim that a back end's token would have, and this one lacks.
     pub(super) fn lacking(&self, claims: &Claims<'_>) -> Option<&str> {
         let mut names = self.claims.iter().map(String::as_str);
         names.find(|name| !self.is_held(claims.get(name)))

@@ -67,7 +67,7 @@ impl Refusal {
     pub(super) const AUDIENCE: Self = Self::named("audience");
     /// A required claim has another value.
     pub(super) const REQUIRED_CLAIM: Self = Self::named("required_claim");
-    /// The token is as good a token of another kind.
+    /// The token also meets the rules of another kind.
     pub(super) const TWO_KINDS: Self = Self::named("two_kinds");
     /// The claim that names somebody is no valid id, or not the cart of the request.
     pub(super) const SUBJECT: Self = Self::named("subject");

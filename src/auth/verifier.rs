@@ -131,7 +131,7 @@ impl<T> Verifier<T> {
         let times = Times::read(&claims)?;
         times.check(now)?;
         let audience = self.expected.check(&claims)?;
-        // A token must not be as good a token of another kind.
+        // A token that also meets the rules of another kind is refused.
         let kinds = self.all.iter().filter(|kind| kind.check(&claims).is_ok());
         if kinds.count() > 1 {
             return Err(Refusal::TWO_KINDS);

@@ -5,7 +5,7 @@
 //! A page costs what its own members cost, wherever in the list it is: the query begins
 //! at the position and ends when the page is full.
 //!
-//! No list shows a member twice. An index in motion can show an old copy of a cart that
+//! No list shows a member twice. An index that lags can show an old copy of a cart that
 //! was removed and associated again. On one page, the newer copy counts. On a later page,
 //! the old copy is only possible if an earlier page showed a young association: then each
 //! member is compared with the table. A cart's list is ordered by id: an id comes once.
@@ -23,7 +23,7 @@ use crate::ids::{CartId, Party, PartyKind};
 
 /// For how long an index may show an old copy of an association. More than the lag, and
 /// than clocks differ.
-const MOTION: Duration = Duration::from_secs(60);
+const MAX_LAG: Duration = Duration::from_secs(60);
 
 /// A member of a list: a cart of a party, or a party of a cart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +51,8 @@ impl Position {
     /// Returns the position after a page that began after `previous`, if it has members.
     pub fn after(page: &[Member], previous: Option<&Self>, now: Timestamp) -> Option<Self> {
         let last = page.last()?;
-        let motion = u64::try_from(MOTION.as_millis()).unwrap_or(u64::MAX);
-        let settled = Timestamp::from_millis(now.millis().saturating_sub(motion)).to_string();
+        let lag = u64::try_from(MAX_LAG.as_millis()).unwrap_or(u64::MAX);
+        let settled = Timestamp::from_millis(now.millis().saturating_sub(lag)).to_string();
         let is_young = |member: &Member| member.associated_at > settled;
         Some(Self {
             associated_at: last.associated_at.clone(),

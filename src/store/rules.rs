@@ -140,7 +140,7 @@ struct Key {
     /// The `associated_at` or `removed_at` to write: when the request arrived, or
     /// later than what it replaces.
     timestamp: Timestamp,
-    /// Each attempt so far would have put an association here.
+    /// All attempts so far were puts.
     always_put: bool,
 }
 
