@@ -114,8 +114,6 @@ pub struct Write {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Intent {
-    /// Make associations that last so long after they were last requested; `None`
-    /// is for ever.
     Put {
         lifetime: Option<Duration>,
     },

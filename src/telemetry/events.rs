@@ -46,14 +46,6 @@ impl Fields<'_> {
 }
 
 impl Visit for Fields<'_> {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.insert(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.insert(field, value);
-    }
-
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.insert(field, value);
     }
