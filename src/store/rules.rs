@@ -114,9 +114,7 @@ pub struct Write {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Intent {
-    Put {
-        lifetime: Option<Duration>,
-    },
+    Put { lifetime: Option<Duration> },
     Remove,
 }
 

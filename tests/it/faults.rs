@@ -264,7 +264,7 @@ fn proves_no_write(plan: Plan) -> bool {
 
 /// How many requests all scenarios together may have in flight. They mostly wait, but
 /// with many more than these, calls would end by their time limits.
-static IN_FLIGHT: Semaphore = Semaphore::const_new(40);
+static IN_FLIGHT: Semaphore = Semaphore::const_new(20);
 
 /// Runs a scenario with every fault, before and after the write.
 async fn for_each_fault<F: Future<Output = ()>>(at_once: usize, scenario: impl Fn(Plan) -> F) {
