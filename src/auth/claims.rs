@@ -191,7 +191,7 @@ fn canonical_number(number: &str) -> Option<String> {
     Some(format!("{sign}{digits}e{exponent}"))
 }
 
-/// How the access token of a back end is told from others: each of these claims has one
+/// What makes an access token that of a back end: each of these claims has one
 /// of these values.
 #[derive(Debug, Clone)]
 pub struct BackEnds {

@@ -421,7 +421,7 @@ async fn a_token_that_is_as_good_a_token_of_another_kind_is_refused() {
         ("CUSTOMER_TOKEN_CLAIMS", r#"{"use":"id"}"#),
     ];
     let by_claim = [&by_claim[..], &by_audience].concat();
-    // How a token is told apart, its claims, and the answer to it of each kind.
+    // The rule that separates two kinds, the claims of a token, and the answer of each kind.
     let table = r#"
         by_audience {"aud":"carts"} => accepted, audience
         by_audience {"aud":"shop"} => audience, accepted
