@@ -12,7 +12,7 @@ use crate::auth::Authenticator;
 use crate::client::Client;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::error::{Error, ErrorCode};
+use crate::error::{self, Error, ErrorCode};
 use crate::jsonapi::media_type;
 use crate::store::Store;
 use crate::telemetry::{self, RequestLine};
@@ -119,7 +119,7 @@ impl App {
             Ok(answer) => {
                 line.metrics.outcome = answer.outcome;
                 if let Some(failure) = &answer.failure {
-                    line.failed_with(failure);
+                    error::log_failure(&mut line, failure);
                 }
                 answer.response
             }

@@ -12,7 +12,7 @@ use tracing::Level;
 use crate::auth::{AuthError, Forbidden, TokenKind};
 use crate::ids::PartyKind;
 use crate::json;
-use crate::store::StoreError;
+use crate::store::{Failure, StoreError};
 use crate::telemetry::RequestLine;
 
 /// The most errors that a response names. A body of 64 KiB can have so many that
@@ -213,7 +213,7 @@ impl Error {
                 forbidden.into()
             }
             Self::Store(error) => {
-                line.failed_with(error.failure());
+                log_failure(line, error.failure());
                 line.level = Level::WARN;
                 let code = match error {
                     StoreError::Unavailable(_) => Code::StoreUnavailable,
@@ -234,6 +234,12 @@ impl Error {
         };
         vec![error]
     }
+}
+
+/// Tells the operator what DynamoDB did, in the request's line.
+pub(crate) fn log_failure(line: &mut RequestLine, failure: &Failure) {
+    line.cause = Some(failure.description.clone());
+    line.store_request_id.clone_from(&failure.request_id);
 }
 
 fn of_token(code: ErrorCode, kind: TokenKind) -> RequestError {

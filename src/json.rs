@@ -1,7 +1,7 @@
-//! Reads JSON objects member by member: a value that nobody asks for is skipped,
-//! whatever it is.
+//! Writes JSON responses, and reads JSON objects member by member: a value that nobody
+//! asks for is skipped, whatever it is.
 //!
-//! Not `serde_json::Value`: it loses duplicate members and rejects JSON that must
+//! They are not read as `serde_json::Value`: it loses duplicate members and rejects JSON that must
 //! be ignored (RFC 8259 allows `1e999`), and with the feature `raw_value` it takes
 //! an object with a certain private name for the JSON text in its value, so that
 //! an object could pass for a string.

@@ -6,6 +6,7 @@
 //! random id, asks for the item that refused a condition, and treats an item with
 //! its own id as its own success. [`rules`] says what follows from any other item.
 
+mod attempts;
 mod clear;
 mod lists;
 pub mod rules;
@@ -31,11 +32,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::attempts::{ATTEMPTS, Attempts, RecordAttempts};
 pub use self::clear::ClearOutcome;
 pub use self::lists::{Member, Position};
 use self::rules::{Change, Item, ItemWrite, Next, Reply, Write, is_live, key, text};
 pub use self::rules::{WriteOutcome, Writer};
-use self::transient::{ATTEMPTS, Attempts, CONDITION_FAILED, RecordAttempts, RetryTransient};
+use self::transient::{CONDITION_FAILED, RetryTransient};
 use crate::client;
 use crate::clock::Timestamp;
 use crate::ids::{CartId, Party};

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use super::{OUTPUT, invocation};
-use crate::store::Failure;
 
 /// The metrics' namespace in CloudWatch.
 const NAMESPACE: &str = "CartAssociations";
@@ -58,11 +57,6 @@ impl RequestLine {
             began: Instant::now(),
             metrics: RequestMetrics::default(),
         }
-    }
-
-    pub(crate) fn failed_with(&mut self, failure: &Failure) {
-        self.cause = Some(failure.description.clone());
-        self.store_request_id.clone_from(&failure.request_id);
     }
 }
 
