@@ -171,7 +171,7 @@ test-import: .need-cargo ## run the import of docs/migrating.md, with faults and
 
 ## More checks
 
-.PHONY: test-dynamodb-local bench-instructions load check-api check-dependencies check-msrv check-fuzz check-workflows check-costs
+.PHONY: test-dynamodb-local bench-instructions load check-api check-dependencies check-fuzz check-workflows check-costs
 .PHONY: sbom dynamodb
 
 test-dynamodb-local: .need-cargo ## run the integration tests on the DynamoDB Local of AWS (Java 17, Maven)
@@ -193,9 +193,6 @@ check-api: $(REDOCLY) ## lint docs/openapi.yaml
 
 check-dependencies: .need-cargo $(CARGO_DENY) ## check licences, sources, duplicates and known weaknesses of all crates
 	PATH='$(CARGO_DENY)/bin':"$$PATH" .ci/check-dependencies
-
-check-msrv: .need-cargo ## build with the oldest Rust that Cargo.toml names
-	.ci/check-msrv
 
 # Only this linter needs Go. Without it, this prints that nothing was checked.
 check-workflows: $(filter $(ACTIONLINT),$(OF_GO)) ## lint the workflows of GitHub Actions (Go)
