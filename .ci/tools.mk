@@ -27,7 +27,7 @@ OF_PYTHON := $(SAM_CLI) $(ZIG) $(CHECKOV) $(SCHEMATHESIS) $(SELENIUM) $(CARGO_DE
 # The shell outlives an interrupt, to remove what is half installed.
 $(OF_PYTHON):
 	@echo 'Installing $(PACKAGES) in $@.' >&2
-	@trap : INT TERM; python3 -m venv '$@' && '$@/bin/pip' install --quiet --disable-pip-version-check $(PACKAGES) \
+	@trap : INT TERM; python3 -m venv '$@' && '$@/bin/pip' install --quiet --no-compile --disable-pip-version-check $(PACKAGES) \
 	    || { rm -rf '$@'; exit 1; }
 
 REDOCLY := .local/redocly-2.77.0
