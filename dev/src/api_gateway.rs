@@ -78,10 +78,6 @@ fn joined(headers: &HeaderMap) -> BTreeMap<&str, String> {
 }
 
 /// The HTTP response for what the function returned.
-///
-/// # Errors
-///
-/// If it has no status or a member has another type.
 pub fn response(returned: &Value) -> Result<Response> {
     let status = returned["statusCode"].as_u64().context("no statusCode")?;
     let body = returned["body"].as_str().unwrap_or_default().to_owned();

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -26,8 +26,6 @@ use crate::template::Template;
 pub struct Emulator {
     /// Its URL.
     pub endpoint: String,
-    /// Its thread in `/proc`.
-    pub thread: PathBuf,
 }
 
 impl Emulator {
@@ -51,25 +49,18 @@ impl Emulator {
     fn start(listener: TcpListener, database: Database) -> Result<Self> {
         let endpoint = format!("http://{}", listener.local_addr()?);
         listener.set_nonblocking(true)?;
-        // Not the caller's runtime: a test's runtime ends with the test, and the benchmark measures this thread.
+        // Not the caller's runtime: a test's runtime ends with the test.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let id = rustix::thread::gettid().as_raw_nonzero();
-            // Fails only if the caller's thread has ended.
-            let _ = sender.send(PathBuf::from(format!("/proc/self/task/{id}")));
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener);
                 let listener = listener.expect("the runtime has I/O enabled");
                 dynoxide::server::serve_on(listener, database).await;
             });
         });
-        Ok(Self {
-            endpoint,
-            thread: receiver.recv()?,
-        })
+        Ok(Self { endpoint })
     }
 }
 

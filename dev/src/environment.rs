@@ -10,7 +10,6 @@ use crate::tokens::Authorities;
 /// The region that the function and its credentials are for. Emulators accept any.
 pub const REGION: &str = "us-east-1";
 
-/// Environment variables.
 pub type Environment = BTreeMap<String, String>;
 
 /// The variables for a function that trusts `authorities` and whose table is at a DynamoDB endpoint.

@@ -12,7 +12,6 @@ use axum::serve::Listener;
 use futures_util::{StreamExt as _, stream};
 use tokio::net::TcpListener;
 
-/// How the server answers.
 #[derive(Clone)]
 pub enum Behaviour {
     /// Answers 200 with this body.
@@ -27,9 +26,7 @@ pub enum Behaviour {
     HangInBody(String),
 }
 
-/// A running key server.
 pub struct KeyServer {
-    /// The URL of the key set.
     pub url: String,
     shared: Arc<Shared>,
 }
@@ -64,22 +61,18 @@ impl KeyServer {
         Self { url, shared }
     }
 
-    /// Changes how it answers.
     pub fn does(&self, behaviour: Behaviour) {
         *self.shared.behaviour.lock().unwrap() = behaviour;
     }
 
-    /// Changes the key set.
     pub fn serves(&self, keys: &str) {
         self.does(Behaviour::Serve(keys.to_owned()));
     }
 
-    /// The number of requests so far.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many requests have come.
     pub async fn until_asked(&self, times: usize) {
         while self.asked() < times {
             tokio::task::yield_now().await;

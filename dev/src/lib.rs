@@ -49,10 +49,6 @@ pub const FUNCTION: &str = "cart-associations";
 pub const TABLE_NAME: &str = "cart-associations";
 
 /// The folder of the project.
-///
-/// # Panics
-///
-/// Never: this crate is in a folder of the project.
 pub fn project() -> &'static Path {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_folder.parent().expect("this crate is in a folder")

@@ -21,11 +21,7 @@ pub struct Process {
 
 impl Process {
     /// Starts a command without standard input. Its output goes where this program's output goes, or where the command
-    /// says.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be started, with `missing` as the message if there is no such program.
+    /// says. If there is no such program, the error is `missing`.
     pub fn start(command: &mut Command, missing: &str) -> Result<Self> {
         let started = command.process_group(0).stdin(Stdio::null()).spawn();
         match started {
@@ -48,7 +44,6 @@ impl Process {
         self.child.stdout.take()
     }
 
-    /// Waits until the program ends by itself.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         Ok(self.child.wait().await?)
     }
@@ -100,21 +95,17 @@ pub async fn stop_requested() -> Result<()> {
     Ok(())
 }
 
-/// The memory and the processor time that a process has used, and its page faults.
+/// The memory and the processor time that a process has used.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// Resident memory now.
     pub resident_kib: u64,
     /// The most resident memory that it has had.
     pub peak_kib: u64,
     /// The time of all its threads on a processor.
     pub processor: Duration,
-    /// The pages that it was given or that were mapped for it when it first used them.
-    pub page_faults: u64,
 }
 
 impl Usage {
-    /// The usage of the process with this id.
     pub fn of(id: u32) -> Result<Self> {
         let process = Path::new("/proc").join(id.to_string());
         let status = std::fs::read_to_string(process.join("status"))?;
@@ -124,32 +115,17 @@ impl Usage {
         };
         let mut processor = Duration::ZERO;
         for thread in std::fs::read_dir(process.join("task"))? {
-            processor += processor_time(&thread?.path())?;
+            // "Scheduler Statistics", Linux: the first number is the time on a processor in nanoseconds.
+            let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            let first = text.split(' ').next().and_then(|first| first.parse().ok());
+            processor += Duration::from_nanos(first.context("schedstat has no number")?);
         }
         let memory = || Some((kib("VmRSS:")?, kib("VmHWM:")?));
         let (resident_kib, peak_kib) = memory().context("/proc/…/status has no sizes")?;
-        let stat = std::fs::read_to_string(process.join("stat"))?;
-        // Behind the name, which may have spaces: `minflt` is the tenth field of all, its name the second.
-        let faults = stat
-            .rsplit(") ")
-            .next()
-            .and_then(|rest| rest.split(' ').nth(7));
-        let page_faults = faults.context("/proc/…/stat is too short")?.parse()?;
         Ok(Self {
             resident_kib,
             peak_kib,
             processor,
-            page_faults,
         })
     }
-}
-
-/// The time on a processor of a thread, given its folder in `/proc`: the first field of its `schedstat`, in nanoseconds.
-///
-/// Source: "Scheduler Statistics", Linux.
-pub fn processor_time(thread: &Path) -> Result<Duration> {
-    let text = std::fs::read_to_string(thread.join("schedstat"))?;
-    let first = text.split(' ').next().and_then(|first| first.parse().ok());
-    let nanos = first.context("schedstat has no number")?;
-    Ok(Duration::from_nanos(nanos))
 }

@@ -7,58 +7,36 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-const TEXT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"));
-const EVENTS: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../deploy/events.yaml"
-));
-const WATCHING: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../deploy/watching.yaml"
-));
-
-/// A template of CloudFormation.
 pub struct Template(Value);
 
 /// `CorsConfiguration` without the origins, which each deployment sets.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Cors {
-    /// The methods that a page may use.
     pub allow_methods: Vec<String>,
-    /// The headers that a page may send.
     pub allow_headers: Vec<String>,
-    /// The headers that a page may read.
     pub expose_headers: Vec<String>,
     /// For how many seconds a browser may cache this.
     pub max_age: u32,
 }
 
 impl Template {
-    /// Reads `template.yaml`.
     pub fn read() -> Self {
-        Self::parse(TEXT)
+        Self::parse(include_str!("../../template.yaml"))
     }
 
-    /// Reads `deploy/events.yaml`.
     pub fn events() -> Self {
-        Self::parse(EVENTS)
+        Self::parse(include_str!("../../deploy/events.yaml"))
     }
 
-    /// Reads `deploy/watching.yaml`.
     pub fn watching() -> Self {
-        Self::parse(WATCHING)
+        Self::parse(include_str!("../../deploy/watching.yaml"))
     }
 
     fn parse(text: &str) -> Self {
         Self(serde_saphyr::from_str(text).expect("a template is YAML"))
     }
 
-    /// A top-level section.
-    ///
-    /// # Panics
-    ///
-    /// If there is none of this name.
     pub fn section(&self, name: &str) -> &Map<String, Value> {
         let section = self.0[name].as_object();
         section.expect("a template has this section")
@@ -90,11 +68,6 @@ impl Template {
 }
 
 impl Cors {
-    /// What the template declares.
-    ///
-    /// # Errors
-    ///
-    /// If a member is missing or has another type.
     pub fn declared() -> Result<Self> {
         let template = Template::read();
         Self::deserialize(&template.properties("Api")["CorsConfiguration"])

@@ -14,7 +14,6 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::server::TlsStream;
 
-/// A certificate authority.
 pub struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     /// The file with its certificate.
@@ -22,7 +21,6 @@ pub struct CertificateAuthority {
 }
 
 impl CertificateAuthority {
-    /// A new authority.
     pub fn generate() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -67,7 +65,6 @@ pub struct TlsListener {
 }
 
 impl TlsListener {
-    /// The port.
     pub fn port(&self) -> u16 {
         self.tcp.local_addr().unwrap().port()
     }

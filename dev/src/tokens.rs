@@ -25,30 +25,18 @@ pub const LIFETIME: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// An authorization server with one key.
 pub struct Authority {
-    /// `iss` of its tokens.
     pub issuer: String,
-    /// `aud` of its tokens.
     pub audience: String,
-    /// The key that signs them.
     pub key: SigningKey,
 }
 
 /// The authorization servers whose tokens the function accepts.
 pub struct Authorities {
-    /// Issues access tokens.
     pub access: Authority,
-    /// Issues customer tokens.
     pub customer: Authority,
-    /// Issues account tokens.
     pub account: Authority,
-    /// Issues cart tokens.
     pub cart: Authority,
 }
-
-const ACCESS_KEY_ID: &str = "access-1";
-const CUSTOMER_KEY_ID: &str = "customer-1";
-const ACCOUNT_KEY_ID: &str = "account-1";
-const CART_KEY_ID: &str = "cart-1";
 
 impl Authorities {
     /// Authorities with new keys: ES256 for access tokens, EdDSA for customer and account tokens, and ES384 for cart
@@ -57,7 +45,6 @@ impl Authorities {
         Self::with_keys(SigningKey::generate)
     }
 
-    /// Authorities with new keys for RS256.
     pub fn generate_rs256() -> Result<Self> {
         Self::with_keys(|id, _| SigningKey::generate(id, Algorithm::RS256))
     }
@@ -70,27 +57,18 @@ impl Authorities {
     }
 
     fn with_keys(key: impl Fn(&str, Algorithm) -> Result<SigningKey>) -> Result<Self> {
+        let authority = |host: &str, audience: &str, key_id, algorithm| -> Result<Authority> {
+            Ok(Authority {
+                issuer: format!("https://{host}.example.com"),
+                audience: audience.to_owned(),
+                key: key(key_id, algorithm)?,
+            })
+        };
         Ok(Self {
-            access: Authority {
-                issuer: "https://auth.example.com".to_owned(),
-                audience: "carts".to_owned(),
-                key: key(ACCESS_KEY_ID, Algorithm::ES256)?,
-            },
-            customer: Authority {
-                issuer: "https://login.example.com".to_owned(),
-                audience: "shop".to_owned(),
-                key: key(CUSTOMER_KEY_ID, Algorithm::EdDSA)?,
-            },
-            account: Authority {
-                issuer: "https://accounts.example.com".to_owned(),
-                audience: "company-shop".to_owned(),
-                key: key(ACCOUNT_KEY_ID, Algorithm::EdDSA)?,
-            },
-            cart: Authority {
-                issuer: "https://carts.example.com".to_owned(),
-                audience: "cart-holders".to_owned(),
-                key: key(CART_KEY_ID, Algorithm::ES384)?,
-            },
+            access: authority("auth", "carts", "access-1", Algorithm::ES256)?,
+            customer: authority("login", "shop", "customer-1", Algorithm::EdDSA)?,
+            account: authority("accounts", "company-shop", "account-1", Algorithm::EdDSA)?,
+            cart: authority("carts", "cart-holders", "cart-1", Algorithm::ES384)?,
         })
     }
 }
@@ -146,7 +124,6 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new key.
     pub fn generate(id: &str, algorithm: Algorithm) -> Result<Self> {
         Ok(Self::from_der(id, algorithm, &private_key(algorithm)?))
     }
@@ -195,7 +172,6 @@ impl SigningKey {
         Ok(serde_json::to_string(&JwkSet { keys })?)
     }
 
-    /// The public key.
     pub fn public(&self) -> Result<Jwk> {
         let mut public = Jwk::from_encoding_key(&self.private, self.algorithm)?;
         public.common.key_id = Some(self.id.clone());
@@ -203,7 +179,6 @@ impl SigningKey {
         Ok(public)
     }
 
-    /// The header of this key's tokens.
     pub fn header(&self) -> Header {
         let mut header = Header::new(self.algorithm);
         header.kid = Some(self.id.clone());
@@ -225,23 +200,20 @@ impl SigningKey {
 
 /// A new private key in the encoding that jsonwebtoken reads: PKCS#1 for RSA, otherwise PKCS#8.
 fn private_key(algorithm: Algorithm) -> Result<Vec<u8>> {
-    let private = match algorithm {
-        Algorithm::ES256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?
-            .to_pkcs8v1()?
-            .as_ref()
-            .to_vec(),
-        Algorithm::ES384 => EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING)?
-            .to_pkcs8v1()?
-            .as_ref()
-            .to_vec(),
-        Algorithm::EdDSA => Ed25519KeyPair::generate()?.to_pkcs8v1()?.as_ref().to_vec(),
+    let ecdsa = |algorithm| -> Result<Vec<u8>> {
+        let key = EcdsaKeyPair::generate(algorithm)?;
+        Ok(key.to_pkcs8v1()?.as_ref().to_vec())
+    };
+    match algorithm {
+        Algorithm::ES256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING),
+        Algorithm::ES384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING),
+        Algorithm::EdDSA => Ok(Ed25519KeyPair::generate()?.to_pkcs8v1()?.as_ref().to_vec()),
         Algorithm::RS256 | Algorithm::PS256 => {
             // For a 2048 bit key, PKCS#8 is PKCS#1 after a header of 26 bytes.
             const PKCS8_HEADER: usize = 26;
             let pkcs8 = RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?;
-            pkcs8.as_ref()[PKCS8_HEADER..].to_vec()
+            Ok(pkcs8.as_ref()[PKCS8_HEADER..].to_vec())
         }
         _ => bail!("keys for {algorithm:?} are not supported"),
-    };
-    Ok(private)
+    }
 }

@@ -1,7 +1,5 @@
 //! Events of a storefront's requests, with an access token and a customer token that are signed with RS256.
 
-use std::path::Path;
-
 use anyhow::Result;
 use dev::TABLE_NAME;
 use dev::environment::{Environment, REGION, environment};
@@ -9,24 +7,17 @@ use dev::tokens::Authorities;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::emulator::Emulator;
+use crate::store::Store;
 
 const EVENT: &str = include_str!("../../../events/associate-customer-token.json");
 
-/// The customer in the event.
 const CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
 
-/// The variables with the roots that a program trusts: of Rust, of boto3, of Node.js.
-pub(crate) const ROOTS: [&str; 3] = ["SSL_CERT_FILE", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
-
-/// The kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A new association, with the tokens of all other requests.
     Usual,
-    /// A new association, with a new access token.
     NewAccessToken,
-    /// A new association, with two new tokens.
     NewTokens,
     /// The same association each time, with the tokens of all other requests.
     Repeated,
@@ -54,26 +45,27 @@ impl Callers {
         })
     }
 
-    /// An event.
     pub(crate) fn event(&self, kind: Kind) -> Result<String> {
         let Authorities {
             access, customer, ..
         } = &self.authorities;
         let unique = Uuid::new_v4().to_string();
-        let access_token = match kind {
-            Kind::NewAccessToken | Kind::NewTokens => {
-                let claims = json!({ "grant_type": "implicit", "jti": unique });
-                access.token("storefront", &claims)?
-            }
-            Kind::Usual | Kind::Repeated => self.access_token.clone(),
+        let has_new_token = matches!(kind, Kind::NewAccessToken | Kind::NewTokens);
+        let access_token = if has_new_token {
+            let claims = json!({ "grant_type": "implicit", "jti": unique });
+            access.token("storefront", &claims)?
+        } else {
+            self.access_token.clone()
         };
-        let customer_token = match kind {
-            Kind::NewTokens => customer.token(CUSTOMER, &json!({ "jti": unique }))?,
-            Kind::Usual | Kind::NewAccessToken | Kind::Repeated => self.customer_token.clone(),
+        let customer_token = if kind == Kind::NewTokens {
+            customer.token(CUSTOMER, &json!({ "jti": unique }))?
+        } else {
+            self.customer_token.clone()
         };
-        let cart = match kind {
-            Kind::Repeated => &self.repeated_cart,
-            Kind::Usual | Kind::NewAccessToken | Kind::NewTokens => &unique,
+        let cart = if kind == Kind::Repeated {
+            &self.repeated_cart
+        } else {
+            &unique
         };
         let path = format!("/v2/carts/{cart}/relationships/customers");
         let mut event: Value = serde_json::from_str(EVENT)?;
@@ -85,23 +77,23 @@ impl Callers {
         Ok(event.to_string())
     }
 
-    /// The environment of all programs. The yardsticks ignore most of it.
-    pub(crate) fn environment(&self, emulator: &Emulator, endpoint: &str) -> Result<Environment> {
-        self.environment_with(&emulator.roots(), endpoint)
-    }
-
-    /// The environment of programs that trust this PEM bundle.
-    pub(crate) fn environment_with(&self, roots: &Path, endpoint: &str) -> Result<Environment> {
+    /// The environment of all programs, whose table is at this endpoint of the store. The yardsticks ignore most of it.
+    pub(crate) fn environment(&self, store: &Store, endpoint: &str) -> Result<Environment> {
         let mut environment = environment(&self.authorities, endpoint, TABLE_NAME)?;
-        let roots = roots.to_string_lossy().into_owned();
-        for name in ROOTS {
-            environment.insert(name.to_owned(), roots.clone());
-        }
-        // Lambda sets both names of the region, and boto3 reads this one.
-        environment.insert("AWS_DEFAULT_REGION".to_owned(), REGION.to_owned());
-        // The SDK says on standard error that it will not support Node.js 20 for long.
-        let quiet = "AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED";
-        environment.insert(quiet.to_owned(), "true".to_owned());
+        let roots = store.authority.pem_file.path().to_string_lossy();
+        environment.extend(
+            [
+                // The roots that Rust, boto3 and Node.js trust.
+                ("SSL_CERT_FILE", &*roots),
+                ("AWS_CA_BUNDLE", &roots),
+                ("NODE_EXTRA_CA_CERTS", &roots),
+                // Lambda sets both names of the region, and boto3 reads this one.
+                ("AWS_DEFAULT_REGION", REGION),
+                // The SDK says on standard error that it will not support Node.js 20 for long.
+                ("AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED", "true"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
         Ok(environment)
     }
 }

@@ -26,7 +26,6 @@ pub(crate) struct Curve {
     pub(crate) points: Vec<(usize, f64)>,
 }
 
-/// Writes all charts.
 pub(crate) fn write(compared: &[Compared], curves: &[Curve]) -> Result<()> {
     write_file("yardsticks.svg", &yardsticks_chart(compared)?)?;
     write_file("at-once.svg", &at_once_chart(curves)?)
@@ -64,14 +63,14 @@ fn yardsticks_chart(compared: &[Compared]) -> Result<String> {
             for (index, (program, figure)) in Program::WORKING.iter().zip(figures).enumerate() {
                 let (name, top) = (program.name(), index as f64);
                 let bar = [(0.0, top + 0.2), (*figure, top + 0.8)];
-                let label = |position, x, text: String| {
-                    let style = self::text(14).pos(Pos::new(position, VPos::Center));
-                    EmptyElement::at((x, top + 0.5)) + Text::new(text, (offset(position), 0), style)
+                let label = |x, offset, side, text: String| {
+                    let style = self::text(14).pos(Pos::new(side, VPos::Center));
+                    EmptyElement::at((x, top + 0.5)) + Text::new(text, (offset, 0), style)
                 };
                 chart.draw_series([Rectangle::new(bar, colour(name).filled())])?;
                 chart.draw_series([
-                    label(HPos::Right, 0.0, name.to_owned()),
-                    label(HPos::Left, *figure, unit.text(*figure)),
+                    label(0.0, -6, HPos::Right, name.to_owned()),
+                    label(*figure, 6, HPos::Left, unit.text(*figure)),
                 ])?;
             }
         }
@@ -126,14 +125,5 @@ fn colour(name: &str) -> RGBColor {
         Some("function") => FUNCTION,
         Some("plain") => PLAIN,
         _ => TEXT,
-    }
-}
-
-/// How far a text is from its point.
-fn offset(position: HPos) -> i32 {
-    match position {
-        HPos::Left => 6,
-        HPos::Right => -6,
-        HPos::Center => 0,
     }
 }

@@ -1,26 +1,25 @@
 //! Counts instructions under valgrind. Counts hardly vary, so they can be limited.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::NamedTempFile;
 
 use crate::callers::{Callers, Kind};
-use crate::emulator::Emulator;
 use crate::program::{Program, Running};
+use crate::store::Store;
 
 /// The most instructions for a warm request whose tokens were seen before.
 const MOST: u64 = 730_000;
 
-/// Requests before counting, and requests that are counted.
 const WARM_UP: u64 = 50;
 const COUNTED: u64 = 250;
 
 /// Prints the counts and checks the limit.
 pub(crate) async fn check() -> Result<()> {
-    let emulator = Emulator::start().await?;
+    let store = Store::emulator().await?;
     let callers = Callers::new()?;
-    let count = async |requests, kind| count(requests, kind, &emulator, &callers).await;
+    let count = async |requests, kind| count(requests, kind, &store, &callers).await;
     // The first request belongs to it: a process that is ended without one has done more or less of its start.
     let start = count(1, Kind::Usual).await?;
     println!("start and first request: {start} instructions");
@@ -40,23 +39,8 @@ pub(crate) async fn check() -> Result<()> {
     Ok(())
 }
 
-/// Writes a profile by function, of a start and so many requests, for `callgrind_annotate`.
-pub(crate) async fn profile(requests: u64) -> Result<()> {
-    let emulator = Emulator::start().await?;
-    let callers = Callers::new()?;
-    let file = dev::project().join("target/callgrind.out");
-    let mut command = Command::new("valgrind");
-    command
-        .args(["--tool=callgrind", "--log-file=/dev/null"])
-        .arg(format!("--callgrind-out-file={}", file.display()))
-        .arg(Program::Function.built()?);
-    run(command, requests, Kind::Usual, &emulator, &callers).await?;
-    println!("{}", file.display());
-    Ok(())
-}
-
 /// The instructions of a start and so many requests.
-async fn count(requests: u64, kind: Kind, emulator: &Emulator, callers: &Callers) -> Result<u64> {
+async fn count(requests: u64, kind: Kind, store: &Store, callers: &Callers) -> Result<u64> {
     let log = NamedTempFile::new()?;
     let mut command = Command::new("valgrind");
     command
@@ -64,27 +48,17 @@ async fn count(requests: u64, kind: Kind, emulator: &Emulator, callers: &Callers
         .arg("--cachegrind-out-file=/dev/null")
         .arg(format!("--log-file={}", log.path().display()))
         .arg(Program::Function.built()?);
-    run(command, requests, kind, emulator, callers).await?;
+    let environment = callers.environment(store, &store.http)?;
+    let mut running = Running::spawn(command, &environment, Stdio::piped())
+        .await
+        .context("valgrind is needed; on Debian, apt-get install valgrind")?;
+    running.until_ready(1).await?;
+    for _ in 0..requests {
+        running.invoke(&callers.event(kind)?).await?;
+    }
+    running.terminate()?;
     let log = std::fs::read_to_string(log.path())?;
     let count = log.lines().find_map(|line| line.split_once(" refs:"));
     let (_, count) = count.with_context(|| format!("valgrind did not count: {log}"))?;
     Ok(count.trim().replace(',', "").parse()?)
-}
-
-/// Runs the function under valgrind.
-async fn run(
-    valgrind: Command,
-    requests: u64,
-    kind: Kind,
-    emulator: &Emulator,
-    callers: &Callers,
-) -> Result<()> {
-    let environment = callers.environment(emulator, &emulator.plain_endpoint)?;
-    let mut running = Running::start(valgrind, &environment, emulator)
-        .await
-        .context("valgrind is needed; on Debian, apt-get install valgrind")?;
-    for _ in 0..requests {
-        running.invoke(&callers.event(kind)?).await?;
-    }
-    running.terminate()
 }

@@ -9,10 +9,10 @@
 //! # Layout
 //!
 //! ```text
-//! this program, as Lambda ──► one of the five, a process ──► embedded DynamoDB, with and without TLS
+//! this program, as Lambda ──► one of the five, a process ──► store, with and without TLS
 //! ```
 //!
-//! - `emulator.rs` has the embedded DynamoDB and its certificate;
+//! - `store.rs` has the embedded DynamoDB, and one that only waits;
 //! - `program.rs` has the processes;
 //! - `callers.rs` makes events, with tokens that the function has seen or not;
 //! - `times.rs` measures one request at a time, `at_once.rs` many; `instructions.rs` counts;
@@ -26,10 +26,10 @@ use anyhow::{Result, bail};
 mod at_once;
 mod callers;
 mod charts;
-mod emulator;
 mod instructions;
 mod program;
 mod report;
+mod store;
 mod times;
 
 use times::Scale;
@@ -51,9 +51,7 @@ async fn run() -> Result<()> {
     match arguments.as_slice() {
         [] => times::measure(Scale::FULL).await,
         ["quick"] => times::measure(Scale::QUICK).await,
-        ["at-once"] => at_once::look().await,
         ["instructions"] => instructions::check().await,
-        ["profile", requests] => instructions::profile(requests.parse()?).await,
-        _ => bail!("usage: bench [quick | at-once | instructions | profile REQUESTS]"),
+        _ => bail!("usage: bench [quick | instructions]"),
     }
 }

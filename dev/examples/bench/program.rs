@@ -1,23 +1,18 @@
 //! The programs as processes.
 
 use std::io::ErrorKind;
-use std::ops::Add;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use dev::environment::{self, Environment};
-use dev::process::{Usage, processor_time};
+use dev::process::Usage;
 use dev::runtime_api::{self, RuntimeApi, TIMEOUT};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::time::timeout;
 
-use crate::emulator::Emulator;
-
-/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
     /// A function with `lambda_http` and its defaults that does nothing.
@@ -28,27 +23,7 @@ pub(crate) enum Program {
     Node,
     /// The same in Rust.
     Plain,
-    /// The function.
     Function,
-}
-
-/// A running program. Dropping it ends it.
-pub(crate) struct Running {
-    process: Child,
-    log: ChildStdout,
-    api: RuntimeApi,
-    invocations: usize,
-    emulator: PathBuf,
-    /// From the call that started it to its first request for an event.
-    pub(crate) start: Elapsed,
-}
-
-/// How long something took.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Elapsed {
-    pub(crate) whole: Duration,
-    /// The emulator's time on the processor, which it shares with the program.
-    pub(crate) emulator: Duration,
 }
 
 impl Program {
@@ -59,7 +34,6 @@ impl Program {
         Self::Plain,
         Self::Function,
     ];
-    /// Those that do the job.
     pub(crate) const WORKING: [Self; 4] = [Self::Python, Self::Node, Self::Plain, Self::Function];
 
     /// Its name in tables and charts.
@@ -110,7 +84,6 @@ impl Program {
         Ok(())
     }
 
-    /// The copy.
     fn copy(self) -> PathBuf {
         copies().join(self.name())
     }
@@ -125,7 +98,6 @@ impl Program {
         Some(dev::project().join("dev/yardsticks").join(folder))
     }
 
-    /// Starts the copy.
     pub(crate) fn command(self) -> Result<Command> {
         let (interpreter, script) = match self {
             Self::Python => (python(), "bootstrap.py"),
@@ -137,7 +109,6 @@ impl Program {
         Ok(command)
     }
 
-    /// The size of its zip.
     pub(crate) fn zipped_bytes(self) -> Result<u64> {
         const ZIP: &str = "\
             import pathlib, sys, zipfile\n\
@@ -169,72 +140,83 @@ pub(crate) fn node() -> Result<PathBuf> {
     found.next().context("node is missing")
 }
 
+/// A running program. Dropping it ends it.
+pub(crate) struct Running {
+    process: Child,
+    began: Instant,
+    log: Option<ChildStdout>,
+    api: RuntimeApi,
+    invocations: usize,
+}
+
 impl Running {
-    /// Starts a command with this environment, as Lambda does, and waits until it asks for an event.
-    pub(crate) async fn start(
+    /// Starts a command with this environment, as Lambda does. If the log is a pipe, it is emptied between invocations, so
+    /// that reading takes none of their time.
+    pub(crate) async fn spawn(
         mut command: Command,
         variables: &Environment,
-        emulator: &Emulator,
+        log: Stdio,
     ) -> Result<Self> {
         let api = RuntimeApi::start().await?;
         environment::set(&mut command, &api.address, variables)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let emulator = emulator.thread.clone();
-        let emulator_before = processor_time(&emulator)?;
+            .stdout(log);
         let began = Instant::now();
         let mut process = command
             .spawn()
             .context("the program could not be started")?;
-        let log = process.stdout.take().context("the log is not piped")?;
-        rustix::io::ioctl_fionbio(&log, true)?;
-        let ready = tokio::select! {
-            ready = ready(&api, 1) => ready?,
-            error = api.init_error() => bail!("the program did not start: {}", error?),
-        };
-        let start = Elapsed {
-            whole: ready - began,
-            emulator: processor_time(&emulator)? - emulator_before,
-        };
+        let log = process.stdout.take();
+        if let Some(log) = &log {
+            rustix::io::ioctl_fionbio(log, true)?;
+        }
         Ok(Self {
             process,
+            began,
             log,
             api,
             invocations: 0,
-            emulator,
-            start,
         })
     }
 
-    /// Sends an event, checks that the answer is a success, and waits until the program asks for the next event. Returns
-    /// how long the answer took.
-    pub(crate) async fn invoke(&mut self, event: &str) -> Result<Elapsed> {
-        let emulator_before = processor_time(&self.emulator)?;
+    /// Waits until it has asked for so many events, and returns how long after its start it did.
+    pub(crate) async fn until_ready(&self, times: usize) -> Result<Duration> {
+        let ready = async {
+            tokio::select! {
+                ready = self.api.requested(times) => ready,
+                error = self.api.init_error() => bail!("the program did not start: {}", error?),
+            }
+        };
+        let ready = timeout(TIMEOUT, ready).await;
+        Ok(ready.context("the program did not get ready in time")?? - self.began)
+    }
+
+    /// Sends an event and checks that the answer is a success. Returns how long it took.
+    pub(crate) async fn answer(&self, event: &str) -> Result<Duration> {
         let completed = self.api.invoke(event, runtime_api::deadline_millis());
         let completed = timeout(TIMEOUT, completed).await;
         let completed = completed.context("no answer in time")??;
-        match &completed.result {
-            Ok(answer) => ensure!(is_success(answer), "refused: {answer}"),
+        match completed.result {
+            Ok(answer) => ensure!(
+                answer["statusCode"].as_u64() < Some(300),
+                "refused: {answer}"
+            ),
             Err(error) => bail!("the program failed: {error}"),
         }
-        self.invocations += 1;
-        ready(&self.api, 1 + self.invocations).await?;
-        self.discard_log()?;
-        Ok(Elapsed {
-            whole: completed.duration,
-            emulator: processor_time(&self.emulator)? - emulator_before,
-        })
+        Ok(completed.duration)
     }
 
-    /// Empties the pipe of the log, between invocations, so that reading takes none of their time.
-    fn discard_log(&mut self) -> Result<()> {
-        match std::io::copy(&mut self.log, &mut std::io::sink()) {
+    /// Like [`answer`](Self::answer), and waits until the program asks for the next event.
+    pub(crate) async fn invoke(&mut self, event: &str) -> Result<Duration> {
+        let duration = self.answer(event).await?;
+        self.invocations += 1;
+        self.until_ready(1 + self.invocations).await?;
+        let log = self.log.as_mut().context("the log is not piped")?;
+        match std::io::copy(log, &mut std::io::sink()) {
             Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error.into()),
-            _ => Ok(()),
+            _ => Ok(duration),
         }
     }
 
-    /// What it has used so far.
     pub(crate) fn usage(&self) -> Result<Usage> {
         Usage::of(self.process.id())
     }
@@ -257,17 +239,6 @@ impl Drop for Running {
     }
 }
 
-pub(crate) async fn ready(api: &RuntimeApi, times: usize) -> Result<Instant> {
-    let ready = timeout(TIMEOUT, api.requested(times)).await;
-    ready.context("the program did not get ready in time")?
-}
-
-pub(crate) fn is_success(answer: &Value) -> bool {
-    answer["statusCode"]
-        .as_u64()
-        .is_some_and(|status| status < 300)
-}
-
 /// The cores on which this program may run.
 pub(crate) fn cores() -> Result<Vec<usize>> {
     let allowed = sched_getaffinity(None)?;
@@ -282,21 +253,4 @@ pub(crate) fn use_cores(cores: &[usize]) -> Result<()> {
         set.set(*core);
     }
     Ok(sched_setaffinity(None, &set)?)
-}
-
-impl Elapsed {
-    pub(crate) fn without_emulator(self) -> Duration {
-        self.whole.saturating_sub(self.emulator)
-    }
-}
-
-impl Add for Elapsed {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            whole: self.whole + other.whole,
-            emulator: self.emulator + other.emulator,
-        }
-    }
 }

@@ -11,12 +11,12 @@ use serde_json::Value;
 use crate::program::{self, Program};
 
 /// Tables of figures, with a column for each program.
+#[derive(Default)]
 pub(crate) struct Report {
-    table: String,
-    programs: &'static [Program],
-    all_met: bool,
+    tables: String,
     /// The rows that have a goal, with fewer columns.
     goals: String,
+    has_missed: bool,
     /// The rows that the README shows.
     pub(crate) compared: Vec<Compared>,
 }
@@ -42,61 +42,42 @@ pub(crate) enum Unit {
     Megabytes,
     /// From a number per second.
     PerSecond,
-    Count,
-    /// Of the United States.
     Dollars,
 }
 
-/// A row that is not complete.
 pub(crate) struct Row<'r> {
     report: &'r mut Report,
     name: String,
     unit: Unit,
     figures: Vec<f64>,
+    plain: f64,
+    function: f64,
     goals: Vec<String>,
-    all_met: bool,
 }
 
 impl Report {
-    pub(crate) fn begin() -> Self {
-        Self {
-            table: String::new(),
-            programs: &[],
-            all_met: true,
-            goals: "| figure | plain | function | function / plain | goal |\n\
-                    | --- | --- | --- | --- | --- |\n"
-                .to_owned(),
-            compared: Vec::new(),
-        }
-    }
-
     /// Begins a table with a column for each of these programs.
-    pub(crate) fn section(&mut self, title: &str, programs: &'static [Program]) {
-        self.programs = programs;
-        let names = programs.iter().map(|program| program.name());
-        let names: Vec<&str> = names.collect();
+    pub(crate) fn section(&mut self, title: &str, programs: &[Program]) {
+        let names: Vec<&str> = programs.iter().map(|program| program.name()).collect();
+        let names = names.join(" | ");
         self.line(&format!("\n## {title}\n"));
-        self.line(&format!(
-            "| figure | {} | function / plain | goal |",
-            names.join(" | ")
-        ));
+        self.line(&format!("| figure | {names} | function / plain | goal |"));
         self.line(&format!("|{}", " --- |".repeat(programs.len() + 3)));
     }
 
-    /// Begins a row with the figures of the section's programs. NaN is printed as a dash.
-    pub(crate) fn row<const N: usize>(
-        &mut self,
-        name: &str,
-        unit: Unit,
-        figures: [f64; N],
-    ) -> Row<'_> {
+    /// Begins a row with the figures of the section's programs, of which the last two are the plain one and the function.
+    /// NaN is printed as a dash.
+    pub(crate) fn row(&mut self, name: &str, unit: Unit, figures: impl Into<Vec<f64>>) -> Row<'_> {
+        let figures = figures.into();
+        let count = figures.len();
         Row {
             report: self,
             name: name.to_owned(),
             unit,
-            figures: figures.to_vec(),
+            plain: figures[count - 2],
+            function: figures[count - 1],
+            figures,
             goals: Vec::new(),
-            all_met: true,
         }
     }
 
@@ -108,38 +89,40 @@ impl Report {
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
             .map_or("an unknown processor", |(_, name)| name);
-        let measured = format!("{now}; {machine}; {}.", versions()?);
-        let met = if self.all_met {
-            ""
-        } else {
-            "\nNot every goal was met in this run.\n"
-        };
-        let text = format!(
+        let measured = format!("{now}; {machine}; {}.\n", versions()?);
+        let mut figures = format!(
             "# Figures\n\nWritten by `make bench`: do not edit. \
-             [docs/performance.md](../docs/performance.md) explains them.\n\n{measured}\n{}{met}",
-            self.table
+             [docs/performance.md](../docs/performance.md) explains them.\n\n{measured}{}",
+            self.tables
         );
-        std::fs::write(dev::project().join("dev/figures.md"), text)?;
-        fill("docs/performance.md", "goals", &self.goals)?;
+        if self.has_missed {
+            figures += "\nNot every goal was met in this run.\n";
+        }
+        std::fs::write(dev::project().join("dev/figures.md"), figures)?;
+        let head = "| figure | plain | function | function / plain | goal |\n\
+                    | --- | --- | --- | --- | --- |\n";
+        fill("docs/performance.md", "goals", &[head, &self.goals])?;
         let names = Program::WORKING.map(Program::name).join(" | ");
         let mut table = format!("| | {names} |\n| --- |{}\n", " ---: |".repeat(4));
         for row in &self.compared {
-            let figures = row.figures.iter().map(|figure| row.unit.text(*figure));
-            let figures: Vec<String> = figures.collect();
-            writeln!(table, "| {} | {} |", row.title, figures.join(" | "))?;
+            writeln!(
+                table,
+                "| {} | {} |",
+                row.title,
+                row.unit.cells(&row.figures)
+            )?;
         }
-        fill("README.md", "yardsticks", &format!("{table}\n{measured}\n"))
+        fill("README.md", "yardsticks", &[&table, "\n", &measured])
     }
 
     fn line(&mut self, line: &str) {
         println!("{line}");
-        self.table.push_str(line);
-        self.table.push('\n');
+        self.tables += &format!("{line}\n");
     }
 }
 
 /// Replaces what a page has between the comments of this name.
-fn fill(page: &str, name: &str, text: &str) -> Result<()> {
+fn fill(page: &str, name: &str, text: &[&str]) -> Result<()> {
     let file = dev::project().join(page);
     let old = std::fs::read_to_string(&file)?;
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
@@ -148,13 +131,11 @@ fn fill(page: &str, name: &str, text: &str) -> Result<()> {
         Some((before, after))
     });
     let (before, after) = parts.with_context(|| format!("{page} has no place for {name}"))?;
-    Ok(std::fs::write(
-        &file,
-        [before, &begin, text, &end, after].concat(),
-    )?)
+    let new = [before, &begin, &text.concat(), &end, after].concat();
+    Ok(std::fs::write(&file, new)?)
 }
 
-/// The versions of compilers, runtimes and libraries.
+/// The versions of compiler, runtimes and SDKs.
 fn versions() -> Result<String> {
     let output = |program: &Path| -> Result<String> {
         let output = Command::new(program).arg("--version").output();
@@ -162,122 +143,97 @@ fn versions() -> Result<String> {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     };
     let lock = include_str!("../../../Cargo.lock");
-    let crates = ["aws-sdk-dynamodb", "lambda_runtime", "aws-lc-rs"].map(|name| {
-        let package = lock
-            .split("[[package]]")
-            .find(|package| package.contains(&format!("name = \"{name}\"\n")));
-        let version = package.and_then(|package| package.split('"').nth(3));
-        format!("{name} {}", version.unwrap_or("?"))
-    });
+    let sdk = lock.split_once("name = \"aws-sdk-dynamodb\"\nversion = \"");
+    let sdk = sdk.and_then(|(_, rest)| rest.split('"').next());
     let boto3 = include_str!("../../yardsticks/python/requirements.txt").trim();
     let package: Value = serde_json::from_str(include_str!("../../yardsticks/node/package.json"))?;
-    let sdk = package["dependencies"]["@aws-sdk/client-dynamodb"].as_str();
+    let node_sdk = package["dependencies"]["@aws-sdk/client-dynamodb"].as_str();
     Ok(format!(
-        "{}, {}; {}, {}; Node.js {}, @aws-sdk/client-dynamodb {}",
+        "{}, aws-sdk-dynamodb {}; {}, {}; Node.js {}, @aws-sdk/client-dynamodb {}",
         output(Path::new("rustc"))?,
-        crates.join(", "),
+        sdk.context("Cargo.lock has no SDK")?,
         output(&program::python())?,
         boto3.replace("==", " "),
         output(&program::node()?)?.trim_start_matches('v'),
-        sdk.context("package.json names no version")?,
+        node_sdk.context("package.json names no version")?,
     ))
 }
 
 impl Row<'_> {
     /// Limits the function's figure to this share of the plain program's.
-    pub(crate) fn of_plain(self, most: impl Into<Option<f64>>) -> Self {
-        let [plain, function] = self.last();
-        let ratio = function / plain;
-        match most.into() {
-            Some(most) => self.goal(format!("≤ {most} × plain"), ratio <= most),
-            None => self,
-        }
+    pub(crate) fn of_plain(self, most: f64) -> Self {
+        let plain = self.plain;
+        self.at_most_of(most, "plain", plain)
     }
 
     /// Limits the function's figure to this multiple of the figure of the program that does nothing.
     pub(crate) fn of_nothing(self, most: f64) -> Self {
-        let ratio = self.function() / self.figures[0];
-        let goal = format!("≤ {most} × nothing ({ratio:.2})");
-        self.goal(goal, ratio <= most)
+        let nothing = self.figures[0];
+        self.at_most_of(most, "nothing", nothing)
     }
 
-    /// Limits the function's figure.
+    /// Limits the function's figure to this multiple of another one.
+    pub(crate) fn at_most_of(self, most: f64, name: &str, other: f64) -> Self {
+        let ratio = self.function / other;
+        self.goal(format!("≤ {most} × {name} ({ratio:.3})"), ratio <= most)
+    }
+
+    /// Demands at least this multiple of another figure.
+    pub(crate) fn at_least(self, least: f64, name: &str, other: f64) -> Self {
+        let ratio = self.function / other;
+        self.goal(format!("≥ {least} × {name} ({ratio:.1})"), ratio >= least)
+    }
+
     pub(crate) fn at_most(self, most: f64) -> Self {
-        let goal = format!("≤ {}", self.unit.text(most));
-        let met = self.function() <= most;
-        self.goal(goal, met)
-    }
-
-    /// Compares the function's figure with another of its own: at most this multiple of it.
-    pub(crate) fn of(self, most: f64, name: &str, other: f64) -> Self {
-        let ratio = self.function() / other;
-        let goal = format!("≤ {most} × {name} ({ratio:.2})");
-        self.goal(goal, ratio <= most)
-    }
-
-    /// Like [`of`](Self::of): at least this multiple.
-    pub(crate) fn at_least_of(self, least: f64, name: &str, other: f64) -> Self {
-        let ratio = self.function() / other;
-        let goal = format!("≥ {least} × {name} ({ratio:.1})");
-        self.goal(goal, ratio >= least)
+        let (goal, met) = (self.unit.text(most), self.function <= most);
+        self.goal(format!("≤ {goal}"), met)
     }
 
     fn goal(mut self, goal: String, met: bool) -> Self {
+        self.report.has_missed |= !met;
         self.goals.push(if met {
             goal
         } else {
             format!("**{goal}: missed**")
         });
-        self.all_met &= met;
         self
     }
 
     /// Shows the figures in the README, under this title.
     pub(crate) fn compared(self, title: &'static str) -> Self {
-        let figures = self.figures[1..].to_vec();
-        let unit = self.unit;
         self.report.compared.push(Compared {
             title,
-            unit,
-            figures,
+            unit: self.unit,
+            figures: self.figures[1..].to_vec(),
         });
         self
     }
 
-    /// The figures of the two programs that are in every table.
-    fn last(&self) -> [f64; 2] {
-        let count = self.figures.len();
-        [self.figures[count - 2], self.figures[count - 1]]
-    }
-
-    fn function(&self) -> f64 {
-        self.last()[1]
-    }
-
-    /// Prints the row.
     pub(crate) fn done(self) {
-        let [plain, function] = self.last();
-        let ratio = function / plain;
+        let ratio = self.function / self.plain;
         let ratio = if ratio.is_nan() {
             "–".to_owned()
         } else {
             format!("{ratio:.3}")
         };
-        let text = |figures: &[f64]| {
-            let figures = figures.iter().map(|figure| self.unit.text(*figure));
-            figures.collect::<Vec<String>>().join(" | ")
-        };
         let (name, goals) = (&self.name, self.goals.join(", "));
-        let row = |figures: &[f64]| format!("| {name} | {} | {ratio} | {goals} |", text(figures));
+        let row = |figures: &[f64]| {
+            let cells = self.unit.cells(figures);
+            format!("| {name} | {cells} | {ratio} | {goals} |")
+        };
         if !goals.is_empty() {
-            self.report.goals += &(row(&[plain, function]) + "\n");
+            self.report.goals += &(row(&[self.plain, self.function]) + "\n");
         }
         self.report.line(&row(&self.figures));
-        self.report.all_met &= self.all_met;
     }
 }
 
 impl Unit {
+    fn cells(self, figures: &[f64]) -> String {
+        let cells: Vec<String> = figures.iter().map(|figure| self.text(*figure)).collect();
+        cells.join(" | ")
+    }
+
     pub(crate) fn text(self, figure: f64) -> String {
         if figure.is_nan() {
             return "–".to_owned();
@@ -288,7 +244,6 @@ impl Unit {
             Self::Mebibytes => format!("{:.1} MiB", figure / 1024.0),
             Self::Megabytes => format!("{:.2} MB", figure / 1e6),
             Self::PerSecond => format!("{figure:.0}/s"),
-            Self::Count => format!("{figure:.0}"),
             Self::Dollars => format!("${figure:.2}"),
         }
     }

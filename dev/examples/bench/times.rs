@@ -1,20 +1,18 @@
 //! Measures times and memory. The programs take turns, so that a machine that is slow for a while is slow for all.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use dev::environment::Environment;
-use dev::process::Usage;
 
 use crate::at_once;
-use crate::callers::{Callers, Kind, ROOTS};
+use crate::callers::{Callers, Kind};
 use crate::charts;
-use crate::emulator::Emulator;
-use crate::program::{self, Elapsed, Program, Running};
+use crate::program::{self, Program, Running};
 use crate::report::{Report, Unit};
+use crate::store::Store;
 
-/// How much is measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     /// Starts of each program with each kind of endpoint.
@@ -23,9 +21,12 @@ pub(crate) struct Scale {
     turns: usize,
     /// Requests before memory is measured.
     memory: usize,
-    /// Many requests at once.
-    pub(crate) at_once: at_once::Scale,
-    /// Whether the table and the charts are written to their files.
+    /// A turn of each program with many requests at once.
+    pub(crate) turn: Duration,
+    pub(crate) turns_at_once: usize,
+    /// The two times after which memory is measured with many requests at once.
+    pub(crate) memory_at_once: [Duration; 2],
+    /// Whether the tables and the charts are written to their files.
     written: bool,
 }
 
@@ -34,27 +35,26 @@ impl Scale {
         starts: 50,
         turns: 100,
         memory: 10_000,
-        at_once: at_once::Scale::FULL,
+        turn: Duration::from_secs(1),
+        turns_at_once: 5,
+        memory_at_once: [Duration::from_secs(30), Duration::from_secs(300)],
         written: true,
     };
-    /// For a quick look.
     pub(crate) const QUICK: Self = Self {
         starts: 15,
         turns: 20,
         memory: 1000,
-        at_once: at_once::Scale::QUICK,
+        turn: Duration::from_millis(300),
+        turns_at_once: 1,
+        memory_at_once: [Duration::from_secs(1), Duration::from_secs(5)],
         written: false,
     };
 }
 
-/// Warm requests in a turn.
 const TURN: usize = 25;
 
 /// Requests before a process counts as warm.
 const WARM_UP: usize = 200;
-
-/// A figure of what was measured.
-type Figure<T> = (&'static str, Unit, fn(&T) -> f64);
 
 /// Prints the tables, and writes tables and charts to their pages if `scale` says so.
 pub(crate) async fn measure(scale: Scale) -> Result<()> {
@@ -62,16 +62,16 @@ pub(crate) async fn measure(scale: Scale) -> Result<()> {
     // All programs and this one, so that work is measured and not how fast the machine wakes another core.
     program::use_cores(&cores[..1])?;
     Program::copy_all()?;
-    let emulator = Emulator::start().await?;
+    let store = Store::emulator().await?;
     let callers = Callers::new()?;
-    let mut report = Report::begin();
+    let mut report = Report::default();
     report.section("One request at a time", &Program::ALL);
-    starts(scale, &emulator, &callers, &mut report).await?;
-    let processor = warm(scale, &emulator, &callers, &mut report).await?;
-    memory(scale, &emulator, &callers, &mut report).await?;
+    starts(scale, &store, &callers, &mut report).await?;
+    let processor = warm(scale, &store, &callers, &mut report).await?;
+    memory(scale, &store, &callers, &mut report).await?;
     sizes(&mut report)?;
     costs(processor, &mut report)?;
-    let curves = at_once::measure(scale.at_once, &cores, &callers, &mut report).await?;
+    let curves = at_once::measure(scale, &cores, &callers, &mut report).await?;
     if scale.written {
         report.write()?;
         charts::write(&report.compared, &curves)?;
@@ -84,93 +84,58 @@ pub(crate) async fn measure(scale: Scale) -> Result<()> {
 struct Starts {
     ready: Vec<Duration>,
     first: Vec<Duration>,
-    both: Vec<Elapsed>,
-    processor: Vec<Duration>,
-    /// Of the last one: they hardly vary.
-    page_faults: Option<u64>,
+    both: Vec<Duration>,
 }
 
-impl Starts {
-    async fn one(
-        &mut self,
-        program: Program,
-        environment: &Environment,
-        emulator: &Emulator,
-        callers: &Callers,
-    ) -> Result<()> {
-        let event = callers.event(Kind::Usual)?;
-        let mut running = Running::start(program.command()?, environment, emulator).await?;
-        let first = running.invoke(&event).await?;
-        let usage = running.usage()?;
-        self.ready.push(running.start.whole);
-        self.first.push(first.whole);
-        self.both.push(running.start + first);
-        self.processor.push(usage.processor);
-        self.page_faults = Some(usage.page_faults);
-        Ok(())
-    }
+async fn start(program: Program, environment: &Environment) -> Result<(Running, Duration)> {
+    let running = Running::spawn(program.command()?, environment, Stdio::piped()).await?;
+    let ready = running.until_ready(1).await?;
+    Ok((running, ready))
 }
 
-async fn starts(
-    scale: Scale,
-    emulator: &Emulator,
-    callers: &Callers,
-    report: &mut Report,
-) -> Result<()> {
-    let http = callers.environment(emulator, &emulator.plain_endpoint)?;
-    let tls = callers.environment(emulator, &emulator.tls_endpoint)?;
-    let mut own_roots = http.clone();
-    own_roots.retain(|name, _| !ROOTS.contains(&name.as_str()));
-    let (mut over_http, mut over_tls) = (<[Starts; 5]>::default(), <[Starts; 5]>::default());
-    let mut with_own_roots = <[Starts; 5]>::default();
+async fn starts(scale: Scale, store: &Store, callers: &Callers, report: &mut Report) -> Result<()> {
+    let http = callers.environment(store, &store.http)?;
+    let tls = callers.environment(store, &store.https)?;
+    let mut all = <[[Starts; 5]; 2]>::default();
     for _ in 0..scale.starts {
-        for (program, starts) in Program::ALL.into_iter().zip(&mut over_http) {
-            starts.one(program, &http, emulator, callers).await?;
-        }
-        for (program, starts) in Program::ALL.into_iter().zip(&mut with_own_roots) {
-            starts.one(program, &own_roots, emulator, callers).await?;
-        }
-        for (program, starts) in Program::ALL.into_iter().zip(&mut over_tls).skip(1) {
-            starts.one(program, &tls, emulator, callers).await?;
+        // The program that does nothing makes no calls.
+        for ((environment, skipped), programs) in [(&http, 0), (&tls, 1)].into_iter().zip(&mut all)
+        {
+            let programs = Program::ALL.into_iter().zip(programs).skip(skipped);
+            for (program, starts) in programs {
+                let (mut running, ready) = start(program, environment).await?;
+                let first = running.invoke(&callers.event(Kind::Usual)?).await?;
+                starts.ready.push(ready);
+                starts.first.push(first);
+                starts.both.push(ready + first);
+            }
         }
     }
-    for (kind, starts) in [
-        ("http", over_http),
-        ("http, each with its own roots", with_own_roots),
-        ("TLS", over_tls),
-    ] {
-        let rows: [Figure<Starts>; 6] = [
-            ("start → ready", Unit::Millis, |s| median(&s.ready)),
-            ("first answer", Unit::Millis, |s| median(&s.first)),
-            ("start + first answer", Unit::Millis, |s| whole(&s.both)),
-            ("both without the emulator's share", Unit::Millis, |s| {
-                without_emulator(&s.both)
-            }),
-            ("both, processor", Unit::Millis, |s| median(&s.processor)),
-            ("both, page faults", Unit::Count, |s| {
-                s.page_faults.map_or(f64::NAN, |count| count as f64)
-            }),
-        ];
-        for (name, unit, of) in rows {
-            let name = format!("{kind}: {name}");
-            let row = report.row(&name, unit, starts.each_ref().map(of));
-            let row = match &*name {
-                "http: start + first answer" => row.of_plain(0.82).of_nothing(2.15),
-                "TLS: first answer" => row.of_plain(0.025),
-                "TLS: start + first answer" => row.of_plain(0.17).compared("Start + first answer"),
+    for (kind, programs) in ["http", "TLS"].into_iter().zip(&all) {
+        let mut row = |name: &str, times: fn(&Starts) -> &[Duration]| {
+            let figures = programs.each_ref().map(|starts| median(times(starts)));
+            let row = report.row(&format!("{kind}: {name}"), Unit::Millis, figures);
+            let row = match (kind, name) {
+                ("http", "start + first answer") => row.of_plain(0.82).of_nothing(2.15),
+                ("TLS", "first answer") => row.of_plain(0.025),
+                ("TLS", "start + first answer") => {
+                    row.of_plain(0.17).compared("Start + first answer")
+                }
                 _ => row,
             };
             row.done();
-        }
+        };
+        row("start → ready", |starts| &starts.ready);
+        row("first answer", |starts| &starts.first);
+        row("start + first answer", |starts| &starts.both);
     }
     Ok(())
 }
 
-/// A process with warm requests.
 struct Warm {
     running: Running,
     kind: Kind,
-    times: Vec<Elapsed>,
+    times: Vec<Duration>,
     processor: Duration,
 }
 
@@ -179,10 +144,9 @@ impl Warm {
         program: Program,
         kind: Kind,
         environment: &Environment,
-        emulator: &Emulator,
         callers: &Callers,
     ) -> Result<Self> {
-        let mut running = Running::start(program.command()?, environment, emulator).await?;
+        let (mut running, _) = start(program, environment).await?;
         for _ in 0..WARM_UP {
             running.invoke(&callers.event(kind)?).await?;
         }
@@ -215,13 +179,12 @@ impl Warm {
 /// Returns the processor time per request.
 async fn warm(
     scale: Scale,
-    emulator: &Emulator,
+    store: &Store,
     callers: &Callers,
     report: &mut Report,
 ) -> Result<[f64; 5]> {
-    let environment = callers.environment(emulator, &emulator.plain_endpoint)?;
-    let start =
-        async |program, kind| Warm::start(program, kind, &environment, emulator, callers).await;
+    let environment = callers.environment(store, &store.http)?;
+    let start = async |program, kind| Warm::start(program, kind, &environment, callers).await;
     let mut all = [
         start(Program::Nothing, Kind::Usual).await?,
         start(Program::Python, Kind::Usual).await?,
@@ -229,73 +192,67 @@ async fn warm(
         start(Program::Plain, Kind::Usual).await?,
         start(Program::Function, Kind::Usual).await?,
         start(Program::Function, Kind::NewAccessToken).await?,
-        start(Program::Function, Kind::NewTokens).await?,
         // The function first: it must create the association that all repeat, as its own has more attributes.
         start(Program::Function, Kind::Repeated).await?,
         start(Program::Python, Kind::Repeated).await?,
         start(Program::Node, Kind::Repeated).await?,
         start(Program::Plain, Kind::Repeated).await?,
     ];
-    let before = emulator.items().await?;
+    let before = store.items().await?;
     for _ in 0..scale.turns {
         for warm in &mut all {
             warm.turn(callers).await?;
         }
     }
-    // By six of the eleven: the program that does nothing creates nothing, and repeated requests created theirs before.
-    let created = emulator.items().await? - before;
-    let expected = 6 * scale.turns * TURN;
+    // By five of the ten: the program that does nothing creates nothing, and repeated requests created theirs before.
+    let created = store.items().await? - before;
+    let expected = 5 * scale.turns * TURN;
     ensure!(
         created == expected,
         "{created} items were created, not {expected}"
     );
-    let [nothing, plain @ .., usual, new, both, again, _, _, _] = all.each_ref();
-    let [.., python_again, node_again, plain_again] = all.each_ref();
-    let plain_again = [python_again, node_again, plain_again];
-    let mut processor = [f64::NAN; 5];
-    for (kind, [python, node, plain], function) in [
-        ("tokens seen before", plain, usual),
-        ("new RS256 access token", plain, new),
-        ("two new RS256 tokens", plain, both),
-        ("repeated, tokens seen before", plain_again, again),
+    let [nothing, python, node, plain, usual, new, repeated @ ..] = all.each_ref();
+    let [again, python_again, node_again, plain_again] = repeated;
+    let seen = [nothing, python, node, plain, usual];
+    for (kind, programs) in [
+        ("tokens seen before", seen),
+        (
+            "new RS256 access token",
+            [nothing, python, node, plain, new],
+        ),
+        (
+            "repeated, tokens seen before",
+            [nothing, python_again, node_again, plain_again, again],
+        ),
     ] {
-        let rows: [Figure<Warm>; 3] = [
-            ("median", Unit::Micros, |w| whole(&w.times)),
-            ("median without the emulator's share", Unit::Micros, |w| {
-                without_emulator(&w.times)
-            }),
-            ("processor, mean", Unit::Micros, Warm::processor),
-        ];
-        for (name, unit, of) in rows {
-            let name = format!("warm: {name}, {kind}");
-            let figures = [nothing, python, node, plain, function].map(of);
-            let row = report.row(&name, unit, figures);
-            let row = match &*name {
-                "warm: median, tokens seen before" => row.of_plain(0.8).compared("Warm request"),
-                "warm: median, new RS256 access token" => row.of_plain(0.9),
-                "warm: median, repeated, tokens seen before" => row.of_plain(0.8),
-                "warm: processor, mean, tokens seen before" => {
-                    processor = figures;
-                    row.of_plain(0.67).compared("Processor time")
-                }
-                _ => row,
-            };
-            row.done();
-        }
+        let medians = programs.map(|warm| median(&warm.times));
+        let name = format!("warm: median, {kind}");
+        let row = report.row(&name, Unit::Micros, medians);
+        let row = match kind {
+            "tokens seen before" => row.of_plain(0.8).compared("Warm request"),
+            "new RS256 access token" => row.of_plain(0.9),
+            _ => row.of_plain(0.8),
+        };
+        row.done();
     }
+    let processor = seen.map(Warm::processor);
+    report
+        .row(
+            "warm: processor, mean, tokens seen before",
+            Unit::Micros,
+            processor,
+        )
+        .of_plain(0.67)
+        .compared("Processor time")
+        .done();
     Ok(processor)
 }
 
-async fn memory(
-    scale: Scale,
-    emulator: &Emulator,
-    callers: &Callers,
-    report: &mut Report,
-) -> Result<()> {
-    let environment = callers.environment(emulator, &emulator.tls_endpoint)?;
-    let mut usages = [[None; 2]; 5];
-    for (program, usages) in Program::ALL.into_iter().zip(&mut usages).skip(1) {
-        let mut running = Running::start(program.command()?, &environment, emulator).await?;
+async fn memory(scale: Scale, store: &Store, callers: &Callers, report: &mut Report) -> Result<()> {
+    let environment = callers.environment(store, &store.https)?;
+    let (mut first, mut last, mut peak) = ([f64::NAN; 5], [f64::NAN; 5], [f64::NAN; 5]);
+    for (index, program) in Program::ALL.into_iter().enumerate().skip(1) {
+        let (mut running, _) = start(program, &environment).await?;
         // New tokens fill the function's cache of verified tokens. The others read none.
         let kind = match program {
             Program::Function => Kind::NewTokens,
@@ -304,32 +261,23 @@ async fn memory(
         for request in 1..=scale.memory {
             running.invoke(&callers.event(kind)?).await?;
             if request == scale.memory / 10 {
-                usages[0] = Some(running.usage()?);
+                first[index] = running.usage()?.resident_kib as f64;
             }
         }
-        usages[1] = Some(running.usage()?);
+        let usage = running.usage()?;
+        last[index] = usage.resident_kib as f64;
+        peak[index] = usage.peak_kib as f64;
     }
-    let kib = |moment: usize, of: fn(Usage) -> u64| {
-        usages.map(|usages| usages[moment].map_or(f64::NAN, |usage| of(usage) as f64))
-    };
     let requests = scale.memory;
+    let peak_name = format!("TLS: peak memory, {requests} requests");
     report
-        .row(
-            &format!("TLS: peak memory, {requests} requests"),
-            Unit::Mebibytes,
-            kib(1, |usage| usage.peak_kib),
-        )
+        .row(&peak_name, Unit::Mebibytes, peak)
         .of_plain(0.65)
         .compared("Memory")
         .done();
-    for (moment, after) in [requests / 10, requests].into_iter().enumerate() {
-        report
-            .row(
-                &format!("TLS: memory after {after} requests"),
-                Unit::Mebibytes,
-                kib(moment, |usage| usage.resident_kib),
-            )
-            .done();
+    for (after, resident) in [(requests / 10, first), (requests, last)] {
+        let name = format!("TLS: memory after {after} requests");
+        report.row(&name, Unit::Mebibytes, resident).done();
     }
     Ok(())
 }
@@ -376,17 +324,4 @@ pub(crate) fn median(times: &[Duration]) -> f64 {
     times.sort_unstable();
     let middle = times.get(times.len() / 2);
     middle.map_or(f64::NAN, Duration::as_secs_f64)
-}
-
-fn whole(times: &[Elapsed]) -> f64 {
-    let times: Vec<Duration> = times.iter().map(|elapsed| elapsed.whole).collect();
-    median(&times)
-}
-
-fn without_emulator(times: &[Elapsed]) -> f64 {
-    let times: Vec<Duration> = times
-        .iter()
-        .map(|elapsed| elapsed.without_emulator())
-        .collect();
-    median(&times)
 }

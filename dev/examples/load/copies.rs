@@ -2,10 +2,8 @@
 //! on Managed Instances one for many.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use dev::environment::{self, Environment};
@@ -30,7 +28,6 @@ pub(crate) struct Copies {
 }
 
 impl Copies {
-    /// Starts so many copies.
     pub(crate) fn start(count: u64, variables: &Environment, runtime_api: &str) -> Result<Self> {
         let executable = executable()?;
         let missing = format!("{} is missing; `make load` builds it", executable.display());
@@ -47,7 +44,6 @@ impl Copies {
         Ok(Self { running, logs })
     }
 
-    /// The process ids.
     pub(crate) fn ids(&self) -> Vec<u32> {
         self.running.iter().filter_map(Process::id).collect()
     }
@@ -95,54 +91,13 @@ async fn warnings(log: ChildStdout) -> Result<Warnings> {
     Ok(warnings)
 }
 
-/// What the copies had used after the warm-up, half-way and at the end.
-#[derive(Default)]
-pub(crate) struct Measurements(Vec<Vec<(u32, Usage)>>);
-
-impl Measurements {
-    /// Measures the processes with these ids.
-    pub(crate) fn measure(&mut self, ids: &[u32]) -> Result<()> {
-        let usages: Result<_> = ids.iter().map(|id| Ok((*id, Usage::of(*id)?))).collect();
-        self.0.push(usages?);
-        Ok(())
-    }
-
-    /// The processor time of all copies together.
-    pub(crate) fn processor(&self) -> Duration {
-        let last = self.0.last().into_iter().flatten();
-        last.map(|(_, usage)| usage.processor).sum()
-    }
-
-    /// Describes the copies that grew between the first measurement and the last.
-    pub(crate) fn growth(&self) -> Vec<String> {
-        let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else {
-            return Vec::new();
-        };
-        first
-            .iter()
-            .zip(last)
-            .map(|((id, first), (_, last))| (id, first.resident_kib, last.resident_kib))
-            .filter(|(_, first, last)| *last > limit(*first))
-            .map(|(id, first, last)| format!("process {id} grew from {first} to {last} KiB"))
-            .collect()
-    }
+/// What the processes with these ids have used.
+pub(crate) fn usages(ids: &[u32]) -> Result<Vec<Usage>> {
+    ids.iter().map(|id| Usage::of(*id)).collect()
 }
 
-/// The most resident memory for a copy that had this much after the warm-up.
-fn limit(resident_kib: u64) -> u64 {
-    resident_kib + GROWTH_KIB.max(resident_kib / GROWTH_SHARE)
-}
-
-impl fmt::Display for Measurements {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("resident memory in KiB after the warm-up, half-way, at the end; peak")?;
-        for (copy, (id, last)) in self.0.last().into_iter().flatten().enumerate() {
-            write!(f, "\n  process {id}:")?;
-            for usages in &self.0 {
-                write!(f, " {}", usages[copy].1.resident_kib)?;
-            }
-            write!(f, "; {}", last.peak_kib)?;
-        }
-        Ok(())
-    }
+/// Whether a copy grew too much from one measurement to the other.
+pub(crate) fn has_grown(before: Usage, after: Usage) -> bool {
+    let most = GROWTH_KIB.max(before.resident_kib / GROWTH_SHARE);
+    after.resident_kib > before.resident_kib + most
 }

@@ -10,7 +10,6 @@ use serde_json::Value;
 /// The number of failures that are listed; more are counted.
 const LISTED: usize = 10;
 
-/// All answers of a run.
 #[derive(Default)]
 pub(crate) struct Ledger {
     statuses: BTreeMap<u64, usize>,
@@ -83,7 +82,6 @@ impl Ledger {
         entry.customers.extend(requested);
     }
 
-    /// The number of answers.
     pub(crate) fn answers(&self) -> usize {
         self.statuses.values().sum()
     }
@@ -159,7 +157,6 @@ impl fmt::Display for Ledger {
     }
 }
 
-/// The customers in a document.
 fn customers(document: &Value) -> BTreeSet<String> {
     let members = document["data"].as_array().into_iter().flatten();
     members

@@ -1,23 +1,21 @@
 //! The load test: copies of the built function under mixed traffic and faults.
 //!
-//! `make load` starts it; with `LOAD_COPIES=1 LOAD_AT_ONCE=32`, one copy handles that many requests at once. It fails if an answer is wrong, the table disagrees with the answers, a copy ends, or a copy
-//! grows.
+//! `make load` starts it; with `LOAD_COPIES=1 LOAD_AT_ONCE=32`, one copy handles that many requests at once. It fails if an
+//! answer is wrong, the table disagrees with the answers, a copy ends, or a copy grows.
 //!
 //! # Layout
 //!
 //! ```text
-//! wrk ──► gateway ──► copies of the function ──► proxy (faults) ──► embedded DynamoDB
+//! wrk ──► this program, as API Gateway and Lambda ──► copies of the function ──► proxy (faults) ──► embedded DynamoDB
 //! ```
 //!
 //! - `traffic.lua` makes the requests that wrk sends;
-//! - `gateway.rs` is a stand-in for API Gateway, and injects the faults;
+//! - `world.rs` has what is around the function, and injects the faults;
 //! - `copies.rs` has the processes of the function;
-//! - `ledger.rs` records the answers and compares them with the table;
-//! - `world.rs` has what the function needs.
+//! - `ledger.rs` records the answers and compares them with the table.
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
-use std::process::{ExitCode, Stdio};
-use std::sync::Arc;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -25,12 +23,10 @@ use dev::process::{Process, stop_requested};
 use tokio::process::Command;
 
 mod copies;
-mod gateway;
 mod ledger;
 mod world;
 
-use copies::{Copies, Measurements};
-use gateway::Gateway;
+use copies::Copies;
 use world::World;
 
 /// How long the copies are under load before their memory is first measured. By then connections are open, and most of
@@ -62,11 +58,10 @@ async fn load() -> Result<()> {
     let count = setting("LOAD_COPIES", 4)?;
     let at_once = setting("LOAD_AT_ONCE", 1)?;
     let connections = count * at_once * CONNECTIONS_PER_REQUEST;
-    let world = Arc::new(World::start().await?);
-    let gateway = Gateway::start(Arc::clone(&world)).await?;
+    let world = World::start().await?;
     let mut environment = world.environment()?;
     environment.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned(), at_once.to_string());
-    let mut copies = Copies::start(count, &environment, gateway.runtime_api())?;
+    let mut copies = Copies::start(count, &environment, &world.api.address)?;
     println!(
         "{count} copies that handle {at_once} at once, {connections} connections, {} s after {} s of warm-up",
         duration.as_secs(),
@@ -74,29 +69,42 @@ async fn load() -> Result<()> {
     );
 
     let ids = copies.ids();
-    let measurements = tokio::select! {
-        measurements = run(&world, &gateway, &ids, duration, connections) => measurements?,
+    let run = async {
+        wrk(&world, "warm-up", WARM_UP, connections).await?;
+        let before = copies::usages(&ids)?;
+        println!("After the warm-up:");
+        wrk(&world, "load", duration, connections).await?;
+        anyhow::Ok((before, copies::usages(&ids)?))
+    };
+    let (before, after) = tokio::select! {
+        usages = run => usages?,
         ended = copies.one_ended() => bail!("{}", ended?),
     };
-    let ledger = gateway.close().await?;
+    let ledger = world.answers().await?;
     let warnings = copies.end().await?;
 
     let (calls, faults) = world.calls();
     let stored = world.stored().await?;
-    let processor = measurements.processor().as_secs_f64() * 1000.0;
-    println!("\n{measurements}");
-    println!(
-        "processor time of the function: {:.2} ms per request",
-        processor / ledger.answers() as f64
-    );
+    let mut failures = ledger.check(&stored);
+    for (copy, (before, after)) in before.into_iter().zip(&after).enumerate() {
+        let (first, last, peak) = (before.resident_kib, after.resident_kib, after.peak_kib);
+        let copy = copy + 1;
+        println!(
+            "copy {copy}: {first} KiB after the warm-up, {last} KiB at the end, peak {peak} KiB"
+        );
+        if copies::has_grown(before, *after) {
+            failures.push(format!("copy {copy} grew"));
+        }
+    }
+    let processor: Duration = after.iter().map(|usage| usage.processor).sum();
+    let processor = processor / u32::try_from(ledger.answers())?;
+    println!("processor time of the function: {processor:.1?} per request");
     println!("{ledger}");
     for (warning, times) in &warnings {
         println!("logged {times} times: {warning}");
     }
     println!("calls to DynamoDB: {calls}, {faults} of them with a fault");
     println!("associations in the table: {}", stored.len());
-    let mut failures = ledger.check(&stored);
-    failures.extend(measurements.growth());
     for failure in &failures {
         println!("FAILURE: {failure}");
     }
@@ -105,48 +113,17 @@ async fn load() -> Result<()> {
     Ok(())
 }
 
-/// Runs the traffic, and measures the copies after the warm-up, half-way and at the end.
-async fn run(
-    world: &World,
-    gateway: &Gateway,
-    copies: &[u32],
-    duration: Duration,
-    connections: u64,
-) -> Result<Measurements> {
-    let mut measurements = Measurements::default();
-    let mut warm_up = wrk(world, gateway, "warm-up", WARM_UP, connections)?;
-    finish(warm_up.stdout(Stdio::null())).await?;
-    measurements.measure(copies)?;
-    let mut load = wrk(world, gateway, "load", duration, connections)?;
-    let half = async {
-        tokio::time::sleep(duration / 2).await;
-        measurements.measure(copies)
-    };
-    tokio::try_join!(finish(&mut load), half)?;
-    measurements.measure(copies)?;
-    Ok(measurements)
-}
-
-/// wrk with the traffic of a run. The carts' ids begin with the name of the run.
-fn wrk(
-    world: &World,
-    gateway: &Gateway,
-    run: &str,
-    duration: Duration,
-    connections: u64,
-) -> Result<Command> {
+/// Has wrk send the traffic of a run. The carts' ids begin with the name of the run.
+async fn wrk(world: &World, run: &str, duration: Duration, connections: u64) -> Result<()> {
     let mut wrk = Command::new("wrk");
     wrk.args(["--threads", "2", "--latency", "--timeout", "15s"])
         .args(["--connections", &connections.to_string()])
         .args(["--duration", &format!("{}s", duration.as_secs())])
-        .args(["--script", TRAFFIC, gateway.url(), "--", run])
+        .args(["--script", TRAFFIC, &world.url, "--", run])
         .envs(world.tokens()?);
-    Ok(wrk)
-}
-
-async fn finish(wrk: &mut Command) -> Result<()> {
-    let mut wrk = Process::start(wrk, "wrk is not on the PATH")?;
-    let ended = wrk.ended().await?;
+    let ended = Process::start(&mut wrk, "wrk is not on the PATH")?
+        .ended()
+        .await?;
     ensure!(
         ended.success(),
         "wrk ended with {ended}: requests had no answer"

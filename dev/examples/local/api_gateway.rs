@@ -29,7 +29,6 @@ use crate::issuer;
 use crate::ports::Upstream;
 use crate::tokens::Tokens;
 
-/// The longest body that API Gateway accepts.
 const MAX_BODY: usize = 10 * 1024 * 1024;
 
 /// The API for a function that `invoker` invokes, for pages of these origins.
@@ -104,7 +103,6 @@ async fn answer(invoker: Arc<Upstream>, route: Option<Route<'_>>, request: Reque
     invoked.unwrap_or_else(failed)
 }
 
-/// Invokes the function and returns its answer.
 async fn invoke(
     invoker: &Upstream,
     route: Option<Route<'_>>,

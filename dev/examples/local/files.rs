@@ -13,13 +13,10 @@ use crate::tokens::Tokens;
 /// The customer in the samples of `events/`.
 pub(crate) const SAMPLE_CUSTOMER: &str = "b3f2b6de-8fd4-4cdf-a9d9-c5f7cecccdfe";
 
-/// The account in the samples of `events/`.
 pub(crate) const SAMPLE_ACCOUNT: &str = "f2f1b5a6-4c66-4a07-9d3c-2c1d38c1a1ac";
 
-/// The cart in the samples of `events/`.
 pub(crate) const SAMPLE_CART: &str = "3f7c1c9e-5d0b-4b57-9a52-7c1f3f0c8a11";
 
-/// The folder.
 pub(crate) fn folder() -> Result<PathBuf> {
     let folder = dev::project().join(".local");
     std::fs::create_dir_all(&folder)

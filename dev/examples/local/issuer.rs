@@ -20,7 +20,6 @@ use crate::tokens::Tokens;
 
 pub(crate) const PATH: &str = "/oauth/access_token";
 
-/// The longest body that is read.
 pub(crate) const MAX_BODY: usize = 16 * 1024;
 
 /// The longest `client_id`. It becomes the token's `sub`, and tokens have at most 8 KiB.
@@ -53,22 +52,16 @@ pub(crate) fn answer(
 }
 
 fn checked(asked: Asked) -> Result<Asked, (&'static str, &'static str)> {
-    let Asked {
-        grant_type,
-        client_id,
-    } = &asked;
-    let is_printable = client_id.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    match grant_type.as_str() {
+    let is_printable = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    match asked.grant_type.as_str() {
         "" => Err(("invalid_request", "grant_type is missing.")),
-        "implicit" | "client_credentials"
-            if client_id.is_empty() || client_id.len() > MAX_CLIENT_ID || !is_printable =>
-        {
-            Err((
+        "implicit" | "client_credentials" => match asked.client_id.len() {
+            1..=MAX_CLIENT_ID if is_printable(&asked.client_id) => Ok(asked),
+            _ => Err((
                 "invalid_request",
                 "client_id is not 1 to 256 printable ASCII characters.",
-            ))
-        }
-        "implicit" | "client_credentials" => Ok(asked),
+            )),
+        },
         _ => Err((
             "unsupported_grant_type",
             "grant_type is neither implicit nor client_credentials.",

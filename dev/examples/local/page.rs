@@ -56,11 +56,6 @@ impl Default for Who {
     }
 }
 
-/// The pages for the API at the URL `api`.
-///
-/// # Errors
-///
-/// If `docs/openapi.yaml` does not have its `servers` before its `tags`.
 pub(crate) fn router(api: &str, tokens: Arc<Tokens>) -> Result<Router> {
     let page = Page {
         api: api.to_owned(),
@@ -78,27 +73,21 @@ pub(crate) fn router(api: &str, tokens: Arc<Tokens>) -> Result<Router> {
         api_definition: OpenApiSource::Uri("/openapi.yaml"),
         title: None,
     });
-    let mut router = Router::new();
-    for (path, content_type, text) in [
-        ("/", "text/html; charset=utf-8", include_str!("demo.html")),
-        ("/demo.css", "text/css", include_str!("demo.css")),
-        ("/demo.js", "text/javascript", include_str!("demo.js")),
-        (
-            "/reference",
-            "text/html; charset=utf-8",
-            include_str!("reference.html"),
-        ),
-        (
+    let css = [(header::CONTENT_TYPE, "text/css")];
+    let javascript = [(header::CONTENT_TYPE, "text/javascript")];
+    Ok(Router::new()
+        .route("/", get(Html(include_str!("demo.html"))))
+        .route("/demo.css", get((css, include_str!("demo.css"))))
+        .route(
+            "/demo.js",
+            get((javascript.clone(), include_str!("demo.js"))),
+        )
+        .route("/reference", get(Html(include_str!("reference.html"))))
+        .route(
             "/reference.js",
-            "text/javascript",
-            include_str!("reference.js"),
-        ),
-    ] {
-        let content_type = [(header::CONTENT_TYPE, content_type)];
-        router = router.route(path, get(async move || (content_type, text)));
-    }
-    Ok(router
-        .route("/errors.md", get(async || Html(errors())))
+            get((javascript, include_str!("reference.js"))),
+        )
+        .route("/errors.md", get(Html(errors())))
         .route("/openapi.yaml", get(document))
         .route("/tokens.json", get(tokens_of))
         .with_state(Arc::new(page))
@@ -161,7 +150,6 @@ impl Page {
     }
 }
 
-/// The id of the cart with this number.
 fn id(cart: u64) -> String {
     format!("cart-{cart}")
 }

@@ -35,10 +35,6 @@ impl Listeners {
 
     /// Takes `port`, or a free port if that is 0, at `127.0.0.1` and, on a machine with IPv6, at `::1`, where
     /// `cargo lambda invoke` connects.
-    ///
-    /// # Errors
-    ///
-    /// If the port is taken.
     pub(crate) async fn on(port: u16) -> Result<Self> {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let port = first.local_addr()?.port();
@@ -49,7 +45,6 @@ impl Listeners {
         Ok(Self(listeners))
     }
 
-    /// The port.
     pub(crate) fn port(&self) -> Result<u16> {
         let first = self.0.first().context("no listener")?;
         Ok(first.local_addr()?.port())
@@ -97,7 +92,6 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// The server at `address`, host and port.
     pub(crate) fn new(address: &str) -> Result<Self> {
         Ok(Self {
             address: address.parse()?,
@@ -105,7 +99,6 @@ impl Upstream {
         })
     }
 
-    /// Sends a request to the server.
     pub(crate) async fn send(&self, mut request: Request) -> Result<Response> {
         let mut parts: Parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(Scheme::HTTP);

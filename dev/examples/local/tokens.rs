@@ -10,31 +10,13 @@ use dev::environment::{Environment, account_token_variables, cart_token_variable
 use dev::tokens::Authorities;
 use serde_json::{Value, json};
 
-/// The clients that access tokens are issued to.
 const STOREFRONT: &str = "local-storefront";
 const BACK_END: &str = "local-back-end";
-
-/// The variables by which a function trusts another issuer: if one is set here, even to nothing, it replaces that of the
-/// local world.
-const OF_ISSUERS: [&str; 11] = [
-    "ACCESS_TOKEN_JWKS",
-    "ACCESS_TOKEN_ISSUER",
-    "ACCESS_TOKEN_AUDIENCE",
-    "ACCESS_TOKEN_CLAIMS",
-    "CUSTOMER_TOKEN_JWKS",
-    "CUSTOMER_TOKEN_ISSUER",
-    "CUSTOMER_TOKEN_AUDIENCE",
-    "CUSTOMER_TOKEN_CLAIMS",
-    "BACK_END_CLAIM",
-    "BACK_END_VALUES",
-    "CUSTOMER_ID_CLAIM",
-];
 
 /// Issues tokens with keys that are kept in a folder.
 pub(crate) struct Tokens {
     authorities: Authorities,
     pub(crate) is_one_token: bool,
-    /// Whether the function demands cart tokens.
     pub(crate) demands_cart_tokens: bool,
 }
 
@@ -136,12 +118,21 @@ impl Tokens {
         if self.is_one_token {
             environment.retain(|name, _| !name.starts_with("CUSTOMER_TOKEN_"));
         }
-        environment.extend(std::env::vars().filter(|(name, _)| OF_ISSUERS.contains(&&**name)));
+        // Variables by which a function trusts another issuer: if one is set here, even to nothing, it replaces that of the
+        // local world.
+        let of_issuers = [
+            "ACCESS_TOKEN_",
+            "CUSTOMER_TOKEN_",
+            "BACK_END_CLAIM",
+            "BACK_END_VALUES",
+            "CUSTOMER_ID_CLAIM",
+        ];
+        let is_of_issuer = |name: &str| of_issuers.iter().any(|begin| name.starts_with(begin));
+        environment.extend(std::env::vars().filter(|(name, _)| is_of_issuer(name)));
         Ok(environment)
     }
 }
 
-/// Whether an environment variable has a value.
 fn is_set(variable: &str) -> bool {
     std::env::var(variable).is_ok_and(|value| !value.is_empty())
 }
