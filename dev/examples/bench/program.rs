@@ -196,10 +196,10 @@ impl Running {
         let completed = timeout(TIMEOUT, completed).await;
         let completed = completed.context("no answer in time")??;
         match completed.result {
-            Ok(answer) => ensure!(
-                answer["statusCode"].as_u64() < Some(300),
-                "refused: {answer}"
-            ),
+            Ok(answer) => {
+                let status = answer["statusCode"].as_u64();
+                ensure!(matches!(status, Some(..300)), "refused: {answer}");
+            }
             Err(error) => bail!("the program failed: {error}"),
         }
         Ok(completed.duration)
