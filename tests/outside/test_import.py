@@ -1,8 +1,5 @@
 """Runs docs/import.py against the API at API_URL, through a proxy that counts and disturbs its requests."""
 
-import contextlib
-import http.client
-import http.server
 import json
 import os
 import pathlib
@@ -13,16 +10,16 @@ import tempfile
 import threading
 import time
 import unittest
-import urllib.parse
+
+from relay import Handler, Relay, as_back_end, send
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "docs" / "import.py"
-API = urllib.parse.urlsplit(os.environ["API_URL"])
 WINDOW = 1000  # Lines, as in the script.
 ENCODINGS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
 PAIR = '{"cart_id": "json-1", "customer_id": "json"}'
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Connection(Handler):
     protocol_version = "HTTP/1.1"
 
     def handle(self):
@@ -31,58 +28,32 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             super().handle()
         except ConnectionError:
-            pass  # The script may have been killed.
+            pass  # The script may have been killed, or the answer is "lost".
         finally:
             with self.server.changed:
                 self.server.connections -= 1
                 self.server.changed.notify()
 
-    def forward(self):
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        if self.command == "POST":
-            fault = self.server.record(self.path, json.loads(body))
-            if isinstance(fault, int):
-                return self.reply(fault, b"[]", {"Retry-After": "2"} if fault == 503 else {})
-        connection = http.client.HTTPConnection(API.hostname, API.port, timeout=15)
-        with contextlib.closing(connection):
-            headers = {name: self.headers[name] for name in ["authorization", "content-type"]}
-            connection.request(self.command, self.path, body, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-        if self.command == "POST" and fault == "lost":
-            self.close_connection = True
-            return
-        self.reply(answer.status, text, {})
 
-    do_GET = do_POST = forward
-
-    def reply(self, status, text, headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if status != 204:
-            self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_):
-        pass
-
-
-class Proxy(http.server.ThreadingHTTPServer):
+class Proxy(Relay):
     """The API. It records each POST and answers some otherwise: `faults` has statuses by the number of the POST, or
     "lost" for one that takes effect without an answer. POST number `held` waits for `release`."""
 
-    request_queue_size = 64
-    daemon_threads = True
-
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
         self.changed = threading.Condition()
         self.connections = 0
         self.posts, self.faults, self.held = [], {}, None
         self.reached, self.release = threading.Event(), threading.Event()
+        super().__init__(self.post_or_get, Connection)
+
+    def post_or_get(self, method, path, headers, body):
+        fault = self.record(path, json.loads(body)) if method == "POST" else None
+        if isinstance(fault, int):
+            return fault, {"Retry-After": "2"} if fault == 503 else {}, b"[]"
+        answer = send(method, path, headers, body)
+        if fault == "lost":
+            raise ConnectionError
+        return answer
 
     def record(self, path, document):
         with self.changed:
@@ -99,21 +70,13 @@ class Proxy(http.server.ThreadingHTTPServer):
             assert self.changed.wait_for(lambda: self.connections == 0, timeout=60)
 
 
-def as_back_end(path):
-    """The document of a list."""
-    connection = http.client.HTTPConnection(API.hostname, API.port, timeout=15)
-    with contextlib.closing(connection):
-        connection.request("GET", path, headers={"Authorization": f"Bearer {os.environ['BACK_END_TOKEN']}"})
-        return json.load(connection.getresponse())
-
-
 def stored(customers):
     """The pairs of these customers that the API lists."""
     pairs = set()
     for customer in customers:
         path = f"/v2/customers/{customer}/relationships/carts?page%5Blimit%5D=100"
         while path:
-            page = as_back_end(path)
+            page = as_back_end("GET", path)
             pairs |= {(cart["id"], customer) for cart in page["data"]}
             path = page["links"].get("next")
     return pairs
@@ -125,10 +88,7 @@ class Import(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.file = pathlib.Path(folder.name) / "pairs.csv"
         self.tokens = pathlib.Path(folder.name) / "tokens"
-        self.proxy = Proxy()
-        threading.Thread(target=self.proxy.serve_forever, daemon=True).start()
-        self.addCleanup(self.proxy.server_close)
-        self.addCleanup(self.proxy.shutdown)
+        self.proxy = self.enterContext(Proxy())
         self.addCleanup(self.proxy.release.set)
 
     def write(self, *lines):
@@ -241,7 +201,7 @@ class Requests(Import):
         self.write(*map(json.dumps, pairs))
         self.ends(0, "Done: 2 pairs are associated, 0 lines")
         self.assertEqual(stored(["both"]), {("both-1", "both")})
-        carts = as_back_end("/v2/accounts/both/relationships/carts")["data"]
+        carts = as_back_end("GET", "/v2/accounts/both/relationships/carts")["data"]
         self.assertEqual([cart["id"] for cart in carts], ["both-1"])
 
     def test_csv_as_spreadsheets_save_it(self):
