@@ -14,8 +14,11 @@ import tempfile
 import unittest
 
 import botocore.session
-import yaml
 from botocore import xform_name
+from samcli.yamlhelper import yaml_parse
+
+sys.path.insert(0, "deploy")
+import deploy  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -25,18 +28,11 @@ GLOBAL = {"region", "query", "output"}
 # What `aws cloudformation deploy` takes, which is no operation of the service.
 DEPLOY = {"template-file", "stack-name", "capabilities", "parameter-overrides"}
 # What `make variables` prints.
-VARIABLES = re.findall(r'(?m)^        "([A-Z_]+)": ', (ROOT / "deploy/deploy.py").read_text())
-
-
-class Loader(yaml.SafeLoader):
-    """Reads a template whose intrinsic functions do not matter."""
-
-
-Loader.add_multi_constructor("!", lambda *_: None)
+VARIABLES = {"AWS_REGION", "AWS_DEFAULT_REGION", "STACK"} | {name for name, _, _ in deploy.VARIABLES}
 
 
 def template(path):
-    return yaml.load((ROOT / path).read_text(), Loader)
+    return yaml_parse((ROOT / path).read_text())
 
 
 def blocks(page):
@@ -117,7 +113,7 @@ class Operations(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, f"{name}: {done.stderr}")
                 self.assertNotRegex(block, r"(?m)^ *(set -|exit)", name)
                 # Each block can be the first that somebody pastes.
-                used = set(re.findall(r"\$\{?([A-Z_]+)", block)) & set(VARIABLES)
+                used = set(re.findall(r"\$\{?([A-Z_]+)", block)) & VARIABLES
                 at_aws = re.search(r"(?m)(^ *|\$\()(aws|curl) ", block) and " --region " not in block
                 if used or at_aws:
                     self.assertIn('eval "$(make -s variables STAGE=', block, name)
