@@ -81,7 +81,7 @@ def unavailable_once():
             headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         status, headers, text = send(method, path, headers, body)
         if is_first:
-            return 503, dict(headers) | {"retry-after": "2"}, text
+            return 503, dict(headers) | {"retry-after": "2"}, b""
         return status, headers, text
 
     with Relay(answer) as relay:
