@@ -35,8 +35,7 @@ HERE = pathlib.Path(__file__).parent
 SIGNED_IN = "http://127.0.0.1/signed-in"
 SECRET = "a secret for tests"
 PASSWORD = "A password for 1 test"
-# As the function allows, and as long as an issuer's start may take.
-LEEWAY, PATIENCE = 30, 300
+PATIENCE = 300  # Seconds that an issuer's start may take.
 
 checks = 0
 
@@ -240,13 +239,6 @@ def claims(token):
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
-def forged(token):
-    """The token with the right of a back end, and its old signature."""
-    header, _, signature = token.split(".")
-    payload = claims(token) | {"scope": "carts:back-end carts/back-end", "carts_roles": ["back-end"]}
-    return ".".join([header, base64url(json.dumps(payload).encode()), signature])
-
-
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -287,7 +279,6 @@ def try_keycloak(url):
         world.try_refused("Keycloak, an ID token", shop["id_token"])
         world.try_refused("Keycloak, another application", blog["access_token"])
         world.try_refused("Keycloak, another application's ID token", blog["id_token"])
-        world.try_refused("Keycloak, a forged token", forged(shop["access_token"]))
         issuer.sign_out(session, shop["id_token"])
         logout_token = LogoutReceiver.tokens.get(timeout=PATIENCE)
         world.try_refused("Keycloak, a logout token", logout_token)
@@ -328,28 +319,22 @@ def try_oidc_provider(stack, logout_url):
     carts = {"resource": "https://carts.example.com"}
     right = carts | {"scope": "carts:back-end"}
     one_token = environment("oidc-provider") | issuer.environment
-    short, _ = issuer.sign_in("web-shop", resource="https://carts.example.com?short")
     shop, session = issuer.sign_in("web-shop", **carts)
     blog, _ = issuer.sign_in("blog", resource="https://blog.example.com")
     kiosk, _ = issuer.sign_in("kiosk", **right)
     orders, reports = issuer.machine("orders", **right), issuer.machine("reports", **carts)
     with World(**one_token) as world:
-        world.try_customer("oidc-provider, a token that is about to expire", "ron", short["access_token"])
         world.try_back_end("oidc-provider, a machine with the scope", orders)
         world.try_customer("oidc-provider, a customer", "ron", shop["access_token"])
         world.try_customer("oidc-provider, a customer who asked for the scope", "ron", kiosk["access_token"])
         world.try_nobody("oidc-provider, a machine without the scope", reports, "back_end_required")
         world.try_refused("oidc-provider, an ID token", shop["id_token"])
         world.try_refused("oidc-provider, another application", blog["access_token"])
-        world.try_refused("oidc-provider, a forged token", forged(shop["access_token"]))
         world.try_refused("oidc-provider, a token that is bound to a key", bound_token(issuer, right))
         issuer.sign_out(session, shop["id_token"])
         logout_token = LogoutReceiver.tokens.get(timeout=PATIENCE)
         world.try_refused("oidc-provider, a logout token", logout_token)
         world.try_customer("oidc-provider, a token after logout, until it expires", "ron", shop["access_token"])
-        while time.time() < claims(short["access_token"])["exp"] + LEEWAY:
-            time.sleep(0.5)
-        world.try_refused("oidc-provider, an expired token", short["access_token"])
         process.terminate()
         process.wait()
         start(stack, *command)
@@ -419,7 +404,6 @@ def try_cognito(stack):
         world.try_refused("Cognito, an ID token", shop["IdToken"])
         world.try_refused("Cognito, another application", blog["AccessToken"])
         world.try_refused("Cognito, a machine that is not an audience", machine("reports", "carts/back-end"))
-        world.try_refused("Cognito, a forged token", forged(shop["AccessToken"]))
         cognito.admin_user_global_sign_out(UserPoolId=pool, Username="ron")
         world.try_customer("Cognito, a token after sign-out, until it expires", ron, shop["AccessToken"])
 

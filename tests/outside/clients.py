@@ -6,21 +6,11 @@ axios is in the folder NODE_CLIENTS.
 import json
 import os
 import pathlib
-import subprocess
 import tempfile
 import unittest
 
-from documented import client
+from documented import client, run
 from relay import unavailable_once
-
-
-def run(*command, text=None, **environment):
-    """Runs a command, which must succeed, and returns its output."""
-    done = subprocess.run(
-        command, input=text, env=os.environ | environment, text=True, capture_output=True, timeout=60
-    )
-    assert done.returncode == 0, f"{command[0]} failed: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def curl(**environment):

@@ -270,7 +270,3 @@ class Demo(BrowserTestCase):
         self.find(".swagger-ui .opblock")
         self.find("a[href='/']").click()
         self.find("#next:enabled")
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -41,8 +41,6 @@ STAGE = {
     "AllowedOrigins": ["https://shop.example.com", "https://example.com"],
 }
 
-# What make gives with each deployment.
-OF_MAKE = {"Stage": "dev", "Release": "1"}
 CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/1"
 # How the workflow hands the build on.
 PACK = "tar -cf build.tar .aws-sam/*-*"
@@ -150,15 +148,19 @@ class Deploy(unittest.TestCase):
         return done.returncode, done.stdout
 
     def deploys_all(self, *arguments):
-        """Deploys, and returns what CloudFormation was asked to do and what was printed."""
+        """Deploys, and returns what CloudFormation was asked to do."""
         before = len(self.aws.executed)
-        status, printed = self.make("deploy", *arguments)
+        self.succeeds("deploy", *arguments)
+        return self.aws.executed[before:]
+
+    def succeeds(self, *arguments):
+        status, printed = self.make(*arguments)
         self.assertEqual(status, 0, printed)
-        return self.aws.executed[before:], printed
+        return printed
 
     def deploys(self, *arguments):
         """Deploys one stack, and returns what CloudFormation was asked to do."""
-        [change], _ = self.deploys_all(*arguments)
+        [change] = self.deploys_all(*arguments)
         return change
 
     def refuses(self, sentence, *arguments):
@@ -173,20 +175,25 @@ class Deploy(unittest.TestCase):
 
     def mistake(self, sentence):
         """The parameters of dev are wrong, for this reason."""
-        with contextlib.chdir(self.project), self.assertRaises(parameters.Mistakes) as raised:
-            parameters.of_stage("dev", OF_MAKE)
+        with self.assertRaises(parameters.Mistakes) as raised:
+            self.values()
         self.assertIn(sentence, str(raised.exception))
 
-    def deploys_here(self):
+    def values(self, **given):
+        """The parameters of dev, of each template."""
+        with contextlib.chdir(self.project):
+            return parameters.of_stage("dev", {"Stage": "dev", "Release": "1"} | given)
+
+    def deploys_here(self, action="deploy"):
         """What deploy.py would have SAM deploy to dev: the parameters of each stack, and what is printed."""
         changes = {}
 
         def sam_deploy(_, stack, template, values, preview):
-            self.assertFalse(preview)
+            self.assertEqual(preview, action == "preview")
             changes[stack] = values
             self.aws.stacks["us-east-1", stack] = {"type": "UPDATE", "parameters": values}
 
-        asked = argparse.Namespace(action="deploy", zip=None, build=self.project, values=["Architecture=arm64"])
+        asked = argparse.Namespace(action=action, zip=None, build=self.project, values=["Architecture=arm64"])
         with (
             contextlib.chdir(self.project),
             mock.patch.dict(os.environ, self.environment()),
@@ -338,14 +345,6 @@ class Deploy(unittest.TestCase):
         program.chmod(0o644)
         self.refuses("not executable", "deploy", "STAGE=prod")
 
-    def test_a_preview_changes_nothing(self):
-        self.stage("dev")
-        status, printed = self.make("preview")
-        self.assertEqual(status, 0, printed)
-        self.assertIn("AWS::ApiGatewayV2::Api", printed)
-        self.assertEqual(len(self.aws.change_sets), 1)
-        self.assertEqual(self.aws.executed, [])
-
     def test_a_stage_is_built_for_its_processor(self):
         self.stage("dev", Architecture="x86_64")
         self.assertEqual(self.deploys()["parameters"]["Architecture"], "x86_64")
@@ -404,8 +403,7 @@ class Deploy(unittest.TestCase):
             CustomerTokenClaims={"token_use": "id"},
             AccessTokenClaims={"token_use": ["access", 1]},
         )
-        with contextlib.chdir(self.project):
-            given = parameters.of_stage("dev", OF_MAKE)[parameters.MAIN]
+        given = self.values()[parameters.MAIN]
         self.assertEqual(json.loads(given["AccessTokenClaims"]), {"token_use": ["access", 1]})
 
     def test_without_credentials_nothing_is_built(self):
@@ -426,11 +424,11 @@ class Deploy(unittest.TestCase):
             },
         }
         self.stage("dev", TableKeyArn=key, **stacks)
-        status, printed = self.make("preview")
-        self.assertEqual(status, 0, printed)
+        printed = self.succeeds("preview")
+        self.assertIn("AWS::ApiGatewayV2::Api", printed)
         self.assertIn("cart-associations-dev-events can be shown once", printed)
-        self.assertEqual(self.aws.executed, [])
-        changes, _ = self.deploys_all()
+        self.assertEqual((len(self.aws.change_sets), self.aws.executed), (1, []))
+        changes = self.deploys_all()
         names = [f"cart-associations-dev{suffix}" for suffix in ["", "-events", "-domain", "-close-carts"]]
         self.assertEqual([change["stack"] for change in changes], names)
         main, events, domain, carts = [change["parameters"] for change in changes]
@@ -442,11 +440,14 @@ class Deploy(unittest.TestCase):
         for change, name in zip(changes[1:], stacks, strict=True):
             self.assertEqual(change["parameters"].keys(), parameters.read(f"deploy/{name}")["Parameters"].keys())
         # One preview shows all of them.
-        before = len(self.aws.change_sets)
-        status, printed = self.make("preview")
-        self.assertEqual(status, 0, printed)
-        self.assertEqual(len(self.aws.change_sets), before + 4)
-        self.assertEqual(len(self.aws.executed), 4)
+        self.assertEqual(list(self.deploys_here("preview")[0]), names)
+        variables = dict(one.split("=", 1) for one in self.succeeds("--silent", "variables").split()[1:])
+        self.assertEqual(variables["API_URL"], "https://carts.example.com")
+        self.assertEqual(variables["FUNCTION"], "cart-associations-dev-Function-1")
+
+        # A domain moves to another stage in one update.
+        self.stage("dev", **{"domain.yaml": stacks["domain.yaml"] | {"ApiId": "d4e5f6"}})
+        self.assertEqual(self.deploys_here()[0][names[2]]["ApiId"], "d4e5f6")
 
         # A stack that is no longer asked for is reported, and the stream that it reads stays.
         self.stage("dev", **{"domain.yaml": stacks["domain.yaml"]})
@@ -466,17 +467,6 @@ class Deploy(unittest.TestCase):
         # Events of another table need its stream.
         self.stage("dev", ExistingTableName="restored", **{"events.yaml": stacks["events.yaml"]})
         self.mistake("events.yaml: TableStreamArn must have a value")
-
-    def test_a_domain_moves_to_another_stage_in_one_update(self):
-        domain = {"DomainName": "carts.example.com", "CertificateArn": CERTIFICATE}
-        self.stage("dev", **{"domain.yaml": domain | {"ApiId": "d4e5f6"}})
-        changes, _ = self.deploys_here()
-        self.assertEqual(changes["cart-associations-dev-domain"]["ApiId"], "d4e5f6")
-        status, printed = self.make("--silent", "variables")
-        self.assertEqual(status, 0, printed)
-        variables = dict(one.split("=", 1) for one in printed.removeprefix("export ").split())
-        self.assertEqual(variables["API_URL"], "https://carts.example.com")
-        self.assertEqual(variables["FUNCTION"], "cart-associations-dev-Function-1")
 
     def test_a_released_zip_is_deployed_without_a_compiler(self):
         self.stage("prod")
@@ -559,11 +549,9 @@ class Deploy(unittest.TestCase):
         # With every line that is commented out.
         text = re.sub(r"(?m)^# (?=[A-Za-z-]+(?:\.yaml)?:|  [A-Z])", "", self.stage_file("example").read_text())
         self.stage_file("dev").write_text(text)
-        required = {name: text for name, text in STAGE.items() if text and isinstance(text, str)}
+        required = {name: value for name, value in STAGE.items() if isinstance(value, str)}
         keys = {f"{kind}TokenJwks": json.dumps(KEYS) for kind in ["Access", "Customer"]}
-        with contextlib.chdir(self.project):
-            values = parameters.of_stage("dev", OF_MAKE | required | keys)
-        self.assertEqual(len(values), 1 + len(parameters.OPTIONAL))
+        self.assertEqual(len(self.values(**required, **keys)), 1 + len(parameters.OPTIONAL))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from boto3.dynamodb.types import TypeSerializer
 from relay import send
 
 ROOT = pathlib.Path(__file__).parents[2]
-RESOURCES = json.loads((ROOT / "target/transformed/events-events.json").read_text())["Resources"]
-CLOSE_CARTS = json.loads((ROOT / "target/transformed/events-close-carts.json").read_text())
+RESOURCES = json.loads((ROOT / "target/transformed/options-events.json").read_text())["Resources"]
+CLOSE_CARTS = json.loads((ROOT / "target/transformed/options-close-carts.json").read_text())
 PIPE = RESOURCES["EventPipe"]["Properties"]
 TABLE = "cart-associations"
 ASSOCIATED, DISSOCIATED = "Cart Customer Associated", "Cart Customer Dissociated"

@@ -238,7 +238,3 @@ class Reference(BrowserTestCase):
                 os.environ["CUSTOMER_TOKEN"],
             )
         self.assertIs(is_new, True)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)
