@@ -1,7 +1,8 @@
 """The parameters of a stage: the defaults of the templates, then deploy/stages/STAGE.yaml, then NAME=VALUE.
 
-All are given with each deployment: CloudFormation keeps the last value of a parameter that is not given, so that a value for one
-deployment, or a line that was deleted, would stay in effect. Mistakes are reported together, before anything is built.
+All are given with each deployment: CloudFormation keeps the last value of a parameter that is not given, so that a
+value for one deployment, or a line that was deleted, would stay in effect. Mistakes are reported together, before
+anything is built.
 """
 
 import itertools

@@ -57,6 +57,9 @@ class BrowserTestCase(unittest.TestCase):
 
         return WebDriverWait(self.browser, TIMEOUT).until(shown, f"{selector} is not shown")
 
+    def wait(self, condition, message=""):
+        WebDriverWait(self.browser, TIMEOUT).until(lambda _: condition(), message)
+
     def console(self):
         """Returns the warnings and errors in the console."""
         return [line for line in self.browser.get_log("browser") if line["level"] not in ("INFO", "DEBUG")]

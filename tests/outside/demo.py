@@ -12,7 +12,6 @@ import unittest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from browser import TIMEOUT, BrowserTestCase
 
@@ -59,9 +58,7 @@ class Demo(BrowserTestCase):
 
     def said(self, expected):
         status = self.find("[role=status]")
-        WebDriverWait(self.browser, TIMEOUT).until(
-            lambda _: expected in status.text, f"the page does not say {expected!r}"
-        )
+        self.wait(lambda: expected in status.text, f"the page does not say {expected!r}")
 
     def requests(self, device):
         """Returns the requests under a device, oldest first, with the statuses of their answers."""
@@ -163,7 +160,7 @@ class Demo(BrowserTestCase):
             self.assertTrue(url.startswith((f"{PAGE}/", f"{API}/", "data:")), url)
 
         self.keys(Keys.ENTER)
-        WebDriverWait(self.browser, TIMEOUT).until(lambda _: self.shown("laptop")[0] == "Guest")
+        self.wait(lambda: self.shown("laptop")[0] == "Guest")
 
     def test_the_devices_in_another_order(self):
         self.press_on("phone", "again", "First put a scarf in the cart")
@@ -240,7 +237,7 @@ class Demo(BrowserTestCase):
                     before = self.find("#next").text
                     self.tab_to("#next")
                     self.keys(Keys.ENTER)
-                    WebDriverWait(self.browser, TIMEOUT).until(lambda _: self.find("#next").text != before)
+                    self.wait(lambda: self.find("#next").text != before)
                     self.find(".is-active")
                     hidden = self.browser.execute_script(
                         """

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import jsonschema
-from boto3.dynamodb.types import TypeSerializer
 
 from relay import send
 
@@ -25,7 +24,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 RESOURCES = json.loads((ROOT / "target/transformed/options-events.json").read_text())["Resources"]
 CLOSE_CARTS = json.loads((ROOT / "target/transformed/options-close-carts.json").read_text())
 PIPE = RESOURCES["EventPipe"]["Properties"]
-TABLE = "cart-associations"
 ASSOCIATED, DISSOCIATED = "Cart Customer Associated", "Cart Customer Dissociated"
 OF_ACCOUNTS = {"Cart Account Associated", "Cart Account Dissociated"}
 SCHEMAS = {
@@ -35,17 +33,13 @@ SCHEMAS = {
 BACK_END, STOREFRONT = "local-back-end", "local-storefront"
 
 
-def aws(service):
-    return boto3.client(
-        service,
-        endpoint_url=os.environ["DYNAMODB_ENDPOINT"],
-        region_name="us-east-1",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
-
-
-DYNAMODB = aws("dynamodb")
+LOCAL = {
+    "endpoint_url": os.environ["DYNAMODB_ENDPOINT"],
+    "region_name": "us-east-1",
+    "aws_access_key_id": "local",
+    "aws_secret_access_key": "local",
+}
+TABLE = boto3.resource("dynamodb", **LOCAL).Table("cart-associations")
 
 
 def call(method, cart, *ids, kind="customer", signed_in=False, copy=0):
@@ -69,11 +63,11 @@ def expect(status, *arguments, **options):
 
 
 def key(cart, customer):
-    return {"id": {"S": f"{cart}#{customer}"}}
+    return {"id": f"{cart}#{customer}"}
 
 
 def stored(cart, customer):
-    return DYNAMODB.get_item(TableName=TABLE, Key=key(cart, customer), ConsistentRead=True).get("Item")
+    return TABLE.get_item(Key=key(cart, customer), ConsistentRead=True).get("Item")
 
 
 def plant(cart, party, kind="customer", **attributes):
@@ -86,23 +80,17 @@ def plant(cart, party, kind="customer", **attributes):
         "associated_by": "planted",
         "write_id": f"planted-{cart}",
     }
-    item = {name: TypeSerializer().serialize(value) for name, value in (item | attributes).items()}
-    DYNAMODB.put_item(TableName=TABLE, Item=item)
+    TABLE.put_item(Item=item | attributes)
 
 
 def ends_at(cart, customer, seconds):
-    DYNAMODB.update_item(
-        TableName=TABLE,
-        Key=key(cart, customer),
-        UpdateExpression="SET expires_at = :end",
-        ExpressionAttributeValues={":end": {"N": str(seconds)}},
-    )
+    change, values = "SET expires_at = :end", {":end": seconds}
+    TABLE.update_item(Key=key(cart, customer), UpdateExpression=change, ExpressionAttributeValues=values)
 
 
 def records():
     """All records of the stream, each as a pipe gets it."""
-    streams = aws("dynamodbstreams")
-    arn = DYNAMODB.describe_table(TableName=TABLE)["Table"]["LatestStreamArn"]
+    streams, arn = boto3.client("dynamodbstreams", **LOCAL), TABLE.latest_stream_arn
     description = streams.describe_stream(StreamArn=arn)["StreamDescription"]
     for shard in description["Shards"]:
         position = streams.get_shard_iterator(
@@ -180,9 +168,8 @@ class Events(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        DYNAMODB.update_time_to_live(
-            TableName=TABLE, TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": False}
-        )
+        off = {"AttributeName": "expires_at", "Enabled": False}
+        TABLE.meta.client.update_time_to_live(TableName=TABLE.name, TimeToLiveSpecification=off)
         cls.now = now = int(time.time())
         ron = os.environ["CUSTOMER"]
 
@@ -207,7 +194,7 @@ class Events(unittest.TestCase):
         assert "renewed_at" in stored("renewed", "ron")
         ends_at("renewed", "ron", now + 3600)
         expect(204, "POST", "renewed", "ron")
-        assert int(stored("renewed", "ron")["expires_at"]["N"]) > now + 86400
+        assert stored("renewed", "ron")["expires_at"] > now + 86400
         expect(204, "DELETE", "renewed", "ron")
         expect(200, "POST", "renewed", "ron")
 
@@ -226,9 +213,9 @@ class Events(unittest.TestCase):
         plant("odd", "ron", associated_by='a "client" with \\ and <$.detail> in ü')
 
         expect(200, "POST", "by-hand", "ron")
-        DYNAMODB.delete_item(TableName=TABLE, Key=key("by-hand", "ron"))
+        TABLE.delete_item(Key=key("by-hand", "ron"))
         expect(204, "DELETE", "by-hand-nothing", "ron")
-        DYNAMODB.delete_item(TableName=TABLE, Key=key("by-hand-nothing", "ron"))
+        TABLE.delete_item(Key=key("by-hand-nothing", "ron"))
 
         expect(200, "POST", "cleared", "a", "b", "c")
         expect(204, "DELETE", "cleared", "b")
@@ -249,7 +236,7 @@ class Events(unittest.TestCase):
 
         # DynamoDB Local's own TTL fails on an item that is not in each index, as every item is.
         plant("ttl", "ron", expires_at=now - 60)
-        DYNAMODB.delete_item(TableName=TABLE, Key=key("ttl", "ron"))
+        TABLE.delete_item(Key=key("ttl", "ron"))
 
         cls.records = list(records())
         cls.events = list(events(cls.records))
@@ -366,7 +353,7 @@ class Events(unittest.TestCase):
         [record] = [
             record
             for record in self.records
-            if record["dynamodb"]["Keys"]["id"] == key("ttl", "ron")["id"] and "NewImage" not in record["dynamodb"]
+            if record["dynamodb"]["Keys"]["id"]["S"] == "ttl#ron" and "NewImage" not in record["dynamodb"]
         ]
         self.assertNotIn("userIdentity", record)
         identity = {"principalId": "dynamodb.amazonaws.com", "type": "Service"}

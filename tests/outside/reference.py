@@ -11,7 +11,6 @@ import urllib.request
 import urllib.request
 
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from browser import TIMEOUT, BrowserTestCase
 from documented import client
@@ -46,9 +45,7 @@ class Reference(BrowserTestCase):
         clear = self.browser.find_elements(By.CSS_SELECTOR, f"{box} .btn-clear")
         for button in clear:
             button.click()
-            WebDriverWait(self.browser, TIMEOUT).until(
-                lambda browser: not browser.find_elements(By.CSS_SELECTOR, f"{box} .live-responses-table")
-            )
+            self.wait(lambda: not self.browser.find_elements(By.CSS_SELECTOR, f"{box} .live-responses-table"))
         self.find(f"{box} .execute").click()
         answer = self.find(f"{box} .live-responses-table .response")
         status = answer.find_element(By.CSS_SELECTOR, ".response-col_status").text
