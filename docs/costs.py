@@ -126,10 +126,6 @@ def tiered(amount, tiers):
     return cost
 
 
-def duration(requests, billed_ms):
-    return requests * billed_ms / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND
-
-
 def bill(rate, billed_ms=BILLED_MS):
     requests = rate * SECONDS_A_MONTH
     millions = requests / 1e6
@@ -142,7 +138,7 @@ def bill(rate, billed_ms=BILLED_MS):
         "API Gateway, requests": tiered(requests, GATEWAY),
         "API Gateway, data out": tiered(requests * ANSWER_BYTES / GB, TRANSFER),
         "Lambda, invocations": millions * PER_MILLION_INVOCATIONS,
-        "Lambda, duration": duration(requests, billed_ms),
+        "Lambda, duration": requests * billed_ms / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
         "DynamoDB, write units": millions * writes * PER_MILLION_WRITE_UNITS,
         "DynamoDB, read units": millions * reads * PER_MILLION_READ_UNITS,
         "DynamoDB, what a month adds": added * stored() / GB * PER_GB_STORED,
@@ -211,7 +207,7 @@ def floods():
     gateway_log = requests * (ACCESS_LOG_BYTES + LOG_EVENT_OVERHEAD) / GB * LOGS[0][1]
     function = (
         requests / 1e6 * PER_MILLION_INVOCATIONS
-        + duration(requests, BILLED_MS)
+        + requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND
         + tiered(requests * (LOG_BYTES + LOG_EVENT_OVERHEAD) / GB, LOGS)
     )
     return {
@@ -230,65 +226,66 @@ def an_import(members):
     """What a million new pairs cost, without storage, in requests of so many customers each."""
     requests = 1e6 / members
     units = UNITS["POST of 100, all new"][0] / 100 if members > 1 else UNITS["POST, new"][0]
-    return requests, (
-        requests * (GATEWAY[0][1] + PER_MILLION_INVOCATIONS / 1e6)
-        + duration(requests, BILLED_MS)
-        + units * PER_MILLION_WRITE_UNITS
-        + requests * (LOG_BYTES + ACCESS_LOG_BYTES + 2 * LOG_EVENT_OVERHEAD) / GB * LOGS[0][1]
-    )
+    return requests, {
+        "requests": requests * (GATEWAY[0][1] + PER_MILLION_INVOCATIONS / 1e6),
+        "duration": requests * BILLED_MS / 1000 * MEMORY_MB / 1024 * PER_GB_SECOND,
+        "writes": units * PER_MILLION_WRITE_UNITS,
+        "logs": requests * (LOG_BYTES + ACCESS_LOG_BYTES + 2 * LOG_EVENT_OVERHEAD) / GB * LOGS[0][1],
+    }
 
 
-def table(head, rows):
-    return ["| " + " | ".join(row) + " |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *rows]]
-
-
-def per_rate(rates, rows):
-    """A table of dollars a month at each of these rates."""
-    return table(["$ a month", *(f"{rate:,}/s" for rate in rates)], rows)
-
-
-def dollars(name, amounts):
-    return [name, *(f"{amount:,.2f}" for amount in amounts)]
+def per_rate(rates):
+    """The head of a table."""
+    return ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |", "| --- |" + " ---: |" * len(rates)]
 
 
 def tables():
     rates = [1, 100, 10_000]
     bills = [bill(rate) for rate in rates]
+    lines = per_rate(rates)
+    for name in bills[0]:
+        lines.append(f"| {name} | " + " | ".join(f"{b[name]:,.2f}" for b in bills) + " |")
     totals = [sum(b.values()) for b in bills]
-    rows = [dollars(name, [b[name] for b in bills]) for name in bills[0]]
-    rows.append(["**together**", *(f"**{total:,.0f}**" for total in totals)])
-    rows.append(dollars("a million requests", [t / (r * SECONDS_A_MONTH / 1e6) for t, r in zip(totals, rates)]))
-    yield "bill", per_rate(rates, rows)
+    lines.append("| **together** | " + " | ".join(f"**{total:,.0f}**" for total in totals) + " |")
+    per_million = [t / (r * SECONDS_A_MONTH / 1e6) for t, r in zip(totals, rates)]
+    lines.append("| a million requests | " + " | ".join(f"{cost:,.2f}" for cost in per_million) + " |")
+    yield "bill", lines
 
-    added = [options(rate) for rate in rates]
-    yield "options", per_rate(rates, [dollars(name, [one[name] for one in added]) for name in added[0]])
+    lines = per_rate(rates)
+    for name in options(1):
+        lines.append(f"| {name} | " + " | ".join(f"{options(rate)[name]:,.2f}" for rate in rates) + " |")
+    yield "options", lines
 
-    rows = [[name, f"{cost:,.0f}"] for name, cost in floods().items()]
-    yield "flood", table([f"{ROUTES * FLOOD_RATE:,} requests a second", "$ a day"], rows)
+    lines = [f"| {ROUTES * FLOOD_RATE:,} requests a second | $ a day |", "| --- | ---: |"]
+    lines += [f"| {name} | {cost:,.0f} |" for name, cost in floods().items()]
+    yield "flood", lines
 
     rates = [100, 1000, 10_000, 50_000]
-    rows = [
-        dollars("Lambda, duration", [bill(rate)["Lambda, duration"] for rate in rates]),
-        dollars("Managed Instances", map(on_instances, rates)),
-        ["instances", *(str(instances(rate)) for rate in rates)],
-    ]
-    yield "instances", [
-        *per_rate(rates, rows),
+    lines = per_rate(rates)
+    for name, cost in [
+        ("Lambda, duration", lambda rate: bill(rate)["Lambda, duration"]),
+        ("Managed Instances", on_instances),
+    ]:
+        lines.append(f"| {name} | " + " | ".join(f"{cost(rate):,.2f}" for rate in rates) + " |")
+    lines.append("| instances | " + " | ".join(str(instances(rate)) for rate in rates) + " |")
+    lines += [
         "",
         f"Cheaper from {cheaper_from():,} requests a second. Assumed: {INSTANCE} on demand, at least {LEAST_INSTANCES}, a"
         f" fee of {MANAGEMENT_FEE:.0%}, {PROCESSOR_MS} ms on a processor per request, processors {INSTANCE_LOAD:.0%}"
         f" busy, an endpoint for CloudWatch Logs in each of {LEAST_INSTANCES} zones. A commitment to instances lowers it.",
     ]
+    yield "instances", lines
 
-    rows = [[name, f"{writes:g}", f"{reads:g}"] for name, (writes, reads) in UNITS.items()]
-    yield "units", table(["request", "write units", "read units"], rows)
+    lines = ["| request | write units | read units |", "| --- | ---: | ---: |"]
+    lines += [f"| {name} | {writes:g} | {reads:g} |" for name, (writes, reads) in UNITS.items()]
+    yield "units", lines
 
     rate = runpy.run_path(str(pathlib.Path(__file__).with_name("import.py")))["RATE"]
-    rows = []
+    lines = ["| customers of a cart | requests | minutes | $ |", "| --- | ---: | ---: | ---: |"]
     for members in [1, 2, 10]:
         requests, costs = an_import(members)
-        rows.append([str(members), f"{requests:,.0f}", f"{1e6 / rate / 60:,.0f}", f"{costs:,.2f}"])
-    yield "import", table(["customers of a cart", "requests", "minutes", "$"], rows)
+        lines.append(f"| {members} | {requests:,.0f} | {1e6 / rate / 60:,.0f} | {sum(costs.values()):,.2f} |")
+    yield "import", lines
 
     mix = ", ".join(f"{part:.0%} {name}" for name, part in MIX.items())
     yield "assumed", [
