@@ -235,7 +235,6 @@ def an_import(members):
 
 
 def per_rate(rates):
-    """The head of a table."""
     return ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |", "| --- |" + " ---: |" * len(rates)]
 
 
