@@ -51,7 +51,7 @@ class World:
         variables = {name: value or "" for name, value in (nothing | variables).items()}
         # The URL comes by a pipe of its own: the function logs to the standard output.
         read, write = os.pipe()
-        command = ["target/debug/examples/local", "with", "sh", "-c", f"echo $API_URL >&{write}; exec sleep infinity"]
+        command = ["target/debug/examples/local", "with", "sh", "-c", f"echo $API_URL > /dev/fd/{write}; exec sleep infinity"]
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, pass_fds=(write,), env=os.environ | variables
         )
