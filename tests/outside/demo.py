@@ -7,7 +7,6 @@ import base64
 import os
 import pathlib
 import subprocess
-import unittest
 
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By

@@ -49,7 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Relay(http.server.ThreadingHTTPServer):
-    """A server that answers with what `answer` returns for a request, as `send` does. By default it forwards to the API."""
+    """Answers a request with what `answer` returns for it, as `send` does. By default it forwards to the API."""
 
     request_queue_size = 64
     daemon_threads = True
@@ -68,8 +68,8 @@ class Relay(http.server.ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def unavailable_once():
-    """The URL of the API, but that the first POST is answered with 503 and has no effect. A client must wait for the two
-    seconds of `Retry-After` before it sends the POST again."""
+    """The URL of an API whose answer to the first POST is 503. The client must wait for the two seconds of `Retry-After`
+    before it sends the POST again."""
     times = []
 
     def answer(method, path, headers, body):
