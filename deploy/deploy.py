@@ -28,6 +28,17 @@ from botocore.config import Config
 
 SAM = str(pathlib.Path(sys.executable).with_name("sam"))
 WORK = pathlib.Path(".aws-sam")
+# What `make variables` prints of the outputs of the stacks that exist. Of a name, the last counts.
+VARIABLES = [
+    ("API_URL", "template.yaml", "ApiUrl"),
+    ("API_URL", "domain.yaml", "DomainUrl"),
+    ("API_ID", "template.yaml", "ApiId"),
+    ("FUNCTION", "template.yaml", "FunctionName"),
+    ("TABLE", "template.yaml", "TableName"),
+    ("EVENTS_PIPE", "events.yaml", "PipeName"),
+    ("EVENTS_QUEUE", "events.yaml", "DeadLettersUrl"),
+    ("CARTS_QUEUE", "close-carts.yaml", "DeadLettersUrl"),
+]
 
 
 class Failed(Exception):
@@ -221,25 +232,15 @@ def variables(stage):
     """What the commands of docs/procedures.md need, for `eval`."""
     main_stack, region = config(stage)["stack_name"], config(stage)["region"]
     account = Account(region)
-    main, domain, events, carts = (
-        account.outputs(of_template(main_stack, template)) for template in [parameters.MAIN, "domain.yaml", "events.yaml", "close-carts.yaml"]
-    )
-    if not main:
+    outputs = {name: account.outputs(of_template(main_stack, name)) for name in [parameters.MAIN, *parameters.OPTIONAL]}
+    if not outputs[parameters.MAIN]:
         raise Failed(f"there is no stack {main_stack} in {region}")
-    values = {
-        # The first for version 2 of the AWS CLI, the second for version 1.
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-        "STACK": main_stack,
-        "API_URL": domain.get("DomainUrl", main["ApiUrl"]),
-        "API_ID": main["ApiId"],
-        "FUNCTION": main["FunctionName"],
-        "TABLE": main["TableName"],
-        "EVENTS_PIPE": events.get("PipeName"),
-        "EVENTS_QUEUE": events.get("DeadLettersUrl"),
-        "CARTS_QUEUE": carts.get("DeadLettersUrl"),
-    }
-    print("export", *(f"{name}={shlex.quote(value)}" for name, value in values.items() if value))
+    # The first for version 2 of the AWS CLI, the second for version 1.
+    values = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, "STACK": main_stack}
+    for name, template, output in VARIABLES:
+        if output in outputs[template]:
+            values[name] = outputs[template][output]
+    print("export", *(f"{name}={shlex.quote(value)}" for name, value in values.items()))
 
 
 def main():

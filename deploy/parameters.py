@@ -1,15 +1,14 @@
 """The parameters of a stage: the defaults of the templates, then deploy/stages/STAGE.yaml, then NAME=VALUE.
 
-`parameters.py STAGE NAME=VALUE…`, with the SAM CLI's Python, prints those of template.yaml as JSON. All are given with
-each deployment: CloudFormation keeps the last value of a parameter that is not given, so that a value for one
-deployment, or a line that was deleted, would stay in effect. Mistakes are reported together, before anything is built.
+All are given with each deployment: CloudFormation keeps the last value of a parameter that is not given, so that a
+value for one deployment, or a line that was deleted, would stay in effect. Mistakes are reported together, before
+anything is built.
 """
 
 import itertools
 import json
 import pathlib
 import re
-import sys
 
 import yaml
 from samcli.yamlhelper import yaml_parse
@@ -181,10 +180,3 @@ def of_stage(stage, given):
     if mistakes:
         raise Mistakes(f"{file}: {' '.join(mistakes)}")
     return values
-
-
-if __name__ == "__main__":
-    try:
-        print(json.dumps(of_stage(sys.argv[1], dict(one.split("=", 1) for one in sys.argv[2:]))[MAIN], indent=1))
-    except Mistakes as mistakes:
-        sys.exit(f"error: {mistakes}")

@@ -65,9 +65,8 @@ def write_units(size_bytes):
     return -(-size_bytes // 1024)
 
 
-def read_units(count, consistent=False):
-    units = -(-count * INDEX_ITEM // 4096)
-    return units if consistent else units / 2
+def read_units(count):
+    return -(-count * INDEX_ITEM // 4096) / 2
 
 
 TABLE_WRITE, INDEX_WRITES = write_units(ITEM), 2 * write_units(INDEX_ITEM)
@@ -235,11 +234,14 @@ def an_import(members):
     }
 
 
+def per_rate(rates):
+    return ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |", "| --- |" + " ---: |" * len(rates)]
+
+
 def tables():
     rates = [1, 100, 10_000]
     bills = [bill(rate) for rate in rates]
-    lines = ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |"]
-    lines.append("| --- |" + " ---: |" * len(rates))
+    lines = per_rate(rates)
     for name in bills[0]:
         lines.append(f"| {name} | " + " | ".join(f"{b[name]:,.2f}" for b in bills) + " |")
     totals = [sum(b.values()) for b in bills]
@@ -248,8 +250,7 @@ def tables():
     lines.append("| a million requests | " + " | ".join(f"{cost:,.2f}" for cost in per_million) + " |")
     yield "bill", lines
 
-    lines = ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |"]
-    lines.append("| --- |" + " ---: |" * len(rates))
+    lines = per_rate(rates)
     for name in options(1):
         lines.append(f"| {name} | " + " | ".join(f"{options(rate)[name]:,.2f}" for rate in rates) + " |")
     yield "options", lines
@@ -259,8 +260,7 @@ def tables():
     yield "flood", lines
 
     rates = [100, 1000, 10_000, 50_000]
-    lines = ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |"]
-    lines.append("| --- |" + " ---: |" * len(rates))
+    lines = per_rate(rates)
     for name, cost in [
         ("Lambda, duration", lambda rate: bill(rate)["Lambda, duration"]),
         ("Managed Instances", on_instances),

@@ -9,7 +9,6 @@ import contextlib
 import gzip
 import hashlib
 import html
-import http.server
 import json
 import logging
 import os
@@ -30,13 +29,15 @@ import requests
 import yaml
 from joserfc import jwk, jwt
 from moto.server import ThreadedMotoServer
+from werkzeug import Request, Response
+from werkzeug.serving import make_server
 
 HERE = pathlib.Path(__file__).parent
 SIGNED_IN = "http://127.0.0.1/signed-in"
 SECRET = "a secret for tests"
 PASSWORD = "A password for 1 test"
-# As the function allows, and as long as an issuer's start may take.
-LEEWAY, PATIENCE = 30, 300
+PATIENCE = 300  # Seconds that an issuer's start may take.
+LOGOUT_TOKENS = queue.Queue()
 
 checks = 0
 
@@ -50,7 +51,7 @@ class World:
         variables = {name: value or "" for name, value in (nothing | variables).items()}
         # The URL comes by a pipe of its own: the function logs to the standard output.
         read, write = os.pipe()
-        command = ["target/debug/examples/local", "with", "sh", "-c", f"echo $API_URL >&{write}; exec sleep infinity"]
+        command = ["target/debug/examples/local", "with", "sh", "-c", f"echo $API_URL > /dev/fd/{write}; exec sleep infinity"]
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, pass_fds=(write,), env=os.environ | variables
         )
@@ -192,7 +193,7 @@ class Issuer:
         """Signs ron in with a browser: authorization code and PKCE. Returns the tokens and the browser's session."""
         session = requests.Session()
         verifier = secrets.token_urlsafe(48)
-        challenge = base64url(hashlib.sha256(verifier.encode()).digest())
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         asked = {"client_id": client, "redirect_uri": SIGNED_IN, "response_type": "code", "scope": scope}
         asked |= {"code_challenge": challenge, "code_challenge_method": "S256"} | parameters
         filled = {"username": "ron", "login": "ron", "password": PASSWORD}
@@ -216,35 +217,16 @@ class Issuer:
         browse(session, self.metadata["end_session_endpoint"], {"id_token_hint": id_token}, {"logout": "yes"})
 
 
-class LogoutReceiver(http.server.BaseHTTPRequestHandler):
-    """Receives the logout tokens of OpenID Connect Back-Channel Logout, as an application does."""
-
-    tokens = queue.Queue()
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"])).decode()
-        self.send_response(200)
-        self.end_headers()
-        self.tokens.put(urllib.parse.parse_qs(body)["logout_token"][0])
-
-    def log_message(self, *_):
-        pass
-
-
-def base64url(octets):
-    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+@Request.application
+def receive_logout_token(request):
+    """Takes the logout tokens of OpenID Connect Back-Channel Logout, as an application does."""
+    LOGOUT_TOKENS.put(request.form["logout_token"])
+    return Response()
 
 
 def claims(token):
     part = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-
-
-def forged(token):
-    """The token with the right of a back end, and its old signature."""
-    header, _, signature = token.split(".")
-    payload = claims(token) | {"scope": "carts:back-end carts/back-end", "carts_roles": ["back-end"]}
-    return ".".join([header, base64url(json.dumps(payload).encode()), signature])
 
 
 def free_port():
@@ -287,10 +269,8 @@ def try_keycloak(url):
         world.try_refused("Keycloak, an ID token", shop["id_token"])
         world.try_refused("Keycloak, another application", blog["access_token"])
         world.try_refused("Keycloak, another application's ID token", blog["id_token"])
-        world.try_refused("Keycloak, a forged token", forged(shop["access_token"]))
         issuer.sign_out(session, shop["id_token"])
-        logout_token = LogoutReceiver.tokens.get(timeout=PATIENCE)
-        world.try_refused("Keycloak, a logout token", logout_token)
+        world.try_refused("Keycloak, a logout token", LOGOUT_TOKENS.get(timeout=PATIENCE))
         world.try_customer("Keycloak, a token after logout, until it expires", ron, shop["access_token"])
         rotate_keys(url, issuer)
         world.try_back_end("Keycloak, a new key", issuer.machine("orders"))
@@ -307,17 +287,18 @@ def rotate_keys(url, issuer):
     """Adds an RSA key to the realm and removes those that signed until now."""
     form = {"grant_type": "password", "client_id": "admin-cli", "username": "admin", "password": PASSWORD}
     answer = requests.post(f"{url}/realms/master/protocol/openid-connect/token", form, timeout=30)
-    headers = {"authorization": f"Bearer {answer.json()['access_token']}"}
+    admin = requests.Session()
+    admin.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
     components = f"{url}/admin/realms/shop/components"
-    realm = requests.get(f"{url}/admin/realms/shop", headers=headers, timeout=30).json()["id"]
+    realm = admin.get(f"{url}/admin/realms/shop").json()["id"]
     kind = "org.keycloak.keys.KeyProvider"
-    old = requests.get(components, {"type": kind}, headers=headers, timeout=30).json()
+    old = admin.get(components, params={"type": kind}).json()
     new = {"name": "new", "providerId": "rsa-generated", "providerType": kind, "parentId": realm}
     new["config"] = {"priority": ["1000"], "algorithm": ["RS256"]}
-    requests.post(components, json=new, headers=headers, timeout=30).raise_for_status()
+    admin.post(components, json=new).raise_for_status()
     for key in old:
         if key["providerId"] == "rsa-generated":
-            requests.delete(f"{components}/{key['id']}", headers=headers, timeout=30).raise_for_status()
+            admin.delete(f"{components}/{key['id']}").raise_for_status()
 
 
 def try_oidc_provider(stack, logout_url):
@@ -328,28 +309,21 @@ def try_oidc_provider(stack, logout_url):
     carts = {"resource": "https://carts.example.com"}
     right = carts | {"scope": "carts:back-end"}
     one_token = environment("oidc-provider") | issuer.environment
-    short, _ = issuer.sign_in("web-shop", resource="https://carts.example.com?short")
     shop, session = issuer.sign_in("web-shop", **carts)
     blog, _ = issuer.sign_in("blog", resource="https://blog.example.com")
     kiosk, _ = issuer.sign_in("kiosk", **right)
     orders, reports = issuer.machine("orders", **right), issuer.machine("reports", **carts)
     with World(**one_token) as world:
-        world.try_customer("oidc-provider, a token that is about to expire", "ron", short["access_token"])
         world.try_back_end("oidc-provider, a machine with the scope", orders)
         world.try_customer("oidc-provider, a customer", "ron", shop["access_token"])
         world.try_customer("oidc-provider, a customer who asked for the scope", "ron", kiosk["access_token"])
         world.try_nobody("oidc-provider, a machine without the scope", reports, "back_end_required")
         world.try_refused("oidc-provider, an ID token", shop["id_token"])
         world.try_refused("oidc-provider, another application", blog["access_token"])
-        world.try_refused("oidc-provider, a forged token", forged(shop["access_token"]))
         world.try_refused("oidc-provider, a token that is bound to a key", bound_token(issuer, right))
         issuer.sign_out(session, shop["id_token"])
-        logout_token = LogoutReceiver.tokens.get(timeout=PATIENCE)
-        world.try_refused("oidc-provider, a logout token", logout_token)
+        world.try_refused("oidc-provider, a logout token", LOGOUT_TOKENS.get(timeout=PATIENCE))
         world.try_customer("oidc-provider, a token after logout, until it expires", "ron", shop["access_token"])
-        while time.time() < claims(short["access_token"])["exp"] + LEEWAY:
-            time.sleep(0.5)
-        world.try_refused("oidc-provider, an expired token", short["access_token"])
         process.terminate()
         process.wait()
         start(stack, *command)
@@ -419,14 +393,13 @@ def try_cognito(stack):
         world.try_refused("Cognito, an ID token", shop["IdToken"])
         world.try_refused("Cognito, another application", blog["AccessToken"])
         world.try_refused("Cognito, a machine that is not an audience", machine("reports", "carts/back-end"))
-        world.try_refused("Cognito, a forged token", forged(shop["AccessToken"]))
         cognito.admin_user_global_sign_out(UserPoolId=pool, Username="ron")
         world.try_customer("Cognito, a token after sign-out, until it expires", ron, shop["AccessToken"])
 
 
 def main():
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), LogoutReceiver)
+    receiver = make_server("127.0.0.1", 0, receive_logout_token)
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     logout_url = f"http://127.0.0.1:{receiver.server_port}/signed-out"
     with contextlib.ExitStack() as stack:

@@ -45,9 +45,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
         resourceIndicators: {
             enabled: true,
             getResourceServerInfo: (_, resource) => ({
-                // A query of the resource asks for a token that has expired soon.
-                audience: resource.split('?')[0],
-                accessTokenTTL: resource.includes('?') ? 1 : 300,
+                audience: resource,
+                accessTokenTTL: 300,
                 accessTokenFormat: 'jwt',
                 jwt: { sign: { alg: 'ES256' } },
                 scope: 'carts:back-end',

@@ -31,6 +31,10 @@ class Aws(http.server.ThreadingHTTPServer):
         self.live = ("1", "", {})
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def server_close(self):
+        self.shutdown()
+        super().server_close()
+
 
 def xml(name, value):
     """An element of XML. A list becomes members."""
@@ -75,20 +79,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, self.server.objects[path]) if path in self.server.objects else self.answer(404)
 
     def do_PUT(self):
-        length = self.headers.get("content-length")
-        body = self.rfile.read(int(length)) if length else self.chunks()
+        body = self.rfile.read(int(self.headers["content-length"]))
         self.server.objects[urllib.parse.urlsplit(self.path).path] = body
         self.answer(200, ETag='"1"')
-
-    def chunks(self):
-        """A body that is sent in chunks, and signed in chunks."""
-        body = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        while self.rfile.readline().strip():
-            pass
-        return body
 
     def do_POST(self):
         form = urllib.parse.parse_qs(

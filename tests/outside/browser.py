@@ -52,10 +52,14 @@ class BrowserTestCase(unittest.TestCase):
     def find(self, selector):
         """Waits until an element is shown, and returns it."""
 
-        def shown(browser):
-            return next((e for e in browser.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()), None)
+        def shown():
+            return next((e for e in self.browser.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()), None)
 
-        return WebDriverWait(self.browser, TIMEOUT).until(shown, f"{selector} is not shown")
+        return self.wait(shown, f"{selector} is not shown")
+
+    def wait(self, condition, message=""):
+        # By default it looks twice a second.
+        return WebDriverWait(self.browser, TIMEOUT, poll_frequency=0.05).until(lambda _: condition(), message)
 
     def console(self):
         """Returns the warnings and errors in the console."""

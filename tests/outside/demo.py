@@ -7,12 +7,10 @@ import base64
 import os
 import pathlib
 import subprocess
-import unittest
 
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from browser import TIMEOUT, BrowserTestCase
 
@@ -59,9 +57,7 @@ class Demo(BrowserTestCase):
 
     def said(self, expected):
         status = self.find("[role=status]")
-        WebDriverWait(self.browser, TIMEOUT).until(
-            lambda _: expected in status.text, f"the page does not say {expected!r}"
-        )
+        self.wait(lambda: expected in status.text, f"the page does not say {expected!r}")
 
     def requests(self, device):
         """Returns the requests under a device, oldest first, with the statuses of their answers."""
@@ -156,8 +152,14 @@ class Demo(BrowserTestCase):
         self.assertRegex(laptop_cart, rf"^Scarf × 1\n{cart}, Acme's since ")
         self.assertEqual(len(self.browser.find_elements(By.CSS_SELECTOR, "#steps .done")), 8)
 
+        # It loads only from its own servers.
+        urls = self.urls()
+        self.assertIn(f"{API}/v2/carts", urls)
+        for url in urls:
+            self.assertTrue(url.startswith((f"{PAGE}/", f"{API}/", "data:")), url)
+
         self.keys(Keys.ENTER)
-        WebDriverWait(self.browser, TIMEOUT).until(lambda _: self.shown("laptop")[0] == "Guest")
+        self.wait(lambda: self.shown("laptop")[0] == "Guest")
 
     def test_the_devices_in_another_order(self):
         self.press_on("phone", "again", "First put a scarf in the cart")
@@ -198,17 +200,6 @@ class Demo(BrowserTestCase):
         self.addCleanup(self.browser.execute_cdp_cmd, "Network.setBlockedURLs", {"urls": []})
         self.press_on("phone", "signIn", "The API did not answer")
 
-    def test_it_loads_only_from_its_own_servers(self):
-        for _ in range(8):
-            self.tab_to("#next")
-            before = self.find("#next").text
-            self.keys(Keys.ENTER)
-            WebDriverWait(self.browser, TIMEOUT).until(lambda _: self.find("#next").text != before)
-        urls = self.urls()
-        self.assertIn(f"{API}/v2/carts", urls)
-        for url in urls:
-            self.assertTrue(url.startswith((f"{PAGE}/", f"{API}/", "data:")), url)
-
     def test_accessibility_in_light_and_dark(self):
         self.press_on("phone", "fill", "No request")
         self.press_on("phone", "signIn", "200")
@@ -245,7 +236,7 @@ class Demo(BrowserTestCase):
                     before = self.find("#next").text
                     self.tab_to("#next")
                     self.keys(Keys.ENTER)
-                    WebDriverWait(self.browser, TIMEOUT).until(lambda _: self.find("#next").text != before)
+                    self.wait(lambda: self.find("#next").text != before)
                     self.find(".is-active")
                     hidden = self.browser.execute_script(
                         """
@@ -275,7 +266,3 @@ class Demo(BrowserTestCase):
         self.find(".swagger-ui .opblock")
         self.find("a[href='/']").click()
         self.find("#next:enabled")
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

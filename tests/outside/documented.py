@@ -1,15 +1,24 @@
-"""Reads the client code in docs/api.md."""
+"""Reads the code in docs/, and runs programs."""
 
+import os
 import pathlib
 import re
+import subprocess
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "api.md"
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
 
 
-def client(language, heading="Clients"):
+def client(language, heading="Clients", page="api.md"):
     """Returns the only code block in this language in a section."""
-    _, section = PAGE.read_text().split(f"\n## {heading}\n")
-    section = section.split("\n## ", 1)[0]
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1, f"{len(blocks)} blocks of {language}"
-    return blocks[0]
+    _, section = (DOCS / page).read_text().split(f"\n## {heading}\n")
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
+    return block
+
+
+def run(*command, text=None, **environment):
+    """Runs a command, which must succeed, and returns its output."""
+    done = subprocess.run(
+        command, input=text, env=os.environ | environment, text=True, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, f"{command[0]} failed: {done.stdout}{done.stderr}"
+    return done.stdout

@@ -5,33 +5,26 @@ The clients and the compiler are in the folder NODE_CLIENTS.
 """
 
 import base64
-import http.client
-import http.server
 import json
 import os
 import pathlib
 import re
 import shutil
 import socket
-import subprocess
 import tempfile
-import threading
 import time
 import unittest
-import urllib.error
 import urllib.parse
-import urllib.request
 import uuid
 
-API = os.environ["API_URL"]
-HOST = urllib.parse.urlsplit(API).netloc
+from documented import client, run
+from relay import API, TIMEOUT, Relay, send
+
 CUSTOMER = os.environ["CUSTOMER"]
 ACCOUNT = os.environ["ACCOUNT"]
 MODULES = pathlib.Path(os.environ["NODE_CLIENTS"]).resolve()
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "elastic-path.md"
 FORM = "application/x-www-form-urlencoded"
 TOKEN = "/oauth/access_token"
-TIMEOUT = 60  # Seconds.
 # Shortens the waits of the SDK, in milliseconds.
 AT_ONCE = "retryDelay: 1, retryJitter: 1,"
 # What the lines take from the shop.
@@ -45,10 +38,7 @@ GIVEN = {
 
 
 def documented(heading, language):
-    """Returns the only code in this language under a heading of the page."""
-    _, section = PAGE.read_text().split(f"\n## {heading}\n")
-    (lines,) = re.findall(rf"^```{language}\n(.*?)^```$", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
-    return lines
+    return client(language, heading, "elastic-path.md")
 
 
 CUSTOMER_LINES = documented("js-sdk, for a customer", "js")
@@ -56,63 +46,33 @@ ACCOUNT_LINES = documented("js-sdk, for an account", "js")
 SHOPPER_LINES = documented("sdks-shopper", "js")
 
 
-class Relay(http.server.ThreadingHTTPServer):
-    """Forwards requests to the API and records them with the statuses of their answers. If `fault` is set, requests for
-    carts get it as their answer, a pair of status and error code."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), RelayHandler)
-        self.host = f"localhost:{self.server_port}"
-        self.seen = []
-        self.fault = None
-
-
-class RelayHandler(http.server.BaseHTTPRequestHandler):
-    def forward(self):
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        if self.server.fault and self.path.startswith("/v2/"):
-            status, code = self.server.fault
-            headers = {"retry-after": "1"}
-            answer = json.dumps({"errors": [{"status": str(status), "code": code}]}).encode()
-        else:
-            api = http.client.HTTPConnection(HOST, timeout=TIMEOUT)
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-            api.request(self.command, self.path, body, headers)
-            response = api.getresponse()
-            status, headers, answer = response.status, dict(response.getheaders()), response.read()
-            api.close()
-        self.server.seen.append((self.command, self.path.split("?")[0], status))
-        self.send_response(status)
-        for name, value in headers.items():
-            if name.lower() not in ("content-length", "connection", "date"):
-                self.send_header(name, value)
-        if status != 204:
-            self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    do_GET = do_POST = do_DELETE = forward
-
-    def log_message(self, *_):
-        pass
-
-
 class Lines:
     """Documented lines, each time for a cart of its own."""
 
     def setUp(self):
-        self.relay = Relay()
-        self.addCleanup(self.relay.server_close)
-        threading.Thread(target=self.relay.serve_forever, daemon=True).start()
-        self.addCleanup(self.relay.shutdown)
+        self.relay = self.enterContext(Relay(self.answer))
+        # The requests, with the statuses of their answers.
+        self.seen = []
+        # The status and the error code with which requests for carts are answered, if not by the API.
+        self.fault = None
         self.cart = f"cart-{uuid.uuid4()}"
         self.association = f"/v2/carts/{self.cart}/relationships/customers"
         self.account_association = f"/v2/carts/{self.cart}/relationships/accounts"
 
+    def answer(self, method, path, headers, body):
+        if self.fault and path.startswith("/v2/"):
+            status, code = self.fault
+            document = {"errors": [{"status": str(status), "code": code}]}
+            answered = status, {"retry-after": "1"}, json.dumps(document).encode()
+        else:
+            answered = send(method, path, headers, body)
+        self.seen.append((method, path.split("?")[0], answered[0]))
+        return answered
+
     def run_lines(self, lines, results, **given):
         """Returns the results with which the lines ended, by name, or `{"rejected": …}`, and the requests."""
         given = GIVEN | {"cartId": self.cart, "apiHost": self.relay.host} | given
-        given["apiUrl"] = f"http://{self.relay.host}"
+        given["apiUrl"] = self.relay.url
         with tempfile.TemporaryDirectory(dir=MODULES) as folder:
             scenario = pathlib.Path(folder) / "scenario.mjs"
             scenario.write_text(
@@ -122,17 +82,11 @@ class Lines:
                 const ended = await import(process.env.SCENARIO).catch((rejected) => ({ rejected }));
                 console.log(`ended: ${JSON.stringify(ended)}`);
             """
-            done = subprocess.run(
-                ["node", "--input-type=module", "--eval", program],
-                env=os.environ | {"GIVEN": json.dumps(given), "SCENARIO": str(scenario)},
-                text=True,
-                capture_output=True,
-                timeout=TIMEOUT,
-                check=True,
-            )
+            command = ["node", "--input-type=module", "--eval", program]
+            printed = run(*command, GIVEN=json.dumps(given), SCENARIO=str(scenario))
         # The SDK writes to the console, too.
-        ended = next(line for line in done.stdout.splitlines() if line.startswith("ended: "))
-        seen, self.relay.seen = self.relay.seen, []
+        ended = next(line for line in printed.splitlines() if line.startswith("ended: "))
+        seen, self.seen = self.seen, []
         return json.loads(ended.removeprefix("ended: ")), seen
 
 
@@ -192,13 +146,13 @@ class JsSdkLines(Lines):
         self.assertEqual(seen[1:], [("GET", f"/v2/carts/{self.cart}/items", 404)])
 
     def test_503_is_rejected_at_once(self):
-        self.relay.fault = (503, "store_unavailable")
+        self.fault = (503, "store_unavailable")
         ended, seen = self.run_sdk(CUSTOMER_LINES)
         self.assertEqual(ended["rejected"]["errors"][0]["code"], "store_unavailable")
         self.assertEqual(seen[1:], [("POST", self.association, 503)])
 
     def test_429_is_tried_again_three_times(self):
-        self.relay.fault = (429, "throttled")
+        self.fault = (429, "throttled")
         _, seen = self.run_sdk(CUSTOMER_LINES, AT_ONCE)
         self.assertEqual(seen[1:], [("POST", self.association, 429)] * 4)
 
@@ -217,11 +171,10 @@ class SdksShopper(Lines, unittest.TestCase):
 
     def test_each_call_for_a_customer_and_for_an_account(self):
         ended, seen = self.run_shopper()
-        expected = [("POST", 200), ("GET", 200), ("DELETE", 204)]
-        paths = [self.association, "/v2/carts", self.association]
-        customers = [(method, path, status) for (method, status), path in zip(expected, paths)]
-        accounts = [(method, path.replace("customers", "accounts"), status) for method, path, status in customers]
-        self.assertEqual(seen[1:], customers + accounts)
+        expected = []
+        for association in self.association, self.account_association:
+            expected += [("POST", association, 200), ("GET", "/v2/carts", 200), ("DELETE", association, 204)]
+        self.assertEqual(seen[1:], expected)
         self.assertEqual(ended["added"]["data"], {"data": [{"type": "account", "id": ACCOUNT}]})
         self.assertEqual([cart["id"] for cart in ended["carts"]["data"]["data"]], [self.cart])
         self.assertNotIn("error", ended["removed"])
@@ -237,7 +190,6 @@ class SdksShopper(Lines, unittest.TestCase):
                 ended, seen = self.run_shopper(SHOPPER_LINES.split("\nadded =")[0] + "\n", **given)
                 self.assertEqual(ended["added"]["error"]["errors"][0]["code"], code)
                 self.assertEqual([request for request in seen if request[0] == "POST" and request[1] != TOKEN], sent)
-
 
     def test_queries_of_other_lists_are_400(self):
         lines = """
@@ -262,13 +214,7 @@ class Types(unittest.TestCase):
             (pathlib.Path(folder) / "shopper.ts").write_text(constants + SHOPPER_LINES)
             # Checks the lines, not the declarations of the packages.
             options = "--noEmit --strict --skipLibCheck --target es2022 --module esnext --moduleResolution bundler"
-            done = subprocess.run(
-                [str(MODULES / "node_modules/.bin/tsc"), *options.split(), *map(str, pathlib.Path(folder).iterdir())],
-                text=True,
-                capture_output=True,
-                timeout=TIMEOUT,
-            )
-        self.assertEqual((done.returncode, done.stdout), (0, ""))
+            run(str(MODULES / "node_modules/.bin/tsc"), *options.split(), *map(str, pathlib.Path(folder).iterdir()))
 
 
 @unittest.skipUnless(shutil.which("epcc"), "epcc-cli is not on the PATH, and no package registry has it")
@@ -277,14 +223,9 @@ class EpccCli(unittest.TestCase):
         """Returns the last status, which the program shows."""
         exports, *_ = documented("epcc-cli", "sh").replace("http://localhost:9000", API).splitlines()
         with tempfile.TemporaryDirectory() as home:
-            done = subprocess.run(
-                ["bash", "-c", f"{exports}\n{line}"],
-                env=os.environ | {"HOME": home},
-                text=True,
-                capture_output=True,
-                timeout=TIMEOUT,
-            )
-        return int(re.findall(r"HTTP/1.1 (\d+)", done.stderr)[-1])
+            # It also fails where an answer is an error.
+            shown = run("bash", "-c", f"{exports}\n{line} 2>&1 || true", HOME=home)
+        return int(re.findall(r"HTTP/1.1 (\d+)", shown)[-1])
 
     def test_each_line(self):
         _, *lines = documented("epcc-cli", "sh").splitlines()
@@ -299,12 +240,8 @@ def ask(body, content_type=FORM, method="POST", **headers):
         names["Content-Type"] = content_type
     if isinstance(body, dict):
         body = urllib.parse.urlencode(body)
-    api = http.client.HTTPConnection(HOST, timeout=TIMEOUT)
-    api.request(method, TOKEN, body, names)
-    response = api.getresponse()
-    answer = response.read()
-    api.close()
-    return response.status, response.headers, json.loads(answer) if answer else None
+    status, headers, answer = send(method, TOKEN, names, body)
+    return status, headers, json.loads(answer) if answer else None
 
 
 class DevelopmentIssuer(unittest.TestCase):
@@ -325,12 +262,8 @@ class DevelopmentIssuer(unittest.TestCase):
 
     def test_the_function_accepts_the_longest_client_id(self):
         _, _, issued = ask({"grant_type": "client_credentials", "client_id": "~" * 256})
-        request = urllib.request.Request(
-            f"{API}/v2/carts/cart-1/relationships/customers",
-            headers={"Authorization": f"Bearer {issued['access_token']}"},
-        )
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            self.assertEqual(response.status, 200)
+        headers = {"Authorization": f"Bearer {issued['access_token']}"}
+        self.assertEqual(send("GET", "/v2/carts/cart-1/relationships/customers", headers)[0], 200)
 
     def test_bad_input_is_an_error_of_oauth(self):
         good = {"grant_type": "implicit", "client_id": "shop"}
@@ -364,24 +297,6 @@ class DevelopmentIssuer(unittest.TestCase):
                 status, headers, _ = ask("", method=method)
                 self.assertEqual(status, 405)
                 self.assertIn("POST", headers["allow"])
-
-    def test_it_answers_only_under_the_names_of_this_machine(self):
-        good = {"grant_type": "implicit", "client_id": "shop"}
-        for host, expected in (
-            ("localhost", 200),
-            ("LOCALHOST:9000", 200),
-            ("127.0.0.1:9000", 200),
-            ("[::1]:9000", 200),
-            ("shop.example.com", 403),
-            ("localhost.example.com:9000", 403),
-            ("192.168.0.1:9000", 403),
-            ("0.0.0.0", 403),
-            ("", 403),
-        ):
-            with self.subTest(host):
-                status, _, answer = ask(good, Host=host)
-                self.assertEqual(status, expected, answer)
-                self.assertEqual("access_token" in answer, expected == 200)
 
     def test_no_other_address_of_this_machine_listens(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:

@@ -3,40 +3,36 @@ shell open; the templates name sections that there are. docs/undo.py makes what 
 templates have. With the SAM CLI's Python, which knows AWS's operations."""
 
 import gzip
-import importlib.util
 import json
 import pathlib
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 import tempfile
 import unittest
 
 import botocore.session
-import yaml
 from botocore import xform_name
+from samcli.yamlhelper import yaml_parse
 
-ROOT = pathlib.Path(__file__).parents[2]
-DOCS = ROOT / "docs"
+from documented import DOCS, run
+
+sys.path.insert(0, "deploy")
+import deploy  # noqa: E402
+
+ROOT = DOCS.parent
 PAGES = {name: (DOCS / name).read_text() for name in ["alarms.md", "deploying.md", "procedures.md"]}
 # Options of the AWS CLI itself.
 GLOBAL = {"region", "query", "output"}
 # What `aws cloudformation deploy` takes, which is no operation of the service.
 DEPLOY = {"template-file", "stack-name", "capabilities", "parameter-overrides"}
 # What `make variables` prints.
-VARIABLES = re.findall(r'(?m)^        "([A-Z_]+)": ', (ROOT / "deploy/deploy.py").read_text())
-
-
-class Loader(yaml.SafeLoader):
-    """Reads a template whose intrinsic functions do not matter."""
-
-
-Loader.add_multi_constructor("!", lambda *_: None)
+VARIABLES = {"AWS_REGION", "AWS_DEFAULT_REGION", "STACK"} | {name for name, _, _ in deploy.VARIABLES}
 
 
 def template(path):
-    return yaml.load((ROOT / path).read_text(), Loader)
+    return yaml_parse((ROOT / path).read_text())
 
 
 def blocks(page):
@@ -113,11 +109,10 @@ class Operations(unittest.TestCase):
         for name, page in PAGES.items():
             for block in blocks(page):
                 count += 1
-                done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
-                self.assertEqual(done.returncode, 0, f"{name}: {done.stderr}")
+                run("bash", "-n", text=block)
                 self.assertNotRegex(block, r"(?m)^ *(set -|exit)", name)
                 # Each block can be the first that somebody pastes.
-                used = set(re.findall(r"\$\{?([A-Z_]+)", block)) & set(VARIABLES)
+                used = set(re.findall(r"\$\{?([A-Z_]+)", block)) & VARIABLES
                 at_aws = re.search(r"(?m)(^ *|\$\()(aws|curl) ", block) and " --region " not in block
                 if used or at_aws:
                     self.assertIn('eval "$(make -s variables STAGE=', block, name)
@@ -148,19 +143,11 @@ class Operations(unittest.TestCase):
             self.assertLessEqual(set(re.findall(r"`([A-Z][A-Za-z]+): ", page)), parameters)
             self.assertLessEqual(set(re.findall(r"outputs? `([A-Za-z]+)`", page)), outputs)
 
-    def test_the_templates_name_sections_that_there_are(self):
+    def test_alarms_link_to_sections_that_there_are(self):
         """tests/it/docs.rs follows the links between pages."""
-        def anchors(page):
-            headings = re.findall(r"(?m)^#+ (.*)$", (DOCS / page).read_text())
-            return {heading.lower().replace(" ", "-") for heading in headings}
-
+        headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.*)$", PAGES["alarms.md"])}
         for file in [ROOT / "template.yaml", *(ROOT / "deploy").glob("*.yaml")]:
-            for anchor in re.findall(r"RunbookUrl}#([a-z-]+)", file.read_text()):
-                self.assertIn(anchor, anchors("alarms.md"), file)
-            for title, page in re.findall(r"\"([^\"]+)\" in docs/(\w+\.md)", file.read_text()):
-                self.assertIn(title.lower().replace(" ", "-"), anchors(page), file)
-            for page, title in re.findall(r"docs/(\w+\.md), \"([^\"]+)\"", file.read_text()):
-                self.assertIn(title.lower().replace(" ", "-"), anchors(page), file)
+            self.assertLessEqual(set(re.findall(r"RunbookUrl}#([a-z-]+)", file.read_text())), headings, file)
 
 
 class Undo(unittest.TestCase):
@@ -186,47 +173,41 @@ class Undo(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder, "data.json.gz")
             file.write_bytes(gzip.compress("\n".join(map(json.dumps, records)).encode()))
-            undo = [sys.executable, str(DOCS / "undo.py")]
-            all_of_them = subprocess.run([*undo, str(file)], capture_output=True, text=True, check=True).stdout
-            of_one = [*undo, "--removed-by", "broken", str(file)]
-            of_one = subprocess.run(of_one, capture_output=True, text=True, check=True).stdout
+
+            def undo(*options):
+                printed = run(sys.executable, str(DOCS / "undo.py"), *options, str(file))
+                return [json.loads(line) for line in printed.splitlines()]
+
+            all_of_them, of_one = undo(), undo("--removed-by", "broken")
             file.write_bytes(b"{}")
-            wrong = subprocess.run([*undo, str(file)], capture_output=True, text=True)
-        pairs = [json.loads(line) for line in all_of_them.splitlines()]
+            self.assertRaisesRegex(AssertionError, "error: this is no incremental export", undo)
         ron, later = ({"cart_id": "c", "customer_id": name} for name in ["ron", "later"])
         account = {"cart_id": "c", "account_id": "acme"}
-        self.assertEqual(pairs, [ron, {"cart_id": "c", "customer_id": "by-hand"}, later, account])
-        self.assertEqual([json.loads(line) for line in of_one.splitlines()], [ron, later, account])
-        self.assertEqual(wrong.returncode, 1)
-        self.assertIn("error: this is no incremental export", wrong.stderr)
+        self.assertEqual(all_of_them, [ron, {"cart_id": "c", "customer_id": "by-hand"}, later, account])
+        self.assertEqual(of_one, [ron, later, account])
 
 
 class Costs(unittest.TestCase):
     def test_what_is_paid_is_what_the_templates_have(self):
-        spec = importlib.util.spec_from_file_location("costs", DOCS / "costs.py")
-        costs = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(costs)
+        costs = runpy.run_path(str(DOCS / "costs.py"))
 
-        main, *_ = templates = [template(path) for path in ["template.yaml", "deploy/watching.yaml"]]
-        of_type = [
-            resource["Properties"]
-            for one in templates
-            for resource in one["Resources"].values()
-            if resource["Type"] == "AWS::CloudWatch::Alarm"
-        ]
-        count = sum(max(1, sum("MetricStat" in metric for metric in alarm.get("Metrics", []))) for alarm in of_type)
+        def of_type(kind, *paths):
+            resources = [resource for path in paths for resource in template(path)["Resources"].values()]
+            return [resource["Properties"] for resource in resources if resource["Type"] == kind]
+
+        alarms = of_type("AWS::CloudWatch::Alarm", "template.yaml", "deploy/watching.yaml")
+        count = sum(max(1, sum("MetricStat" in metric for metric in alarm.get("Metrics", []))) for alarm in alarms)
         # A query of Metrics Insights is paid by the metrics that it reads.
-        queried = [alarm["Metrics"][0] for alarm in of_type if len(alarm.get("Metrics", [])) == 1]
+        queried = [alarm["Metrics"][0] for alarm in alarms if len(alarm.get("Metrics", [])) == 1]
         operations, key_sets = 6, 2
         self.assertEqual(len(queried), 3)
         count += 2 * (operations - 1) + key_sets - 1
-        self.assertEqual(costs.ALARM_METRICS, count)
-        events = template("deploy/events.yaml")["Resources"].values()
-        alarms = [one for one in events if one["Type"] == "AWS::CloudWatch::Alarm"]
-        self.assertEqual(costs.EVENT_ALARM_METRICS, len(alarms))
-        routes = [one for one in main["Resources"].values() if one["Type"] == "AWS::ApiGatewayV2::Route"]
-        self.assertEqual(costs.ROUTES, len(routes))
-        self.assertEqual(costs.FLOOD_RATE, main["Parameters"]["ThrottlingRate"]["Default"])
+        self.assertEqual(costs["ALARM_METRICS"], count)
+        of_events = of_type("AWS::CloudWatch::Alarm", "deploy/events.yaml")
+        self.assertEqual(costs["EVENT_ALARM_METRICS"], len(of_events))
+        self.assertEqual(costs["ROUTES"], len(of_type("AWS::ApiGatewayV2::Route", "template.yaml")))
+        rate = template("template.yaml")["Parameters"]["ThrottlingRate"]["Default"]
+        self.assertEqual(costs["FLOOD_RATE"], rate)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@ events, whose tokens are valid for the API at API_URL."""
 
 import json
 import os
-import pathlib
 import re
-import subprocess
 import unittest
 import urllib.parse
 
-PAGE = (pathlib.Path(__file__).parents[2] / "docs/development.md").read_text()
+from documented import DOCS, run
+
+PAGE = (DOCS / "development.md").read_text()
 SECTION = PAGE.split("\n## Sample events\n")[1].split("\n## ")[0]
 
 
@@ -29,8 +29,7 @@ class Samples(unittest.TestCase):
 def invoke(command):
     port = urllib.parse.urlsplit(os.environ["API_URL"]).port
     local = ["--invoke-address", "127.0.0.1", "--invoke-port", str(port)]
-    done = subprocess.run(command.split() + local, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
-    return json.loads(done.stdout)
+    return json.loads(run(*command.split(), *local))
 
 
 if __name__ == "__main__":

@@ -2,33 +2,29 @@
 script that erases a customer. Also on an API that is broken in ways that they must notice."""
 
 import contextlib
-import http.server
-import json
 import os
-import pathlib
 import re
 import socket
 import subprocess
 import textwrap
-import threading
 import unittest
 import urllib.error
-import urllib.request
 
-DOCS = pathlib.Path(__file__).parents[2] / "docs"
-API = os.environ["API_URL"]
+from documented import DOCS, run
+from relay import API, Relay, as_back_end, send
+
+TOKENS = {name: os.environ[name] for name in ["ACCESS_TOKEN", "CUSTOMER_TOKEN", "BACK_END_TOKEN"]}
 # What a local world also sets.
-OTHERS = ["CUSTOMER", "ACCOUNT_TOKEN", "ACCOUNT"]
-TOKENS = ["ACCESS_TOKEN", "CUSTOMER_TOKEN", "BACK_END_TOKEN"]
+OTHERS = {"CUSTOMER", "ACCOUNT_TOKEN", "ACCOUNT"}
 # A port that nobody can listen at, because a socket has it that does not listen.
 UNUSED = socket.socket()
 UNUSED.bind(("127.0.0.1", 0))
-CLOSED = "http://127.0.0.1:{1}".format(*UNUSED.getsockname())
+CLOSED = f"http://127.0.0.1:{UNUSED.getsockname()[1]}"
 
 
 def smoke(url=API, **tokens):
     """Runs make smoke with these tokens and no others."""
-    environment = {name: value for name, value in os.environ.items() if name not in [*TOKENS, *OTHERS]}
+    environment = {name: value for name, value in os.environ.items() if name not in TOKENS.keys() | OTHERS}
     done = subprocess.run(
         ["make", "--silent", "smoke", f"API_URL={url}"],
         env=environment | tokens,
@@ -40,57 +36,18 @@ def smoke(url=API, **tokens):
     return done.returncode, done.stdout
 
 
-def all_tokens():
-    return {name: os.environ[name] for name in TOKENS}
-
-
-class Broken(http.server.BaseHTTPRequestHandler):
-    """The API, but for one kind of answer, which server.status replaces."""
-
-    def forward(self):
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-        request = urllib.request.Request(API + self.path, body or None, headers, method=self.command)
-        try:
-            answer = urllib.request.urlopen(request, timeout=15)
-        except urllib.error.HTTPError as error:
-            answer = error
-        with answer:
-            text, status = answer.read(), answer.status
-            if (self.command, status) == self.server.broken:
-                text, status = json.dumps({"errors": [{"code": "broken"}]}).encode(), self.server.status
-            self.send_response(status)
-            for name in ["WWW-Authenticate"]:
-                if answer.headers[name]:
-                    self.send_header(name, answer.headers[name])
-            self.send_header("content-length", len(text))
-            self.end_headers()
-            self.wfile.write(text)
-
-    do_GET = do_POST = do_DELETE = forward
-
-    def log_message(self, *_):
-        pass
-
-
 @contextlib.contextmanager
 def broken(method, status, instead):
     """The URL of an API that answers with another status than it should."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
-        server.broken, server.status = (method, status), instead
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
+    def answer(*request):
+        answered, headers, text = send(*request)
+        if (request[0], answered) == (method, status):
+            return instead, headers, b'{"errors": [{"code": "broken"}]}'
+        return answered, headers, text
 
-def as_back_end(method, path, customer=None):
-    """The document of an answer to a back end, which must be a success."""
-    body = customer and json.dumps({"data": [{"type": "customer", "id": customer}]}).encode()
-    request = urllib.request.Request(API + path, body, method=method)
-    request.add_header("Authorization", f"Bearer {os.environ['BACK_END_TOKEN']}")
-    request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=15) as answer:
-        return json.load(answer)
+    with Relay(answer) as relay:
+        yield relay.url
 
 
 def carts_of(customer):
@@ -103,21 +60,19 @@ class Erase(unittest.TestCase):
     def erase(self, **environment):
         page = (DOCS / "procedures.md").read_text()
         _, script = page.split("<!-- erase -->\n```sh\n")[1].split("```")[0].split("\n", 1)
-        return subprocess.run(
-            ["bash"], input=script, env=os.environ | environment, text=True, capture_output=True, timeout=60
-        )
+        run("bash", text=script, **environment)
 
     def test_a_customer_is_erased_and_no_other(self):
         for cart in ["erase-1", "erase-2", "erase-3"]:
             for customer in ["erased", "kept"]:
                 as_back_end("POST", f"/v2/carts/{cart}/relationships/customers", customer)
-        done = self.erase(CUSTOMER="erased")
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.erase(CUSTOMER="erased")
         self.assertEqual(carts_of("erased"), [])
         self.assertEqual(len(carts_of("kept")), 3)
 
     def test_a_refusal_is_no_success(self):
-        self.assertNotEqual(self.erase(CUSTOMER="erased", BACK_END_TOKEN="x").returncode, 0)
+        with self.assertRaisesRegex(AssertionError, "bash failed"):
+            self.erase(CUSTOMER="erased", BACK_END_TOKEN="x")
 
 
 class Probe(unittest.TestCase):
@@ -159,18 +114,19 @@ class Smoke(unittest.TestCase):
     CALLS = ["200 POST", "204 POST", "200 GET", "200 GET", "204 DELETE"]
 
     def test_all_tokens(self):
-        printed = self.passes(*self.CALLS, *self.CALLS, "401 GET", **all_tokens())
+        printed = self.passes(*self.CALLS, *self.CALLS, "401 GET", **TOKENS)
         self.assertIn("/v2/carts\n", printed)
         self.assertNotIn("Not tried", printed)
+        # Nothing is left behind.
+        self.assertFalse([cart for cart in carts_of(os.environ["CUSTOMER"]) if cart.startswith("smoke-")])
 
     def test_a_back_end_alone(self):
-        printed = self.passes(*self.CALLS, "401 GET", BACK_END_TOKEN=os.environ["BACK_END_TOKEN"])
+        printed = self.passes(*self.CALLS, "401 GET", BACK_END_TOKEN=TOKENS["BACK_END_TOKEN"])
         self.assertIn("Not tried: a storefront", printed)
-        self.passes(*self.CALLS, "401 GET", ACCESS_TOKEN=os.environ["BACK_END_TOKEN"])
+        self.passes(*self.CALLS, "401 GET", ACCESS_TOKEN=TOKENS["BACK_END_TOKEN"])
 
     def test_a_storefront_alone(self):
-        tokens = all_tokens()
-        del tokens["BACK_END_TOKEN"]
+        tokens = {name: os.environ[name] for name in ["ACCESS_TOKEN", "CUSTOMER_TOKEN"]}
         self.assertIn("Not tried: a back end", self.passes(*self.CALLS, "401 GET", **tokens))
 
     def test_an_account_alone(self):
@@ -178,19 +134,14 @@ class Smoke(unittest.TestCase):
         printed = self.passes(*self.CALLS, "401 GET", **{name: os.environ[name] for name in names})
         self.assertIn("/relationships/accounts\n", printed)
 
-    def test_nothing_is_left_behind(self):
-        self.passes(*self.CALLS, *self.CALLS, "401 GET", **all_tokens())
-        carts = carts_of(os.environ["CUSTOMER"])
-        self.assertEqual([cart for cart in carts if cart.startswith("smoke-")], [])
-
     def test_what_is_missing_or_wrong_is_one_sentence(self):
         self.fails("BACK_END_TOKEN, or ACCESS_TOKEN and CUSTOMER_TOKEN, must have tokens")
-        self.fails("API_URL must be", "", **all_tokens())
-        self.fails(f"POST {CLOSED}/v2/carts/smoke-", CLOSED, **all_tokens())
-        self.fails("CUSTOMER_TOKEN is not a JWT", ACCESS_TOKEN=os.environ["ACCESS_TOKEN"], CUSTOMER_TOKEN="x")
+        self.fails("API_URL must be", "", **TOKENS)
+        self.fails(f"POST {CLOSED}/v2/carts/smoke-", CLOSED, **TOKENS)
+        self.fails("CUSTOMER_TOKEN is not a JWT", ACCESS_TOKEN=TOKENS["ACCESS_TOKEN"], CUSTOMER_TOKEN="x")
 
     def test_refused_tokens_and_broken_answers_are_noticed(self):
-        self.fails("POST /v2/carts/smoke-", BACK_END_TOKEN=os.environ["BACK_END_TOKEN"] + "x")
+        self.fails("POST /v2/carts/smoke-", BACK_END_TOKEN=TOKENS["BACK_END_TOKEN"] + "x")
         for method, status, instead in [
             ("POST", 200, 401),
             ("POST", 204, 200),
@@ -199,7 +150,7 @@ class Smoke(unittest.TestCase):
             ("GET", 401, 200),
         ]:
             with self.subTest(method=method, status=status), broken(method, status, instead) as url:
-                self.fails(f"{method} /v2/carts", url, **all_tokens())
+                self.fails(f"{method} /v2/carts", url, **TOKENS)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,6 @@ REQUIRED = {
     "AccessTokenIssuer": "https://auth.example.com",
     "AccessTokenAudience": "carts",
 }
-CUSTOMERS = {
-    "CustomerTokenJwks": "https://login.example.com/keys",
-    "CustomerTokenIssuer": "https://login.example.com",
-    "CustomerTokenAudience": "shop",
-}
 ACCOUNT = "us-east-1:111122223333"
 KEY = f"arn:aws:kms:{ACCOUNT}:key/1"
 STREAM = f"arn:aws:dynamodb:{ACCOUNT}:table/restored/stream/2026-11-24T02:50:00.000"
@@ -34,9 +29,11 @@ BOUNDARY = {"PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary
 SETS = {
     "dev": ({"Stage": "dev", "Deployment": "AllAtOnce", "RollBackOnAlarms": "false", "Watching": "false"}, {}),
     "prod": (
-        CUSTOMERS
-        | {
+        {
             "Stage": "prod",
+            "CustomerTokenJwks": "https://login.example.com/keys",
+            "CustomerTokenIssuer": "https://login.example.com",
+            "CustomerTokenAudience": "shop",
             "AccountTokenJwks": "https://accounts.example.com/keys",
             "AccountTokenIssuer": "https://accounts.example.com",
             "AccountTokenAudience": "members",
@@ -52,21 +49,22 @@ SETS = {
         },
         {},
     ),
-    "domain": (
-        {"AllowedOrigins": "https://shop.example.com,https://example.com", "DisableExecuteApiEndpoint": "true"},
+    "options": (
+        {
+            "AllowedOrigins": "https://shop.example.com,https://example.com",
+            "DisableExecuteApiEndpoint": "true",
+            "TableKeyArn": KEY,
+            "ReplicaRegion": "eu-west-1",
+            "AccountIndexes": "first",
+            "TableStream": "true",
+        },
         {
             "domain": {
                 "ApiId": "a1b2c3",
                 "DomainName": "carts.example.com",
                 "CertificateArn": f"arn:aws:acm:{ACCOUNT}:certificate/1",
                 "HostedZoneId": "Z1",
-            }
-        },
-    ),
-    "key": ({"TableKeyArn": KEY, "ReplicaRegion": "eu-west-1", "AccountIndexes": "first"}, {}),
-    "events": (
-        {"TableStream": "true", "TableKeyArn": KEY},
-        {
+            },
             "events": {"EventBusName": "shop", "TableKeyArn": KEY, "TableStreamArn": STREAM},
             "close-carts": {
                 "ApiUrl": "https://a1b2c3.execute-api.us-east-1.amazonaws.com",
@@ -85,12 +83,6 @@ SETS = {
             | {"TicketTopicArn": TOPICS["TicketTopicArn"], "EventBusName": "default", "TableStreamArn": STREAM}
         },
     ),
-}
-
-
-# Those of the template with deploy/managed-instances.patch.
-MANAGED_INSTANCES = {
-    "CapacityProviderArn": "arn:aws:lambda:us-east-1:111122223333:capacity-provider:carts",
 }
 
 
@@ -133,7 +125,8 @@ def main():
             written[f"{name}-{stack}"] = with_defaults(template, own)
     written["watching"] = yaml_parse(pathlib.Path("deploy/watching.yaml").read_text())
     variant = patched(folder / "managed-instances.yaml")
-    written["managed-instances"] = transformed(REQUIRED | MANAGED_INSTANCES, variant)
+    provider = {"CapacityProviderArn": f"arn:aws:lambda:{ACCOUNT}:capacity-provider:carts"}
+    written["managed-instances"] = transformed(REQUIRED | provider, variant)
     for name, template in written.items():
         (folder / f"{name}.json").write_text(json.dumps(template, indent=1))
     for old in folder.glob("*.json"):
