@@ -69,6 +69,12 @@ impl Function {
         self.invoke_until(event, 0).await
     }
 
+    /// Invokes the function and returns the line that it logs.
+    pub(crate) async fn logged(&mut self, event: &Value) -> Value {
+        self.invoke(event).await;
+        self.line().await.1
+    }
+
     /// Invokes the function with a deadline, in milliseconds since the epoch.
     pub(crate) async fn invoke_until(&self, event: &Value, deadline_millis: u64) -> Answer {
         let response = self.respond(event, deadline_millis).await;
