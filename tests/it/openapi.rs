@@ -15,7 +15,6 @@ use cart_associations::ids::MAX_ID_LENGTH;
 use cart_associations::jsonapi::body::{MAX_BODY_BYTES, MAX_MEMBERS};
 use cart_associations::jsonapi::query::MAX_LIMIT;
 use dev::proxy::{Fault, Proxy};
-use dev::template::Cors;
 use serde_json::{Value, json};
 
 use crate::credentials::ONE_TOKEN;
@@ -124,48 +123,6 @@ fn each_operation_declares_the_tokens_that_it_reads() {
             .collect();
         assert_eq!(declared, expected, "{name}");
     }
-}
-
-/// A storefront in a browser can send all described methods and headers and read all
-/// described response headers except `Vary`.
-#[test]
-fn cors_allows_browsers_every_described_method_and_header() {
-    let cors = Cors::declared().unwrap();
-    let set = |names: &[String]| -> BTreeSet<String> {
-        names.iter().map(|name| name.to_lowercase()).collect()
-    };
-
-    let methods = operations().into_keys();
-    let methods = methods.map(|name| name.split_once(' ').unwrap().0.to_lowercase());
-    assert_eq!(set(&cors.allow_methods), methods.collect());
-
-    let components = &document()["components"];
-    let mut sent: BTreeSet<String> = ["accept", "content-type"].map(str::to_owned).into();
-    for parameter in object(&components["parameters"]).values() {
-        if parameter["in"] == json!("header") {
-            sent.insert(parameter["name"].as_str().unwrap().to_lowercase());
-        }
-    }
-    for scheme in object(&components["securitySchemes"]).values() {
-        // Only schemes of type `apiKey` have a name.
-        let name = scheme.get("name").and_then(Value::as_str);
-        sent.insert(name.unwrap_or("authorization").to_lowercase());
-    }
-    let allowed = set(&cors.allow_headers);
-    assert!(sent.is_subset(&allowed), "{sent:?} {allowed:?}");
-
-    let mut read: BTreeSet<String> = answers()
-        .into_iter()
-        .filter(|answer| answer.operation != OTHER)
-        .filter_map(|answer| answer.response.get("headers"))
-        .flat_map(|headers| object(headers).keys())
-        .map(|name| name.to_lowercase())
-        .collect();
-    // Only caches need them.
-    read.remove("vary");
-    read.remove("cache-control");
-    let exposed = set(&cors.expose_headers);
-    assert!(read.is_subset(&exposed), "{read:?} {exposed:?}");
 }
 
 #[test]

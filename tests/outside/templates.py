@@ -17,6 +17,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 FILES = ["template.yaml", "deploy/watching.yaml", "deploy/events.yaml", "docs/openapi.yaml"]
 MAIN, WATCHING, EVENTS, DESCRIPTION = (yaml.load((ROOT / name).read_text(), Loader) for name in FILES)
 PARAMETERS = MAIN["Parameters"]
+DESCRIBED = {
+    f"{method.upper()} {path}" for path, item in DESCRIPTION["paths"].items() for method in item.keys() - {"parameters"}
+}
 
 NAMESPACE = "CartAssociations"
 # The function's own metrics, each with each of its sets of dimensions.
@@ -292,12 +295,7 @@ class Resources(unittest.TestCase):
     def test_the_routes_are_those_of_the_description_and_end_in_the_alias_of_new_versions(self):
         """tests/it/openapi.rs compares those of the description with the function's."""
         routes = of_type(MAIN, "AWS::ApiGatewayV2::Route").values()
-        described = {
-            f"{method.upper()} {path}"
-            for path, item in DESCRIPTION["paths"].items()
-            for method in item.keys() - {"parameters"}
-        }
-        self.assertEqual({route["RouteKey"] for route in routes}, described)
+        self.assertEqual({route["RouteKey"] for route in routes}, DESCRIBED)
         ends = {(route["ApiId"], route["Target"]) for route in routes}
         self.assertEqual(ends, {("Api", "integrations/${ApiIntegration}")})
         [(name, integration)] = of_type(MAIN, "AWS::ApiGatewayV2::Integration").items()
@@ -309,10 +307,20 @@ class Resources(unittest.TestCase):
         self.assertFalse({"Events", "FunctionUrlConfig"} & function.keys())
         self.assertLess(function["Timeout"], 30)
 
-    def test_pages_of_the_configured_origins_may_call(self):
-        """tests/it/openapi.rs has the methods and the headers."""
-        origins = properties(MAIN, "Api")["CorsConfiguration"]["AllowOrigins"]
-        self.assertEqual(origins, ["HasAllowedOrigins", "AllowedOrigins", ["https://none.invalid"]])
+    def test_pages_of_the_configured_origins_may_send_and_read_what_is_described(self):
+        def lower(names):
+            return {name.lower() for name in names}
+
+        cors = properties(MAIN, "Api")["CorsConfiguration"]
+        self.assertEqual(cors["AllowOrigins"], ["HasAllowedOrigins", "AllowedOrigins", ["https://none.invalid"]])
+        self.assertEqual(set(cors["AllowMethods"]), {route.split()[0] for route in DESCRIBED})
+        components = DESCRIPTION["components"]
+        sent = {each["name"] for each in components["parameters"].values() if each["in"] == "header"}
+        sent |= {"Accept", "Authorization", "Content-Type"}
+        self.assertLessEqual(lower(sent), lower(cors["AllowHeaders"]))
+        read = {name for answer in components["responses"].values() for name in answer["headers"]}
+        # Two are for caches alone.
+        self.assertLessEqual(lower(read - {"Vary", "Cache-Control"}), lower(cors["ExposeHeaders"]))
 
     def test_a_wrong_parameter_ends_the_deployment_before_it_begins(self):
         for name, parameter in PARAMETERS.items():

@@ -61,10 +61,8 @@ impl Answer {
 
     /// The codes of all errors, in order.
     pub(crate) fn codes(&self) -> Vec<String> {
-        let codes = self.errors("code").into_iter();
-        codes
-            .map(|code| code.as_str().unwrap().to_owned())
-            .collect()
+        let text = |code: &Value| code.as_str().unwrap().to_owned();
+        self.errors("code").iter().map(text).collect()
     }
 
     /// The member `name` of each error, in order.

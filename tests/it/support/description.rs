@@ -16,11 +16,6 @@ const TEXT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/opena
 /// The operation of requests that match no route.
 pub(crate) const OTHER: &str = "none";
 
-/// The methods that OpenAPI allows in a path.
-const METHODS: [&str; 8] = [
-    "get", "put", "post", "delete", "options", "head", "patch", "trace",
-];
-
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_saphyr::from_str(TEXT).unwrap());
 
 static SCHEMAS: LazyLock<HashMap<(String, u64), Schemas>> = LazyLock::new(|| {
@@ -41,7 +36,6 @@ pub(crate) struct Described {
     pub(crate) codes: BTreeSet<&'static str>,
 }
 
-/// The document.
 pub(crate) fn document() -> &'static Value {
     &DOCUMENT
 }
@@ -61,8 +55,8 @@ pub(crate) fn resolved(value: &'static Value) -> &'static Value {
 pub(crate) fn operations() -> BTreeMap<String, &'static Value> {
     let mut operations = BTreeMap::new();
     for (path, item) in object(&DOCUMENT["paths"]) {
-        for method in METHODS {
-            if let Some(operation) = item.get(method) {
+        for (method, operation) in object(item) {
+            if method != "parameters" {
                 let name = format!("{} {path}", method.to_uppercase());
                 operations.insert(name, operation);
             }
@@ -112,13 +106,11 @@ fn status_of(code: &str) -> u64 {
     code.status().as_u16().into()
 }
 
-/// The members of an array of strings.
 pub(crate) fn strings(array: &Value) -> BTreeSet<&str> {
     let array = array.as_array().unwrap();
     array.iter().map(|text| text.as_str().unwrap()).collect()
 }
 
-/// The members of an object.
 pub(crate) fn object(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap()
 }
