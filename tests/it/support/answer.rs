@@ -77,13 +77,11 @@ impl Answer {
     pub(crate) fn listed(&self, member_type: &str) -> (Vec<String>, Option<String>) {
         assert_eq!(self.status, 200, "{self:?}");
         let document = self.document();
-        assert!(document["links"]["self"].is_string(), "{document}");
         let limit = document["meta"]["page"]["limit"].as_u64().unwrap();
         let members = document["data"].as_array().unwrap();
         assert!(members.len() as u64 <= limit, "{document}");
         let id = |member: &Value| {
             assert_eq!(member["type"], json!(member_type));
-            assert!(member["meta"]["associated_at"].is_string(), "{member}");
             member["id"].as_str().unwrap().to_owned()
         };
         let next = document["links"].get("next");

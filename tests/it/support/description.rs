@@ -75,15 +75,15 @@ pub(crate) fn answers() -> Vec<Described> {
         }
         for (status, response) in object(responses) {
             let (status, response) = (status.parse().unwrap(), resolved(response));
-            let own = codes.iter().filter(|code| status_of(code) == status);
+            let mut all = error_codes(response);
+            all.extend(codes.iter().filter(|code| status_of(code) == status));
+            let fit = all.iter().all(|code| status_of(code) == status);
+            assert!(fit, "{operation} {status}: {all:?}");
             answers.push(Described {
                 operation: operation.to_owned(),
                 status,
                 response,
-                codes: error_codes(response)
-                    .into_iter()
-                    .chain(own.copied())
-                    .collect(),
+                codes: all,
             });
         }
     };
