@@ -12,22 +12,10 @@ async fn an_identifier_outside_the_safe_characters_is_400() {
     let world = World::new().await;
     let long = "x".repeat(129);
     let long_if_encoded = "x".repeat(128) + "é";
-    for id in [
-        "",
-        " ",
-        "a b",
-        "a#b",
-        "a.b",
-        "a/b",
-        "a%41",
-        "a%2Fb",
-        "a\n",
-        "a\0",
-        "ä",
-        "ａ",
-        &long,
-        &long_if_encoded,
-    ] {
+    let odd = [
+        "", " ", "a b", "a#b", "a.b", "a/b", "a%41", "a%2Fb", "a\n", "a\0", "ä", "ａ",
+    ];
+    for id in odd.into_iter().chain([&*long, &long_if_encoded]) {
         let answer = world.associate(id, &[RON]).send().await;
         let source = answer.refused(400, "invalid_id");
         assert_eq!(source, json!({ "parameter": "cartId" }), "{id}");

@@ -260,23 +260,16 @@ fn the_codes_that_notify_people_are_on_the_page() {
 fn fields_of_query(query: &str) -> BTreeSet<String> {
     const OF_THE_LANGUAGE: &str = "and as asc bin by count desc fields filter in ispresent like \
         limit max not or pct requests sort stats";
-    let of_the_language: Vec<&str> = OF_THE_LANGUAGE.split(' ').collect();
-    let mut names: BTreeSet<String> = BTreeSet::new();
-    let mut aliases = BTreeSet::new();
     // What stands between quotes is a text, and between slashes a pattern.
     let unquoted = query.replace(['\'', '/'], "\"");
     let unquoted: String = unquoted.split('"').step_by(2).collect();
-    let mut before = "";
-    for word in unquoted.split(|c: char| !c.is_ascii_alphanumeric() && !"_@.".contains(c)) {
-        let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
-        if before == "as" {
-            aliases.insert(word.to_owned());
-        } else if !is_number && !of_the_language.contains(&word) {
-            names.insert(word.to_owned());
-        }
-        before = word;
-    }
-    &names - &aliases
+    let all = unquoted.split(|c: char| !c.is_ascii_alphanumeric() && !"_@.".contains(c));
+    let is_word = |word: &&str| !word.is_empty() && word.parse::<u32>().is_err();
+    let all: Vec<&str> = all.filter(is_word).collect();
+    let aliases = all.windows(2).filter(|pair| pair[0] == "as");
+    let aliases = aliases.map(|pair| pair[1].to_owned()).collect();
+    let names: BTreeSet<String> = all.iter().map(|word| (*word).to_owned()).collect();
+    &(&names - &aliases) - &words(OF_THE_LANGUAGE)
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
-"""What the templates declare is what docs/openapi.yaml has, what CloudWatch knows, and as little as is needed. The parts
-that only the running function can be compared with are in tests/it/template.rs and tests/it/watching.rs.
+"""What the templates declare is what docs/openapi.yaml has, what CloudWatch knows, and as little as is needed.
 
-Takes the folder that `transform.py` wrote, for `transformed.py`.
+tests/it/template.rs compares them with the running function. Takes the folder that `transform.py` wrote, for
+`transformed.py`.
 """
 
 import json
@@ -11,7 +11,7 @@ import unittest
 
 import yaml
 
-from transformed import Loader, as_list, statements
+from transformed import Loader, as_list
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = ["template.yaml", "deploy/watching.yaml", "deploy/events.yaml", "docs/openapi.yaml"]
@@ -95,10 +95,17 @@ def substituted(text):
     return re.sub(r"\$\{(\w[^}]*)\}", r"\1", text)
 
 
+def statements(role):
+    """The statements of a role's own policies, whether they depend on a condition or not."""
+    for policy in role.get("Policies", []):
+        for statement in policy["PolicyDocument"]["Statement"]:
+            yield from (choice for choice in as_list(statement) if isinstance(choice, dict))
+
+
 def allowed(role):
     """The resources that a role may use, each with the actions on it."""
     found = {}
-    for statement in statements({"Properties": role}):
+    for statement in statements(role):
         for resource in as_list(statement["Resource"]):
             found.setdefault(resource, set()).update(as_list(statement["Action"]))
     return found
@@ -135,9 +142,8 @@ def signature(metric):
     return " ".join([*([] if namespace == NAMESPACE else [namespace]), name, *sorted(dimensions)])
 
 
-ALARMS = {
-    name: alarm for template in [MAIN, WATCHING, EVENTS] for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items()
-}
+ALARM = "AWS::CloudWatch::Alarm"
+ALARMS = of_type(MAIN, ALARM) | of_type(WATCHING, ALARM) | of_type(EVENTS, ALARM)
 WIDGETS = json.loads(substituted(properties(WATCHING, "Dashboard")["DashboardBody"]))["widgets"]
 
 
@@ -205,7 +211,7 @@ class Watching(unittest.TestCase):
         self.assertEqual(PARAMETERS["RollBackOnAlarms"]["Default"], "true")
         self.assertEqual(PARAMETERS["Deployment"]["Default"], "Canary10Percent5Minutes")
         # Those of this template, and no other: it must not need the nested one.
-        alarms = of_type(MAIN, "AWS::CloudWatch::Alarm").keys()
+        alarms = of_type(MAIN, ALARM).keys()
         self.assertIn("NewVersionErrorsAlarm", alarms)
         self.assertEqual(set(preference["Alarms"]), alarms)
 
@@ -224,7 +230,7 @@ class Watching(unittest.TestCase):
 
     def test_the_dashboard_shows_every_alarm(self):
         def arns(template):
-            return [f"{name}.Arn" for name in of_type(template, "AWS::CloudWatch::Alarm")]
+            return [f"{name}.Arn" for name in of_type(template, ALARM)]
 
         # The main stack hands over those that revert a rollout.
         separator, handed = properties(MAIN, "WatchingStack")["Parameters"]["RollbackAlarms"]
@@ -287,7 +293,7 @@ class Roles(unittest.TestCase):
             bounded = ["HasPermissionsBoundary", "PermissionsBoundaryArn", "AWS::NoValue"]
             self.assertEqual(role["PermissionsBoundary"], bounded, name)
             self.assertNotIn("ManagedPolicyArns", role, name)
-            effects = {statement["Effect"] for statement in statements({"Properties": role})}
+            effects = {statement["Effect"] for statement in statements(role)}
             self.assertLessEqual(effects, {"Allow"}, name)
 
 
