@@ -102,6 +102,7 @@ test-deploy: $(SAM_CLI) $(ZIG) ## run make deploy with the SAM CLI on a stand-in
 	'$(SAM_CLI)/bin/python3' tests/outside/deploy.py
 	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
 	'$(SAM_CLI)/bin/python3' tests/outside/transformed.py target/transformed
+	'$(SAM_CLI)/bin/python3' tests/outside/templates.py target/transformed
 	'$(SAM_CLI)/bin/python3' tests/outside/operations.py
 
 check-template: $(SAM_CLI) $(CHECKOV) ## check template.yaml, and what SAM makes of it, with sam validate, cfn-lint and checkov

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use cart_associations::config::Config;
 
+use crate::support::environment;
+
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 /// The rows of the only table in a section, without its header.
@@ -23,15 +25,22 @@ pub(crate) fn rows(page: &'static str, section: &str) -> Vec<&'static str> {
         .collect()
 }
 
+/// The environment variables that the configuration reads.
+pub(crate) fn variables() -> BTreeSet<String> {
+    let env = environment(&[]);
+    let read = RefCell::new(BTreeSet::new());
+    let config = Config::from_lookup(|name| {
+        read.borrow_mut().insert(name.to_owned());
+        env.get(name).cloned()
+    });
+    assert!(config.is_ok());
+    read.into_inner()
+}
+
 #[test]
 fn the_page_on_configuration_lists_each_variable() {
-    let read = RefCell::new(BTreeSet::new());
-    let _ = Config::from_lookup(|name| {
-        read.borrow_mut().insert(name.to_owned());
-        None
-    });
+    let mut read = variables();
     // The logger and the runtime read these, before the configuration is read.
-    let mut read = read.into_inner();
     read.insert("AWS_LAMBDA_LOG_LEVEL".to_owned());
     read.insert("AWS_LAMBDA_MAX_CONCURRENCY".to_owned());
 

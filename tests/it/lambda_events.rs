@@ -28,13 +28,16 @@ fn samples() -> Vec<(&'static str, u64, Vec<&'static str>)> {
 #[tokio::test]
 async fn every_sample_gets_the_documented_answer() {
     let world = World::with_account_tokens().await;
+    let mut left = sample_names();
     for (name, status, codes) in samples() {
+        assert!(left.remove(name), "{name}");
         let answer = Call::event(world.app(), sample(name)).send().await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");
         if status >= 400 {
             assert_eq!(answer.codes(), codes, "{name}");
         }
     }
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]
@@ -45,12 +48,6 @@ async fn a_sample_with_a_customer_token_needs_a_cart_token_if_they_are_configure
         let answer = Call::event(world.app(), sample(&name)).send().await;
         assert_eq!(answer.status, status, "{name}: {answer:?}");
     }
-}
-
-#[test]
-fn every_sample_is_in_the_table() {
-    let listed = samples().into_iter().map(|(name, ..)| name.to_owned());
-    assert_eq!(sample_names(), listed.collect());
 }
 
 /// A sample with one value replaced, or removed if the new value is null.
@@ -100,18 +97,6 @@ async fn the_route_is_found_in_every_shape_of_an_event() {
     ] {
         let answer = Call::event(world.app(), event.clone()).send().await;
         assert!([200, 204].contains(&answer.status), "{answer:?} to {event}");
-    }
-}
-
-#[tokio::test]
-async fn header_names_are_case_insensitive() {
-    let world = World::new().await;
-    let mut event = sample("associate-client-credentials");
-    let token = event["headers"]["authorization"].take();
-    for name in ["AUTHORIZATION", "aUtHoRiZaTiOn"] {
-        event["headers"] = json!({ name: token });
-        let answer = Call::event(world.app(), event.clone()).send().await;
-        assert!([200, 204].contains(&answer.status), "{name}: {answer:?}");
     }
 }
 

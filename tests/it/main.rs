@@ -30,4 +30,3 @@ mod template;
 mod tombstones;
 mod verified_tokens;
 mod waits;
-mod watching;

@@ -1,7 +1,6 @@
 //! The built function as a process: start, logs, and failed starts.
 
-use std::collections::BTreeMap;
-
+use dev::environment::Environment;
 use dev::proxy::Fault;
 use serde_json::{Value, json};
 
@@ -17,8 +16,7 @@ async fn a_request_logs_one_line_with_the_keys_of_powertools() {
     let mut function = Function::start(world.env()).await;
     let mut event = sample("associate-customer-token");
     for (outcome, status, cold_start) in [("created", 200, true), ("unchanged", 204, false)] {
-        function.invoke(&event).await;
-        let (_, line) = function.line().await;
+        let line = function.logged(&event).await;
         let expected = json!({
             "level": "INFO",
             "message": "request",
@@ -44,8 +42,7 @@ async fn a_request_logs_one_line_with_the_keys_of_powertools() {
 
     let good = event["headers"]["authorization"].clone();
     event["headers"]["authorization"] = json!("Bearer x.y.z");
-    function.invoke(&event).await;
-    let (_, line) = function.line().await;
+    let line = function.logged(&event).await;
     let expected = json!({
         "level": "INFO",
         "outcome": "invalid_access_token",
@@ -58,16 +55,14 @@ async fn a_request_logs_one_line_with_the_keys_of_powertools() {
 
     event["headers"]["authorization"] = good;
     event["headers"]["x-moltin-customer-token"] = json!("");
-    function.invoke(&event).await;
-    let (_, line) = function.line().await;
+    let line = function.logged(&event).await;
     let expected = json!({ "outcome": "invalid_customer_token", "token_refused": 1 });
     assert_logged(&line, &expected);
 
     // A request without a token says nothing about the configuration of tokens.
     let headers = event["headers"].as_object_mut().unwrap();
     headers.remove("authorization");
-    function.invoke(&event).await;
-    let (_, line) = function.line().await;
+    let line = function.logged(&event).await;
     let expected = json!({ "outcome": "access_token_required", "token_refused": 0 });
     assert_logged(&line, &expected);
 }
@@ -79,65 +74,57 @@ fn assert_logged(line: &Value, expected: &Value) {
     }
 }
 
-/// The metrics of a log line: for each set of dimensions, the names and units of its
-/// metrics. Asserts that the line has each metric and dimension that it declares;
-/// CloudWatch drops the metrics of other lines.
-fn metrics(line: &Value) -> Vec<(Vec<String>, Vec<String>)> {
-    let declaration = &line["_aws"];
-    assert!(declaration["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
-    let mut all = Vec::new();
-    for directive in declaration["CloudWatchMetrics"].as_array().unwrap() {
-        assert_eq!(directive["Namespace"], json!("CartAssociations"));
-        let metrics = directive["Metrics"].as_array().unwrap().iter();
-        let names = metrics.map(|metric| {
-            let name = metric["Name"].as_str().unwrap();
-            assert!(line[name].is_number(), "{name}: {line}");
-            format!("{name} {}", metric["Unit"].as_str().unwrap())
-        });
-        let names: Vec<String> = names.collect();
-        for dimensions in directive["Dimensions"].as_array().unwrap() {
-            let dimensions = dimensions.as_array().unwrap().iter().map(|name| {
-                let name = name.as_str().unwrap();
-                assert!(line[name].is_string(), "{name}: {line}");
-                name.to_owned()
-            });
-            all.push((dimensions.collect(), names.clone()));
-        }
-    }
-    all
-}
-
 #[tokio::test]
 async fn the_log_line_of_a_request_contains_its_metrics() {
+    let declared = |dimensions: Value, metrics: Value| {
+        json!({
+            "Namespace": "CartAssociations",
+            "Dimensions": dimensions,
+            "Metrics": metrics,
+        })
+    };
+    let answered = declared(
+        json!([
+            ["service", "function_name", "outcome"],
+            ["service", "function_name", "start"],
+        ]),
+        json!([{ "Name": "duration_ms", "Unit": "Milliseconds" }]),
+    );
+    let tokens = declared(
+        json!([
+            ["service", "function_name"],
+            ["service", "function_name", "function_version"]
+        ]),
+        json!([{ "Name": "token_refused", "Unit": "Count" }]),
+    );
+    let stored = declared(
+        json!([["service", "function_name"]]),
+        json!([
+            { "Name": "store_ms", "Unit": "Milliseconds" },
+            { "Name": "store_attempts", "Unit": "Count" },
+        ]),
+    );
+    let without_store = json!([&answered, &tokens]);
+    let with_store = json!([answered, tokens, stored]);
     let world = World::new().await;
     let mut function = Function::start(world.env()).await;
-    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let answered = |by: &str| {
-        let dimensions = texts(&["service", "function_name", by]);
-        (dimensions, texts(&["duration_ms Milliseconds"]))
-    };
-    let tokens = [
-        texts(&["service", "function_name"]),
-        texts(&["service", "function_name", "function_version"]),
-    ]
-    .map(|dimensions| (dimensions, texts(&["token_refused Count"])));
-    let stored = (
-        texts(&["service", "function_name"]),
-        texts(&["store_ms Milliseconds", "store_attempts Count"]),
-    );
-    for (name, outcome, start, called_store) in [
-        ("associate-customer-token", "created", "cold", true),
-        ("associate-customer-token", "unchanged", "warm", true),
-        ("bad-body", "invalid_type", "warm", false),
+    for (name, outcome, start, expected) in [
+        ("associate-customer-token", "created", "cold", &with_store),
+        ("associate-customer-token", "unchanged", "warm", &with_store),
+        ("bad-body", "invalid_type", "warm", &without_store),
     ] {
-        function.invoke(&sample(name)).await;
-        let (_, line) = function.line().await;
-        let expected = json!({ "outcome": outcome, "start": start, "cold_start": start == "cold" });
-        assert_logged(&line, &expected);
-        let mut expected = vec![answered("outcome"), answered("start")];
-        expected.extend(tokens.clone());
-        expected.extend(called_store.then(|| stored.clone()));
-        assert_eq!(metrics(&line), expected);
+        let line = function.logged(&sample(name)).await;
+        let logged = json!({ "outcome": outcome, "start": start, "cold_start": start == "cold" });
+        assert_logged(&line, &logged);
+        assert!(line["_aws"]["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
+        assert_eq!(line["_aws"]["CloudWatchMetrics"], *expected);
+        // CloudWatch drops a metric whose value or dimension the line lacks.
+        for name in ["service", "function_name", "function_version"] {
+            assert!(line[name].is_string(), "{name}: {line}");
+        }
+        for name in ["duration_ms", "token_refused", "store_ms", "store_attempts"] {
+            assert!(line[name].is_number(), "{name}: {line}");
+        }
     }
 }
 
@@ -233,53 +220,51 @@ async fn a_request_logs_one_line_even_if_the_store_fails() {
     assert!(cause.contains("ThrottlingException"), "{line}");
 }
 
-#[tokio::test]
-async fn a_start_without_configuration_fails_and_names_every_missing_variable() {
-    let mut function = Function::start(&BTreeMap::new()).await;
+/// The error that the function reports to Lambda instead of starting, and the cause that
+/// it logs.
+async fn refused_start(env: &Environment) -> [String; 2] {
+    let mut function = Function::start(env).await;
     let (error, exit) = function.init_error().await;
     assert!(!exit.success());
     let (_, line) = function.line().await;
-    assert_eq!(line["level"], json!("ERROR"));
-    for text in [&error["errorMessage"], &line["cause"]] {
-        let access = ["JWKS", "ISSUER", "AUDIENCE"].map(|name| format!("ACCESS_TOKEN_{name}"));
-        for name in access
-            .iter()
-            .map(String::as_str)
-            .chain(["TABLE_NAME", "AWS_REGION"])
-        {
-            let required = format!("{name} is required");
-            assert!(text.as_str().unwrap().contains(&required), "{text}");
-        }
-    }
+    assert_eq!(line["level"], "ERROR");
+    [&error["errorMessage"], &line["cause"]].map(|text| text.as_str().unwrap().to_owned())
 }
 
 #[tokio::test]
-async fn all_configuration_faults_are_reported_together() {
+async fn a_start_that_fails_reports_all_problems_together() {
     let secret = r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#;
-    let mut function = Function::start(&environment(&[
+    let faulty = environment(&[
         ("ACCESS_TOKEN_JWKS", secret),
         ("CUSTOMER_TOKEN_JWKS", "-----BEGIN PUBLIC KEY-----"),
         ("CART_TOKEN_ISSUER", "https://carts.example.com"),
         ("ASSOCIATION_LIFETIME_DAYS", "3651"),
         ("ERROR_DOCS_URL", "docs"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "https://["),
-    ]))
-    .await;
-    let (error, exit) = function.init_error().await;
-    assert!(!exit.success());
-    let text = error["errorMessage"].as_str().unwrap();
-    for name in [
-        "ACCESS_TOKEN_JWKS",
-        "CUSTOMER_TOKEN_JWKS",
-        "CART_TOKEN_JWKS",
-        "CART_TOKEN_AUDIENCE",
-        "ASSOCIATION_LIFETIME_DAYS",
-        "ERROR_DOCS_URL",
-        "AWS_ENDPOINT_URL_DYNAMODB",
+    ]);
+    let mut without_credentials = environment(&[("AWS_EC2_METADATA_DISABLED", "true")]);
+    without_credentials.remove("AWS_ACCESS_KEY_ID");
+    without_credentials.remove("AWS_SECRET_ACCESS_KEY");
+    for (env, problems) in [
+        (
+            Environment::new(),
+            "ACCESS_TOKEN_JWKS is required, ACCESS_TOKEN_ISSUER is required, \
+             ACCESS_TOKEN_AUDIENCE is required, TABLE_NAME is required, AWS_REGION is required",
+        ),
+        (
+            faulty,
+            "ACCESS_TOKEN_JWKS, CUSTOMER_TOKEN_JWKS, CART_TOKEN_JWKS, CART_TOKEN_AUDIENCE, \
+             ASSOCIATION_LIFETIME_DAYS, ERROR_DOCS_URL, AWS_ENDPOINT_URL_DYNAMODB",
+        ),
+        (without_credentials, "AWS credentials are required"),
     ] {
-        assert!(text.contains(name), "{text}");
+        for text in refused_start(&env).await {
+            for problem in problems.split(", ") {
+                assert!(text.contains(problem), "{problem}: {text}");
+            }
+            assert!(!text.contains("c2VjcmV0"), "{text}");
+        }
     }
-    assert!(!text.contains("c2VjcmV0"), "{text}");
 }
 
 #[test]
@@ -308,8 +293,7 @@ async fn an_unknown_log_level_is_logged_once_and_means_info() {
     let message = warning["message"].as_str().unwrap();
     assert!(message.contains("AWS_LAMBDA_LOG_LEVEL"), "{warning}");
     for _ in 0..2 {
-        function.invoke(&json!({})).await;
-        let (_, line) = function.line().await;
+        let line = function.logged(&json!({})).await;
         let expected = json!({ "level": "INFO", "outcome": "route_not_found" });
         assert_logged(&line, &expected);
     }
@@ -321,8 +305,7 @@ async fn a_failed_warm_up_is_logged_only_at_debug() {
         let closed = ("AWS_ENDPOINT_URL_DYNAMODB", &*closed_url());
         let env = environment(&[closed, ("AWS_LAMBDA_LOG_LEVEL", level)]);
         let mut function = Function::start(&env).await;
-        function.invoke(&json!({})).await;
-        let (_, line) = function.line().await;
+        let line = function.logged(&json!({})).await;
         if is_logged {
             assert_eq!(line["level"], json!("DEBUG"), "{line}");
             let message = line["message"].as_str().unwrap();
@@ -335,22 +318,12 @@ async fn a_failed_warm_up_is_logged_only_at_debug() {
 }
 
 #[tokio::test]
-async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
-    // Nobody has made its table: a configuration fault, which is logged at ERROR.
-    let env = environment(&[("AWS_LAMBDA_LOG_LEVEL", "warn")]);
-    let mut function = Function::start(&env).await;
-    function.invoke(&sample("bad-body")).await;
+async fn a_fault_of_ours_is_logged_with_its_cause_and_not_told_to_callers() {
+    // Nobody has made its table.
+    let mut function = Function::start(&environment(&[])).await;
     let event = sample("associate-client-credentials");
     let answer = function.invoke(&event).await;
     answer.refused(500, "internal_error");
-    let (_, metrics) = function.line().await;
-    assert_eq!(metrics["outcome"], json!("invalid_type"), "{metrics}");
-    let members: Vec<&String> = metrics.as_object().unwrap().keys().collect();
-    let expected = "_aws duration_ms function_name function_version level outcome service start \
-        store_attempts store_ms timestamp token_refused";
-    assert_eq!(members, Vec::from_iter(expected.split(' ')));
-    // Lambda drops lines below its level.
-    assert_eq!(metrics["level"], json!("WARN"));
     let (_, line) = function.line().await;
     assert_logged(&line, &json!({ "level": "ERROR", "status": 500 }));
     let cause = line["cause"].as_str().unwrap();
@@ -359,8 +332,10 @@ async fn above_info_the_log_line_of_a_request_has_only_its_metrics() {
 }
 
 #[tokio::test]
-async fn at_every_level_the_metrics_of_a_request_are_written() {
-    for level in ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"] {
+async fn at_every_level_the_metrics_of_a_request_are_written_and_above_info_alone() {
+    let metrics = "_aws duration_ms function_name function_version level outcome service start \
+        store_attempts store_ms timestamp token_refused";
+    for level in ["TRACE", "DEBUG", "INFO", "warn", "ERROR", "FATAL"] {
         let env = environment(&[("AWS_LAMBDA_LOG_LEVEL", level)]);
         let mut function = Function::start(&env).await;
         function.invoke(&sample("bad-body")).await;
@@ -372,26 +347,14 @@ async fn at_every_level_the_metrics_of_a_request_are_written() {
         };
         assert_eq!(line["outcome"], "invalid_type", "{line}");
         // Lambda drops lines below the level of the function.
-        let is_info = ["TRACE", "DEBUG", "INFO"].contains(&level);
-        assert_eq!(
-            line["level"],
-            if is_info { "INFO" } else { level },
-            "{line}"
-        );
+        if ["TRACE", "DEBUG", "INFO"].contains(&level) {
+            assert_eq!(line["level"], "INFO", "{line}");
+        } else {
+            assert_eq!(line["level"], level.to_uppercase(), "{line}");
+            let members = line.as_object().unwrap().keys();
+            assert!(members.eq(metrics.split(' ')), "{line}");
+        }
     }
-}
-
-#[tokio::test]
-async fn a_start_without_credentials_fails() {
-    let mut env = environment(&[]);
-    env.remove("AWS_ACCESS_KEY_ID");
-    env.remove("AWS_SECRET_ACCESS_KEY");
-    env.insert("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned());
-    let mut function = Function::start(&env).await;
-    let (error, exit) = function.init_error().await;
-    assert!(!exit.success());
-    let message = error["errorMessage"].as_str().unwrap();
-    assert!(message.contains("credentials"), "{message}");
 }
 
 /// Only principals who may invoke the function itself can send a client context, and

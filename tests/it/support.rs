@@ -184,17 +184,14 @@ impl World {
         }
     }
 
-    /// The environment variables of a function on this world's table.
     pub(crate) fn env(&self) -> &Environment {
         &self.env
     }
 
-    /// The time of the function's clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Advances the function's clock.
     pub(crate) fn advance_clock(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap();
         self.ahead.fetch_add(millis, Ordering::Relaxed);
@@ -273,7 +270,6 @@ impl World {
         }
     }
 
-    /// The application.
     pub(crate) fn app(&self) -> &App {
         &self.app
     }
@@ -291,7 +287,6 @@ impl World {
         (&self.client, &self.env["TABLE_NAME"])
     }
 
-    /// The table's items.
     pub(crate) async fn items(&self) -> Vec<HashMap<String, AttributeValue>> {
         let scan = self.client.scan().table_name(&self.env["TABLE_NAME"]);
         let pages = scan.consistent_read(true).into_paginator();
@@ -338,7 +333,6 @@ pub(crate) fn account_token_variables() -> [(&'static str, String); 4] {
     dev::environment::account_token_variables(authorities()).unwrap()
 }
 
-/// The engine's endpoint.
 pub(crate) fn engine() -> &'static str {
     &ENDPOINT
 }
@@ -348,18 +342,15 @@ pub(crate) fn closed_url() -> String {
     format!("http://{}", CLOSED.local_addr().unwrap())
 }
 
-/// The authorities whose tokens the function accepts.
 pub(crate) fn authorities() -> &'static Authorities {
     &AUTHORITIES
 }
 
-/// An access token with this grant.
 pub(crate) fn access_token(grant: &str) -> String {
     let access = &authorities().access;
     access.access_token("storefront", grant).unwrap()
 }
 
-/// A customer token for this customer.
 pub(crate) fn customer_token(customer: &str) -> String {
     authorities().customer.customer_token(customer).unwrap()
 }
@@ -370,7 +361,6 @@ pub(crate) fn account_token(account: &str, person: &str) -> String {
     issuer.account_token(account, person).unwrap()
 }
 
-/// A cart token for this cart.
 pub(crate) fn cart_token(cart: &str) -> String {
     authorities().cart.cart_token(cart).unwrap()
 }
@@ -408,7 +398,6 @@ pub(crate) fn sample(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The request body that names these customers.
 pub(crate) fn linkage(customers: &[&str]) -> Value {
     linkage_of("customer", customers)
 }

@@ -15,7 +15,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Reads an answer, and checks what the contract requires of every answer.
+    /// Reads an answer. Its description says what it must have.
     pub(crate) fn read(response: &Value) -> Self {
         let answer = Self {
             status: response["statusCode"].as_u64().unwrap(),
@@ -23,43 +23,14 @@ impl Answer {
             body: serde_json::from_value(response["body"].clone()).unwrap(),
         };
         assert_eq!(response["isBase64Encoded"], json!(false));
-        assert_eq!(answer.header("vary"), Some("Accept"));
-        assert_eq!(answer.header("cache-control"), Some("no-store"));
-        if answer.status == 204 {
-            assert_eq!((&answer.body, answer.header("content-type")), (&None, None));
-        } else {
-            let content_type = answer.header("content-type").unwrap();
-            let known = ["application/json", "application/vnd.api+json"];
-            assert!(known.contains(&content_type), "{content_type}");
-            answer.document();
-        }
+        let has_type = answer.header("content-type").is_some();
+        assert_eq!(answer.body.is_some(), has_type, "{answer:?}");
         if answer.status >= 400 {
-            answer.check_errors();
+            let status = json!(answer.status.to_string());
+            let mut statuses = answer.errors("status").into_iter();
+            assert!(statuses.all(|other| other == status), "{answer:?}");
         }
         answer
-    }
-
-    fn check_errors(&self) {
-        let document = self.document();
-        let errors = document["errors"].as_array().unwrap();
-        assert!(!errors.is_empty());
-        for error in errors {
-            assert_eq!(error["status"], json!(self.status.to_string()));
-            for name in ["id", "code", "title", "detail"] {
-                let text = error[name].as_str();
-                assert!(text.is_some_and(|text| !text.is_empty()), "{error}");
-            }
-        }
-        let needed = match self.status {
-            401 => Some("www-authenticate"),
-            405 => Some("allow"),
-            503 => Some("retry-after"),
-            _ => None,
-        };
-        for name in ["www-authenticate", "allow", "retry-after"] {
-            let is_there = self.header(name).is_some();
-            assert_eq!(is_there, needed == Some(name), "{name}: {self:?}");
-        }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -90,10 +61,8 @@ impl Answer {
 
     /// The codes of all errors, in order.
     pub(crate) fn codes(&self) -> Vec<String> {
-        let codes = self.errors("code").into_iter();
-        codes
-            .map(|code| code.as_str().unwrap().to_owned())
-            .collect()
+        let text = |code: &Value| code.as_str().unwrap().to_owned();
+        self.errors("code").iter().map(text).collect()
     }
 
     /// The member `name` of each error, in order.
@@ -108,13 +77,11 @@ impl Answer {
     pub(crate) fn listed(&self, member_type: &str) -> (Vec<String>, Option<String>) {
         assert_eq!(self.status, 200, "{self:?}");
         let document = self.document();
-        assert!(document["links"]["self"].is_string(), "{document}");
         let limit = document["meta"]["page"]["limit"].as_u64().unwrap();
         let members = document["data"].as_array().unwrap();
         assert!(members.len() as u64 <= limit, "{document}");
         let id = |member: &Value| {
             assert_eq!(member["type"], json!(member_type));
-            assert!(member["meta"]["associated_at"].is_string(), "{member}");
             member["id"].as_str().unwrap().to_owned()
         };
         let next = document["links"].get("next");

@@ -51,7 +51,6 @@ impl<'w> Call<'w> {
         call
     }
 
-    /// An event of any shape.
     pub(crate) fn event(app: &'w App, event: Value) -> Self {
         Self {
             app,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use cart_associations::api::{self, RequestTarget};
+use cart_associations::error::ErrorCode;
 use cart_associations::gateway;
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
@@ -15,21 +16,26 @@ const TEXT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/opena
 /// The operation of requests that match no route.
 pub(crate) const OTHER: &str = "none";
 
-/// The methods that OpenAPI allows in a path.
-const METHODS: [&str; 8] = [
-    "get", "put", "post", "delete", "options", "head", "patch", "trace",
-];
-
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_saphyr::from_str(TEXT).unwrap());
 
-static ANSWERS: LazyLock<HashMap<(String, u64), Described>> = LazyLock::new(|| {
+static SCHEMAS: LazyLock<HashMap<(String, u64), Schemas>> = LazyLock::new(|| {
     let answers = answers().into_iter();
     answers
-        .map(|(operation, status, answer)| ((operation, status), Described::new(answer)))
+        .map(|answer| {
+            let schemas = Schemas::new(&answer);
+            ((answer.operation, answer.status), schemas)
+        })
         .collect()
 });
 
-/// The document.
+/// A described answer of an operation.
+pub(crate) struct Described {
+    pub(crate) operation: String,
+    pub(crate) status: u64,
+    pub(crate) response: &'static Value,
+    pub(crate) codes: BTreeSet<&'static str>,
+}
+
 pub(crate) fn document() -> &'static Value {
     &DOCUMENT
 }
@@ -49,8 +55,8 @@ pub(crate) fn resolved(value: &'static Value) -> &'static Value {
 pub(crate) fn operations() -> BTreeMap<String, &'static Value> {
     let mut operations = BTreeMap::new();
     for (path, item) in object(&DOCUMENT["paths"]) {
-        for method in METHODS {
-            if let Some(operation) = item.get(method) {
+        for (method, operation) in object(item) {
+            if method != "parameters" {
                 let name = format!("{} {path}", method.to_uppercase());
                 operations.insert(name, operation);
             }
@@ -59,34 +65,52 @@ pub(crate) fn operations() -> BTreeMap<String, &'static Value> {
     operations
 }
 
-/// Every described answer: the operation's name, the status, the description.
-pub(crate) fn answers() -> Vec<(String, u64, &'static Value)> {
+/// Every described answer.
+pub(crate) fn answers() -> Vec<Described> {
     let mut answers = Vec::new();
-    let mut add = |name: &str, responses: &'static Value| {
+    let mut add = |operation: &str, responses: &'static Value, codes: &BTreeSet<&'static str>| {
+        for code in codes {
+            let response = responses.get(status_of(code).to_string());
+            assert!(response.is_some(), "{code} of {operation}");
+        }
         for (status, response) in object(responses) {
-            answers.push((name.to_owned(), status.parse().unwrap(), resolved(response)));
+            let (status, response) = (status.parse().unwrap(), resolved(response));
+            let mut all = error_codes(response);
+            all.extend(codes.iter().filter(|code| status_of(code) == status));
+            let fit = all.iter().all(|code| status_of(code) == status);
+            assert!(fit, "{operation} {status}: {all:?}");
+            answers.push(Described {
+                operation: operation.to_owned(),
+                status,
+                response,
+                codes: all,
+            });
         }
     };
     for (name, operation) in operations() {
-        add(&name, &operation["responses"]);
+        add(&name, &operation["responses"], &error_codes(operation));
     }
-    add(OTHER, &DOCUMENT["x-other-answers"]);
+    add(OTHER, &DOCUMENT["x-other-answers"], &BTreeSet::new());
     answers
 }
 
-/// The error codes of a described answer.
-pub(crate) fn codes(answer: &Value) -> BTreeSet<&str> {
-    let codes = answer.get("x-error-codes");
+/// The error codes that an operation or a response names.
+fn error_codes(described: &'static Value) -> BTreeSet<&'static str> {
+    let codes = described.get("x-error-codes");
     codes.map_or_else(BTreeSet::new, strings)
 }
 
-/// The members of an array of strings.
+fn status_of(code: &str) -> u64 {
+    let mut codes = ErrorCode::ALL.iter();
+    let code = codes.find(|known| known.as_str() == code).expect(code);
+    code.status().as_u16().into()
+}
+
 pub(crate) fn strings(array: &Value) -> BTreeSet<&str> {
     let array = array.as_array().unwrap();
     array.iter().map(|text| text.as_str().unwrap()).collect()
 }
 
-/// The members of an object.
 pub(crate) fn object(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap()
 }
@@ -103,36 +127,40 @@ pub(crate) fn check(event: &str, answer: &Answer) {
         }
     });
     let key = (operation, answer.status);
-    let described = ANSWERS.get(&key);
-    let described = described.unwrap_or_else(|| panic!("{key:?} is new: {answer:?}"));
-    described.check(answer, is_reference(path));
+    let schemas = SCHEMAS.get(&key);
+    let schemas = schemas.unwrap_or_else(|| panic!("{key:?} is new: {answer:?}"));
+    schemas.check(answer, is_reference(path));
 }
 
-/// The description of one answer.
-struct Described {
+/// What an answer is compared with.
+struct Schemas {
     headers: BTreeMap<String, (bool, Validator)>,
     bodies: BTreeMap<String, Validator>,
     codes: BTreeSet<&'static str>,
 }
 
-impl Described {
-    fn new(answer: &'static Value) -> Self {
-        let none = Map::new();
-        let members = |name| answer.get(name).map_or(&none, object);
+impl Schemas {
+    fn new(described: &Described) -> Self {
+        let members = |name| {
+            described
+                .response
+                .get(name)
+                .map(object)
+                .into_iter()
+                .flatten()
+        };
         let header = |(name, header): (&String, &'static Value)| {
             let header = resolved(header);
             let required = header.get("required") == Some(&json!(true));
             let described = (required, validator(&header["schema"]));
             (name.to_lowercase(), described)
         };
-        let headers = answer.get("headers").map(object).into_iter().flatten();
         Self {
-            headers: headers.map(header).collect(),
+            headers: members("headers").map(header).collect(),
             bodies: members("content")
-                .iter()
                 .map(|(media_type, content)| (media_type.clone(), validator(&content["schema"])))
                 .collect(),
-            codes: codes(answer),
+            codes: described.codes.clone(),
         }
     }
 

@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use super::answer::Answer;
 use super::description;
 
-/// A running function.
 pub(crate) struct Function {
     process: Child,
     api: RuntimeApi,
@@ -57,16 +56,20 @@ impl Function {
         self.api.requested(1).await.unwrap();
     }
 
-    /// The number of the process's threads.
     pub(crate) fn threads(&self) -> usize {
         let id = self.process.id().expect("the function runs");
         let threads = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
         threads.count()
     }
 
-    /// Invokes the function without a deadline.
     pub(crate) async fn invoke(&self, event: &Value) -> Answer {
         self.invoke_until(event, 0).await
+    }
+
+    /// Invokes the function and returns the line that it logs.
+    pub(crate) async fn logged(&mut self, event: &Value) -> Value {
+        self.invoke(event).await;
+        self.line().await.1
     }
 
     /// Invokes the function with a deadline, in milliseconds since the epoch.
