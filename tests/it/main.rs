@@ -28,6 +28,5 @@ mod races;
 mod support;
 mod template;
 mod tombstones;
-mod verified_tokens;
 mod waits;
 mod watching;
