@@ -124,11 +124,8 @@ impl GoodToken {
     /// The keys of its issuer, or the only one with which the token is accepted.
     fn keys(&self) -> Vec<Value> {
         let mut keys = keys_of(self.kind);
-        keys.retain(|key| {
-            self.only_key
-                .as_ref()
-                .is_none_or(|only| key["kid"] == **only)
-        });
+        let only = self.only_key.as_deref();
+        keys.retain(|key| only.is_none() || key["kid"].as_str() == only);
         keys
     }
 }
