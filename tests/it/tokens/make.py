@@ -4,7 +4,7 @@
     python3 -m venv venv && venv/bin/pip install 'pyjwt[crypto]' pycryptodome
     venv/bin/python tests/it/tokens/make.py
 
-It needs Python 3.11, PyJWT 2.10 and PyCryptodome 3.23 or later. It reads keys.json: the time of all tests, the issuer of
+It needs Python 3.11, PyJWT 2.15 and PyCryptodome 4.4 or later. It reads keys.json: the time of all tests, the issuer of
 each kind of token with its keys, and weak keys. These are TEST KEYS: they are published here and protect nothing. It
 writes beside itself:
 
