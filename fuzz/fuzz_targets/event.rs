@@ -8,16 +8,13 @@
 use std::sync::LazyLock;
 
 use cart_associations_fuzz::{
-    ACCESS, CART, CUSTOMER, Call, Function, OF_CARTS, OF_CUSTOMERS, is_id, mutate, parties,
+    ACCESS, BACK_END, CART, CUSTOMER, Call, Function, OF_CARTS, OF_CUSTOMERS, fill, is_id, mutate,
+    parties,
 };
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-const BACK_END: &str = "CLIENT_CREDENTIALS_TOKEN";
-const STOREFRONT: &str = "IMPLICIT_TOKEN";
-const SIGNED_IN: &str = "CUSTOMER_TOKEN";
-const HOLDS_CART: &str = "CART_TOKEN";
 /// A cursor in the list of the customers of the cart p1.
 const CURSOR: &str = "CURSOR";
 /// A text that nearly fills a body.
@@ -29,14 +26,8 @@ static FUNCTION: LazyLock<Function> = LazyLock::new(Function::start);
 
 /// The placeholders, each with what it stands for.
 static FILLED: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
-    let access = |grant| FUNCTION.token(&ACCESS, "storefront", grant);
-    let mut filled = vec![
-        (BACK_END, access("client_credentials")),
-        (STOREFRONT, access("implicit")),
-        (SIGNED_IN, FUNCTION.token(&OF_CUSTOMERS, CUSTOMER, "")),
-        (HOLDS_CART, FUNCTION.token(&OF_CARTS, CART, "")),
-        (FILLER, " ".repeat(65_400)),
-    ];
+    let mut filled = FUNCTION.tokens().to_vec();
+    filled.push((FILLER, " ".repeat(65_400)));
     let event = RawValue::from_string(fill(FIRST_PAGE, &filled)).expect("JSON");
     let (answer, _) = FUNCTION.answer(event);
     let document = document(&answer).expect("a list");
@@ -46,13 +37,8 @@ static FILLED: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
     filled
 });
 
-fn fill(text: &str, filled: &[(&str, String)]) -> String {
-    let replace = |text: String, (name, value): &(&str, String)| text.replace(name, value);
-    filled.iter().fold(text.to_owned(), replace)
-}
-
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    mutate::json(data, size, max_size, seed)
+    mutate::json_lines(data, size, max_size, seed)
 });
 
 fuzz_target!(|data: &[u8]| -> Corpus {
@@ -160,14 +146,14 @@ fn check_calls(
     }
 
     let back_end = text.contains(BACK_END);
-    let signed_in = text.contains(STOREFRONT) && text.contains(SIGNED_IN);
+    let signed_in = text.contains(ACCESS.placeholder) && text.contains(OF_CUSTOMERS.placeholder);
     assert!(back_end || signed_in, "{text}");
     // For a customer, a cart's customers are listed only after a read has shown that
     // the customer is on the cart.
     assert!(back_end || !calls[0].parties.is_empty(), "{text}");
     // A customer is associated only with a cart that they hold.
-    let held =
-        |call: &Call| call.carts.iter().all(|cart| cart == CART) && text.contains(HOLDS_CART);
+    let holds_cart = text.contains(OF_CARTS.placeholder);
+    let held = |call: &Call| holds_cart && call.carts.iter().all(|cart| cart == CART);
     let own = |call: &Call| call.parties.iter().all(|party| party == CUSTOMER);
     for call in calls {
         assert!(back_end || !call.associates || held(call), "{text}");

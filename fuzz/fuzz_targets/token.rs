@@ -6,17 +6,20 @@
 use std::sync::LazyLock;
 
 use cart_associations_fuzz::{
-    ACCESS, CART, CUSTOMER, Function, Issuer, Members, NOW, OF_CARTS, OF_CUSTOMERS, is_id, mutate,
-    text,
+    ACCESS, CART, Function, Issuer, Members, NOW, OF_CARTS, OF_CUSTOMERS, fill, is_id, mutate, text,
 };
 use libfuzzer_sys::{Corpus, fuzz_mutator, fuzz_target};
-use serde_json::json;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
-static FUNCTION: LazyLock<Function> = LazyLock::new(|| {
-    let function = Function::start();
-    assert_eq!(answer(&function, &[]), 200, "with valid tokens");
-    function
+/// A POST with tokens of all kinds.
+const REQUEST: &str = include_str!("../seeds/event/cart-token");
+
+static FUNCTION: LazyLock<Function> = LazyLock::new(Function::start);
+
+static TOKENS: LazyLock<[(&str, String); 4]> = LazyLock::new(|| {
+    let tokens = FUNCTION.tokens();
+    assert_eq!(status(fill(REQUEST, &tokens)), 200, "with valid tokens");
+    tokens
 });
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -30,7 +33,8 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     let (header, claims) = (&data[..end], &data[end + 1..]);
     let token = FUNCTION.sign(header, claims);
     for kind in [ACCESS, OF_CUSTOMERS, OF_CARTS] {
-        let status = answer(&FUNCTION, &[(&kind, &token)]);
+        let request = REQUEST.replace(kind.placeholder, &token);
+        let status = status(fill(&request, &*TOKENS));
         assert!([200, 401, 403].contains(&status), "{status} for {kind:?}");
         let accepted = status != 401;
         assert!(!accepted || is_valid(header, claims, &kind), "{kind:?}");
@@ -38,34 +42,9 @@ fuzz_target!(|data: &[u8]| -> Corpus {
     Corpus::Keep
 });
 
-/// The status of the answer to a POST with valid tokens of all kinds, some of them
-/// replaced.
-fn answer(function: &Function, replaced: &[(&Issuer, &str)]) -> u64 {
-    let mut headers = json!({});
-    for (kind, subject) in [
-        (ACCESS, "client"),
-        (OF_CUSTOMERS, CUSTOMER),
-        (OF_CARTS, CART),
-    ] {
-        headers[kind.header] = json!(function.token(&kind, subject, "implicit"));
-    }
-    for (kind, token) in replaced {
-        headers[kind.header] = json!(token);
-    }
-    let bearer = format!(
-        "Bearer {}",
-        headers[ACCESS.header].as_str().expect("a token")
-    );
-    headers[ACCESS.header] = json!(bearer);
-    let body = json!({ "data": [{ "type": "customer", "id": CUSTOMER }] });
-    let event = json!({
-        "version": "2.0",
-        "rawPath": format!("/v2/carts/{CART}/relationships/customers"),
-        "headers": headers,
-        "requestContext": { "http": { "method": "POST" } },
-        "body": body.to_string(),
-    });
-    let (answer, _) = function.answer(to_raw_value(&event).expect("JSON"));
+fn status(event: String) -> u64 {
+    let event = RawValue::from_string(event).expect("JSON");
+    let (answer, _) = FUNCTION.answer(event);
     answer["statusCode"].as_u64().expect("a status")
 }
 
@@ -107,8 +86,8 @@ fn is_valid(header: &[u8], claims: &[u8], kind: &Issuer) -> bool {
         && audiences.iter().any(|audience| audience == kind.audience)
         && time("exp").is_some_and(|exp| exp > NOW as f64 - 30.0)
         && time("nbf").is_none_or(|nbf| nbf <= NOW as f64 + 30.0)
-        && (kind.header != OF_CUSTOMERS.header || is_id(&subject))
-        && (kind.header != OF_CARTS.header || subject == CART)
+        && (kind.placeholder != OF_CUSTOMERS.placeholder || is_id(&subject))
+        && (kind.placeholder != OF_CARTS.placeholder || subject == CART)
 }
 
 /// The texts of an array, whose other members count as empty.

@@ -33,32 +33,36 @@ pub const CART: &str = "c1";
 /// Who issues a kind of token, and for whom.
 #[derive(Debug)]
 pub struct Issuer {
-    pub variables: &'static str,
+    /// Stands for a valid token of this kind in an input.
+    pub placeholder: &'static str,
+    variables: &'static str,
     pub issuer: &'static str,
     pub audience: &'static str,
-    pub header: &'static str,
 }
 
 pub const ACCESS: Issuer = Issuer {
+    placeholder: "IMPLICIT_TOKEN",
     variables: "ACCESS_TOKEN",
     issuer: "https://auth.example.com",
     audience: "carts",
-    header: "authorization",
 };
 
 pub const OF_CUSTOMERS: Issuer = Issuer {
+    placeholder: "CUSTOMER_TOKEN",
     variables: "CUSTOMER_TOKEN",
     issuer: "https://login.example.com",
     audience: "shop",
-    header: "x-moltin-customer-token",
 };
 
 pub const OF_CARTS: Issuer = Issuer {
+    placeholder: "CART_TOKEN",
     variables: "CART_TOKEN",
     issuer: "https://carts.example.com",
     audience: "cart-holders",
-    header: "x-cart-token",
 };
+
+/// Stands for the access token of a back end.
+pub const BACK_END: &str = "CLIENT_CREDENTIALS_TOKEN";
 
 /// The function, and what it is called with.
 pub struct Function {
@@ -78,7 +82,15 @@ impl Function {
         let key = Ed25519KeyPair::generate().expect("a key");
         let x = URL_SAFE_NO_PAD.encode(key.public_key());
         let keys = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x }] });
-        let config = Config::from_lookup(|name| variable(name, &keys)).expect("a configuration");
+        let mut env = HashMap::new();
+        for of in [ACCESS, OF_CUSTOMERS, OF_CARTS] {
+            env.insert(format!("{}_JWKS", of.variables), keys.to_string());
+            env.insert(format!("{}_ISSUER", of.variables), of.issuer.to_owned());
+            env.insert(format!("{}_AUDIENCE", of.variables), of.audience.to_owned());
+        }
+        env.insert("TABLE_NAME".to_owned(), "associations".to_owned());
+        env.insert("AWS_REGION".to_owned(), "us-east-1".to_owned());
+        let config = Config::from_lookup(|name| env.get(name).cloned()).expect("a configuration");
         let table = Table::default();
         let store = runtime.block_on(table.store(config.table_name.clone()));
         // Never used, because the key sets are inline.
@@ -100,12 +112,21 @@ impl Function {
         format!("{signed}.{signature}")
     }
 
-    /// A valid token of this kind.
-    pub fn token(&self, of: &Issuer, subject: &str, grant: &str) -> String {
-        let claims = json!({
-            "iss": of.issuer, "aud": of.audience, "sub": subject, "exp": NOW + 1, "grant_type": grant,
-        });
-        self.sign(br#"{"alg":"EdDSA"}"#, claims.to_string().as_bytes())
+    /// The placeholders of tokens, each with a valid token.
+    pub fn tokens(&self) -> [(&'static str, String); 4] {
+        let token = |of: &Issuer, subject: &str, grant: &str| {
+            let claims = json!({
+                "iss": of.issuer, "aud": of.audience, "sub": subject, "exp": NOW + 1,
+                "grant_type": grant,
+            });
+            self.sign(br#"{"alg":"EdDSA"}"#, claims.to_string().as_bytes())
+        };
+        [
+            (BACK_END, token(&ACCESS, "storefront", "client_credentials")),
+            (ACCESS.placeholder, token(&ACCESS, "storefront", "implicit")),
+            (OF_CUSTOMERS.placeholder, token(&OF_CUSTOMERS, CUSTOMER, "")),
+            (OF_CARTS.placeholder, token(&OF_CARTS, CART, "")),
+        ]
     }
 
     /// The answer to an event, and the calls of the table before it.
@@ -119,22 +140,10 @@ impl Function {
     }
 }
 
-fn variable(name: &str, keys: &Value) -> Option<String> {
-    let issuers = [ACCESS, OF_CUSTOMERS, OF_CARTS];
-    let of_issuer =
-        issuers
-            .iter()
-            .find_map(|issuer| match name.strip_prefix(issuer.variables)? {
-                "_JWKS" => Some(keys.to_string()),
-                "_ISSUER" => Some(issuer.issuer.to_owned()),
-                "_AUDIENCE" => Some(issuer.audience.to_owned()),
-                _ => None,
-            });
-    match name {
-        "TABLE_NAME" => Some("associations".to_owned()),
-        "AWS_REGION" => Some("us-east-1".to_owned()),
-        _ => of_issuer,
-    }
+/// Replaces placeholders by what they stand for.
+pub fn fill(text: &str, filled: &[(&str, String)]) -> String {
+    let replace = |text: String, (name, value): &(&str, String)| text.replace(name, value);
+    filled.iter().fold(text.to_owned(), replace)
 }
 
 /// The members of a JSON object, unparsed: a [`Value`] is not always the value in

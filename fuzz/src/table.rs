@@ -1,5 +1,5 @@
 //! A table in memory that records its calls. All writes succeed. Lists and reads of
-//! carts and parties whose identifier begins with `p` find something.
+//! carts and customers whose identifier begins with `p` find something.
 
 use std::sync::{Arc, Mutex};
 
@@ -64,35 +64,38 @@ impl HttpConnector for Table {
             "Query" => Vec::new(),
             other => panic!("unexpected operation {other}"),
         };
-        let keys = items.iter().map(|item| item["id"]["S"].as_str());
-        let keys: Vec<&str> = keys.map(|key| key.expect("a key")).collect();
-        let parts = |of: fn(&str) -> Option<(&str, &str)>| {
-            keys.iter()
-                .map(move |key| of(key).expect("two identifiers"))
+        let mut call = Call {
+            is_read: matches!(operation, "GetItem" | "Query"),
+            associates: items.iter().any(|item| item.get("associated_at").is_some()),
+            carts: Vec::new(),
+            parties: Vec::new(),
         };
-        let mut carts: Vec<&str> = parts(|key| key.split_once('#')).map(|key| key.0).collect();
-        let mut parties: Vec<&str> = parts(|key| key.rsplit_once('#')).map(|key| key.1).collect();
+        for item in &items {
+            let key = item["id"]["S"].as_str().expect("a key");
+            let (cart, party) = key.split_once('#').expect("two identifiers");
+            let party = party.strip_prefix("account#").unwrap_or(party);
+            call.carts.push(cart.to_owned());
+            call.parties.push(party.to_owned());
+        }
         let answer = match operation {
             "Query" => {
                 let of = body["ExpressionAttributeValues"][":of"]["S"].as_str();
                 let of = of.expect("whose list it is");
-                let is_of_cart = index(&body).ends_with("by_cart");
-                let owners = if is_of_cart { &mut carts } else { &mut parties };
-                owners.push(of);
-                list(&body, of, is_of_cart)
+                let index = body["IndexName"].as_str().expect("an index");
+                let is_of_cart = index.ends_with("by_cart");
+                match is_of_cart {
+                    true => call.carts.push(of.to_owned()),
+                    false => call.parties.push(of.to_owned()),
+                }
+                let is_empty = !of.starts_with('p') || index.contains("account");
+                let count = body["Limit"].as_u64().filter(|_| !is_empty);
+                list(of, is_of_cart, count.unwrap_or_default())
             }
-            "GetItem" if carts[0].starts_with('p') => json!({ "Item": {
-                "id": { "S": keys[0] },
+            "GetItem" if call.carts[0].starts_with('p') => json!({ "Item": {
+                "id": items[0]["id"],
                 "associated_at": { "S": "2026-11-22T12:00:00.000Z" },
             } }),
             _ => json!({}),
-        };
-        let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
-        let call = Call {
-            is_read: matches!(operation, "GetItem" | "Query"),
-            associates: items.iter().any(|item| item.get("associated_at").is_some()),
-            carts: owned(carts),
-            parties: owned(parties),
         };
         self.0.lock().expect("no thread has panicked").push(call);
         let status = 200.try_into().expect("a status");
@@ -108,36 +111,23 @@ fn item(action: &Value) -> &Value {
     found.next().expect("an item or a key")
 }
 
-/// As many members as the query asks for, even after they were removed: the index
-/// lags behind. None if the identifier does not begin with `p`.
-fn list(query: &Value, of: &str, is_of_cart: bool) -> Value {
-    let count = query["Limit"].as_u64().filter(|_| of.starts_with('p'));
-    let is_of_accounts = index(query).contains("account");
-    let party = if is_of_accounts {
-        "account_id"
-    } else {
-        "customer_id"
-    };
-    let separator = if is_of_accounts { "#account#" } else { "#" };
+/// A list with as many members as the query asks for, even after they were removed: the
+/// index lags behind.
+fn list(of: &str, is_of_cart: bool, count: u64) -> Value {
     let item = |number| {
         let member = format!("c{number:03}");
-        let (cart, other) = if is_of_cart {
-            (of, &*member)
-        } else {
-            (&*member, of)
+        let (cart, customer) = match is_of_cart {
+            true => (of, &*member),
+            false => (&*member, of),
         };
         json!({
-            "id": { "S": format!("{cart}{separator}{other}") },
+            "id": { "S": format!("{cart}#{customer}") },
             "cart_id": { "S": cart },
-            party: { "S": other },
+            "customer_id": { "S": customer },
             "associated_at": { "S": format!("2026-11-22T12:00:00.{:03}Z", 999 - number) },
             "write_id": { "S": "5c8f0f2e-95b8-4f4b-8f5c-0f7cf3a4c9d2" },
         })
     };
-    let items: Vec<Value> = (0..count.unwrap_or_default()).map(item).collect();
+    let items: Vec<Value> = (0..count).map(item).collect();
     json!({ "Count": items.len(), "Items": items })
-}
-
-fn index(query: &Value) -> &str {
-    query["IndexName"].as_str().expect("an index")
 }

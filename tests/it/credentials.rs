@@ -3,11 +3,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use cart_associations::auth::{AuthError, Authenticator, Caller, Forbidden};
-use cart_associations::client::{Client, TrustedRoots};
+use cart_associations::auth::{AuthError, Authenticator, Caller};
+use cart_associations::client::Client;
 use cart_associations::clock::Clock;
 use cart_associations::config::Config;
-use cart_associations::ids::{Party, PartyKind};
+use dev::environment::Environment;
 use lambda_http::http::HeaderMap;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -18,8 +18,6 @@ use crate::support::{
     RON, World, access_token, account_token, account_token_variables, authorities, cart_token,
     customer_token, environment, linkage,
 };
-
-const ACCOUNT_HEADER: &str = "EP-Account-Management-Authentication-Token";
 
 /// The variables of a function without customer tokens.
 pub(crate) const ONE_TOKEN: [(&str, &str); 3] = [
@@ -60,16 +58,20 @@ pub(crate) fn problems(variables: &[(&str, &str)]) -> Vec<String> {
     config.err().map_or_else(Vec::new, |error| error.problems)
 }
 
+/// The authenticator of a function with this environment.
+pub(crate) fn authenticator(env: &Environment, clock: &Clock) -> Authenticator {
+    let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
+    let client = Client::new(&config.trusted_roots, Duration::from_secs(1));
+    Authenticator::new(config.tokens, &client, clock)
+}
+
 /// Authenticates a request with these headers, in the usual configuration with these
 /// variables.
 async fn authenticate(
     variables: &[(&str, &str)],
     headers: &[(&'static str, &str)],
 ) -> Result<Caller, AuthError> {
-    let env = environment(variables);
-    let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
-    let client = Client::new(&TrustedRoots::built_in(), Duration::from_secs(1));
-    let authenticator = Authenticator::new(config.tokens, &client, &Clock::system());
+    let authenticator = authenticator(&environment(variables), &Clock::system());
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.append(*name, value.parse().unwrap());
@@ -123,12 +125,6 @@ async fn a_token_is_for_one_of_the_configured_audiences() {
         {"aud":["x","https://a.example/x"]} => nobody for grant_type
         {"aud":null,"client_id":"shop"} => nobody for grant_type
         {"aud":"carts, shop"} => access audience aud
-        {"aud":""} => access audience aud
-        {"aud":[]} => access audience aud
-        {"aud":[],"client_id":"shop"} => access audience aud
-        {"aud":"x","client_id":"shop"} => access audience aud
-        {"aud":null,"client_id":"x"} => access audience aud
-        {"aud":null,"azp":"shop"} => access missing_claim aud
     "#;
     let list = " carts, shop ,https://a.example/x";
     check(&[("ACCESS_TOKEN_AUDIENCE", list)], table).await;
@@ -236,10 +232,6 @@ async fn the_client_is_named_by_the_first_of_its_claims() {
         {"scope":"all","client_id":null,"cid":"c","appid":"d"} => back_end c
         {"scope":"all","appid":"d"} => back_end d
         {"scope":"all"} => back_end me
-        {"sub":null} => access missing_claim sub
-        {"sub":""} => access malformed_claim sub
-        {"client_id":"","azp":"b"} => access malformed_claim client_id
-        {"azp":["b"]} => access malformed_claim azp
     "#;
     let scope = [("BACK_END_CLAIM", "scope"), ("BACK_END_VALUES", "all")];
     check(&scope, table).await;
@@ -301,13 +293,11 @@ async fn one_token_names_the_customer() {
 #[tokio::test]
 async fn a_customer_or_account_token_binds_every_caller_to_its_party() {
     let accounts = account_token_variables();
-    let claiming = |claims| authorities().account.token("acme", &claims).unwrap();
     let token = |name: &str| match name {
         "ron" => customer_token(RON),
         "acme" => account_token("acme", "hermione"),
-        "itself" => claiming(json!({ "account_id": "acme" })),
-        "no_sub" => claiming(json!({ "account_id": "acme", "sub": null })),
-        "bad_sub" => claiming(json!({ "account_id": "acme", "sub": 7 })),
+        "itself" => account_token("acme", "acme"),
+        "blank" => " \t".to_owned(),
         other => other.to_owned(),
     };
     // A configuration and the tokens of a request; what it acts for, and the person.
@@ -316,14 +306,12 @@ async fn a_customer_or_account_token_binds_every_caller_to_its_party() {
         accounts account:acme => account acme by storefront, hermione
         one_token account:acme => account acme by storefront, hermione
         accounts account:itself => account acme by storefront
-        accounts account:no_sub => account acme by storefront
-        accounts account:bad_sub => account malformed_claim sub
         accounts customer:ron account:acme => SeveralParties
         accounts customer:ron account:x => account not_compact_jws
         accounts customer:x account:acme => customer not_compact_jws
         accounts customer: account:acme => customer not_one_token
+        accounts customer:blank => customer not_one_token
         accounts account:acme account:acme => account not_one_token
-        accounts account:ron => account unknown_key
         usual account:acme => account not_configured
         usual account: => account not_configured
         one_token customer:ron => customer not_configured
@@ -348,61 +336,6 @@ async fn a_customer_or_account_token_binds_every_caller_to_its_party() {
             let found = shown(authenticated) + &person.unwrap_or_default();
             assert_eq!(found, expected, "{request} with {grant}");
         }
-    }
-    // The client that is known by `sub` alone is not recorded where it is the party.
-    let access = authorities().access.token("ron", &json!({})).unwrap();
-    let (bearer, ron) = (format!("Bearer {access}"), customer_token(RON));
-    let headers = [("authorization", &*bearer), (header_of("customer"), &ron)];
-    let found = shown(authenticate(&[], &headers).await);
-    assert_eq!(found, "customer ron by carts");
-}
-
-#[tokio::test]
-async fn each_kind_of_party_needs_its_own_token() {
-    let accounts = account_token_variables();
-    let bearer = format!("Bearer {}", access_token("implicit"));
-    // A configuration and a token; whose carts are asked for; the refusal of a change,
-    // and that of a list of all of their carts.
-    let table = r#"
-        accounts customer asks customer ron => None; None
-        accounts customer asks customer hermione => Some(OtherParty(Customer)); Some(OtherPartysCarts(Customer))
-        accounts customer asks account ron => Some(TokenRequired { kind: Account, claim: None })
-        accounts account asks account acme => None; None
-        accounts account asks account ron => Some(OtherParty(Account)); Some(OtherPartysCarts(Account))
-        accounts account asks customer ron => Some(TokenRequired { kind: Customer, claim: None })
-        one_token account asks customer ron => Some(BoundToAccount)
-        usual customer asks account ron => Some(BackEndRequired { claim: None })
-        accounts no asks customer ron => Some(TokenRequired { kind: Customer, claim: Some("grant_type") })
-        accounts no asks account acme => Some(TokenRequired { kind: Account, claim: Some("grant_type") })
-        usual no asks account acme => Some(BackEndRequired { claim: Some("grant_type") })
-        uid no asks customer ron => Some(NoRight { claim: "uid" })
-    "#;
-    for row in table.trim().lines() {
-        let (request, expected) = row.trim().split_once(" => ").unwrap();
-        let words: Vec<&str> = request.split(' ').collect();
-        let [variables, token, "asks", kind, id] = words[..] else {
-            panic!("{request}");
-        };
-        let (header, token) = match token {
-            "customer" => (header_of("customer"), customer_token(RON)),
-            "account" => (header_of("account"), account_token("acme", RON)),
-            _ => ("x-none", String::new()),
-        };
-        let headers = [("authorization", &*bearer), (header, &token)];
-        let variables = configuration(variables, &accounts);
-        let caller = authenticate(&variables, &headers).await.unwrap();
-        let kind = match kind {
-            "customer" => PartyKind::Customer,
-            _ => PartyKind::Account,
-        };
-        let asked = Party::new(kind, id).unwrap();
-        let (change, list) = expected.split_once("; ").unwrap_or((expected, expected));
-        let refusal = caller.permit(std::slice::from_ref(&asked)).err();
-        assert_eq!(format!("{refusal:?}"), change, "{request}");
-        let refusal = caller.permit_carts_of(&asked).err();
-        assert_eq!(format!("{refusal:?}"), list, "{request}");
-        let refused = caller.permit_clearing();
-        assert!(matches!(refused, Err(Forbidden::BackEndRequired { .. })));
     }
 }
 
@@ -555,45 +488,44 @@ fn a_bad_rule_for_tokens_is_a_problem() {
     assert_eq!(problems(&good), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn a_customer_token_permits_only_its_customer_with_every_grant() {
-    let world = World::new().await;
-    for grant in ["implicit", "client_credentials", "password"] {
-        let cart = format!("cart-{grant}");
-        let call = |customers: &[&str]| {
-            let call = world.post(&cart).grant(grant);
-            call.customer_token(&customer_token(RON))
-                .body(linkage(customers))
-        };
-        for others in [&["hermione"][..], &[RON, "hermione"]] {
-            let source = call(others).send().await.refused(403, "other_customer");
-            assert_eq!(source, json!({ "pointer": "/data" }));
-        }
-        call(&[RON]).send().await.created(&[RON]);
-    }
-    assert_eq!(world.stored().await.len(), 3);
-}
-
+/// The answer has the code of what is missing, the log the claim of the access token.
 #[tokio::test]
 async fn the_answer_and_the_log_say_what_is_missing() {
-    let carts = "/v2/customers/ron/relationships/carts";
-    let uid = [&ONE_TOKEN[..], &[("CUSTOMER_ID_CLAIM", "uid")]].concat();
-    let no_token = ["customer_token_required", "customer token", "grant_type"];
-    let no_right = ["back_end_required", "names no customer", "uid"];
-    for (variables, path, [code, detail, claim]) in
-        [(vec![], carts, no_token), (uid, "/v2/carts", no_right)]
-    {
-        let world = World::with(&variables).await;
+    let accounts = account_token_variables();
+    // A configuration, the caller, and whose carts they ask for; the code and the claim.
+    let table = "
+        usual nobody customers/ron => customer_token_required grant_type
+        usual nobody accounts/acme => back_end_required grant_type
+        usual customer accounts/ron => back_end_required -
+        accounts nobody accounts/acme => account_token_required grant_type
+        accounts customer accounts/ron => account_token_required -
+        accounts account customers/acme => customer_token_required -
+        one_token account customers/acme => other_customer -
+        uid nobody customers/ron => back_end_required uid
+    ";
+    for row in table.trim().lines() {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        let [variables, caller, party, "=>", code, claim] = words[..] else {
+            panic!("{row}");
+        };
+        let world = World::with(&configuration(variables, &accounts)).await;
         let mut function = Function::start(world.env()).await;
-        let call = world.get(path).grant("implicit").to(Some(&function));
-        let answer = call.send().await;
-        answer.refused(403, code);
-        let text = answer.errors("detail")[0].to_string();
-        assert!(text.contains(detail), "{text}");
+        let call = world.get(&format!("/v2/{party}/relationships/carts"));
+        let call = match caller {
+            "customer" => call.customer(RON),
+            "account" => call.account("acme"),
+            _ => call.grant("implicit"),
+        };
+        call.to(Some(&function)).send().await.refused(403, code);
         let (_, line) = function.line().await;
-        assert_eq!([&line["caller"], &line["claim"]], ["nobody", claim]);
+        let logged = line["claim"].as_str().unwrap_or("-");
+        assert_eq!((&line["caller"], logged), (&json!(caller), claim), "{row}");
     }
-    let world = World::new().await;
+    let world = World::with_account_tokens().await;
+    let both = world.get("/v2/carts").customer(RON).account("acme");
+    let source = both.send().await.refused(400, "several_parties");
+    let header = "EP-Account-Management-Authentication-Token";
+    assert_eq!(source, json!({ "header": header }));
     let answer = world.get("/v2/carts").back_end().send().await;
     let source = answer.refused(403, "customer_token_required");
     assert_eq!(source, json!({ "header": "x-moltin-customer-token" }));
@@ -610,72 +542,29 @@ async fn the_answer_and_the_log_say_what_is_missing() {
     assert_eq!([&line["cause"], &line["claim"]], ["missing_claim", "exp"]);
 }
 
+/// `Bearer:` is what Elastic Path's Go client sends.
 #[tokio::test]
-async fn without_a_bearer_token_the_answer_asks_for_one() {
+async fn the_bearer_scheme_may_be_in_any_case_with_a_colon_and_extra_spaces() {
     let world = World::new().await;
-    let call = || {
-        world
-            .associate("cart-1", &[RON])
-            .without_header("authorization")
-    };
     let token = access_token("client_credentials");
+    let call = |value: &str| {
+        let call = world.associate("cart-1", &[RON]);
+        call.header("authorization", value)
+    };
     let [basic, joined] = ["Basic ", "Bearer:"].map(|scheme| format!("{scheme}{token}"));
     let bad = ["", "Bearer", "Bearer  ", "Bearer:", &basic, &joined, &token];
-    let calls = bad.map(|value| call().header("authorization", value));
-    for call in calls.into_iter().chain([call()]) {
+    let bad = bad.map(call).into_iter();
+    for call in bad.chain([call("").without_header("authorization")]) {
         let answer = call.customer_token(&customer_token(RON)).send().await;
         let source = answer.refused(401, "access_token_required");
         assert_eq!(source, json!({ "header": "Authorization" }));
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
     assert!(world.stored().await.is_empty());
-}
-
-/// `Bearer:` is what Elastic Path's Go client sends.
-#[tokio::test]
-async fn the_bearer_scheme_may_be_in_any_case_with_a_colon_and_extra_spaces() {
-    let world = World::new().await;
-    let token = access_token("client_credentials");
-    let schemes = ["bearer ", "BEARER ", "Bearer   ", "Bearer: ", "bearer:  "];
-    for (cart, scheme) in schemes.iter().enumerate() {
-        let call = world.associate(&cart.to_string(), &[RON]);
-        let call = call.header("authorization", &format!("{scheme}{token}"));
-        call.send().await.created(&[RON]);
+    for scheme in ["bearer ", "BEARER ", "Bearer   ", "Bearer: ", "bearer:  "] {
+        let answer = call(&format!("{scheme}{token}")).send().await;
+        assert!([200, 204].contains(&answer.status), "{scheme}: {answer:?}");
     }
-}
-
-#[tokio::test]
-async fn a_token_that_is_sent_is_never_treated_as_absent() {
-    let world = World::new().await;
-    let access = access_token("client_credentials");
-    for (header, code) in [
-        ("x-moltin-customer-token", "invalid_customer_token"),
-        (ACCOUNT_HEADER, "invalid_account_token"),
-    ] {
-        for token in ["", " ", "null", "x.y.z", "\u{fc}", "a\0", &access] {
-            let call = world.associate("cart-1", &[RON]).header(header, token);
-            let answer = call.send().await;
-            let source = answer.refused(401, code);
-            assert_eq!(source, json!({ "header": header }), "{token:?}");
-            let challenge = Some("Bearer error=\"invalid_token\"");
-            assert_eq!(answer.header("www-authenticate"), challenge);
-        }
-    }
-    assert!(world.stored().await.is_empty());
-}
-
-#[tokio::test]
-async fn a_request_acts_for_one_party() {
-    let world = World::with_account_tokens().await;
-    let call = || {
-        let call = world.post("cart-1").customer(RON).body(linkage(&[RON]));
-        call.header(ACCOUNT_HEADER, &account_token("acme", "hermione"))
-    };
-    let source = call().send().await.refused(400, "several_parties");
-    assert_eq!(source, json!({ "header": ACCOUNT_HEADER }));
-    let bad = call().customer_token("x").send().await;
-    bad.refused(401, "invalid_customer_token");
-    assert!(world.stored().await.is_empty());
 }
 
 /// A POST by Ron's storefront, for himself.
@@ -691,6 +580,12 @@ async fn a_customer_needs_a_cart_token_if_cart_tokens_are_configured() {
         let source = answer.refused(403, "cart_token_required");
         assert_eq!(source, json!({ "header": "x-cart-token" }));
     }
+    // It is reported after all other faults.
+    let call = || rons(&world, "cart-1");
+    rons(&world, "a b").send().await.refused(400, "invalid_id");
+    call().text("{").send().await.refused(400, "invalid_json");
+    let others = call().body(linkage(&["hermione"])).send().await;
+    others.refused(403, "other_customer");
     assert!(world.stored().await.is_empty());
 
     let call = || rons(&world, "cart-1").cart_token(&cart_token("cart-1"));
@@ -712,23 +607,15 @@ async fn a_cart_token_is_refused_if_cart_tokens_are_not_configured() {
 }
 
 #[tokio::test]
-async fn a_cart_token_is_ignored_without_a_customer_token() {
+async fn a_cart_token_is_ignored_where_none_is_needed() {
     let world = World::with_cart_tokens().await;
-    world.associated("a", &[RON]).await;
-    let call = world.associate("b", &[RON]).cart_token("x");
-    call.send().await.created(&[RON]);
-    for token in ["x", &cart_token("c")] {
-        let call = world.associate("c", &[RON]).grant("implicit");
-        let answer = call.cart_token(token).send().await;
+    let back_end = world.associate("cart-1", &[RON]).cart_token("x");
+    back_end.send().await.created(&[RON]);
+    for token in ["x", &cart_token("cart-2")] {
+        let nobody = world.associate("cart-2", &[RON]).grant("implicit");
+        let answer = nobody.cart_token(token).send().await;
         answer.refused(403, "customer_token_required");
     }
-    assert_eq!(world.stored().await.len(), 2);
-}
-
-#[tokio::test]
-async fn a_cart_token_is_ignored_in_all_requests_but_post() {
-    let world = World::with_cart_tokens().await;
-    world.associated("cart-1", &[RON]).await;
     for path in [
         "/v2/carts/cart-1/relationships/customers",
         "/v2/carts",
@@ -746,76 +633,33 @@ async fn a_cart_token_is_ignored_in_all_requests_but_post() {
     assert!(world.stored().await.is_empty());
 }
 
-/// The answer is also the same if something else is wrong: a caller with a token for
-/// another cart learns no more than a caller with a forged one.
+/// A caller with a token for another cart learns no more than a caller with a forged one,
+/// also if something else is wrong.
 #[tokio::test]
-async fn every_invalid_cart_token_gets_the_same_401() {
+async fn an_invalid_cart_token_gets_the_same_401_whatever_else_is_wrong() {
     let world = World::with_cart_tokens().await;
-    let (access, cart) = (&authorities().access, &authorities().cart);
-    let token = |claims: Value| cart.token("cart-1", &claims).unwrap();
-    let good = token(json!({}));
     let mut answers = Vec::new();
-    for (name, token) in [
-        ("empty", String::new()),
-        ("blank", " ".to_owned()),
-        ("no token", "x.y.z".to_owned()),
-        ("another signature", format!("{}A", &good[..good.len() - 2])),
-        ("expired", token(json!({ "exp": 1_700_000_000 }))),
-        ("another issuer", token(json!({ "iss": access.issuer }))),
-        ("another audience", token(json!({ "aud": access.audience }))),
-        ("no subject", token(json!({ "sub": null }))),
-        ("another cart", cart_token("cart-2")),
-        ("the cart in capitals", cart_token("CART-1")),
-        ("a part of the cart", cart_token("cart-")),
-        ("no cart", cart_token("a b")),
-        ("a customer", cart_token(RON)),
-        ("an access token", access_token("client_credentials")),
-        ("a customer token", customer_token(RON)),
-    ] {
-        let call = || rons(&world, "cart-1").cart_token(&token);
+    for token in ["", " ", "x.y.z", &cart_token("cart-2")] {
+        let call = |cart| rons(&world, cart).cart_token(token);
         for call in [
-            call(),
-            call().grant("client_credentials"),
-            call().header("accept", "application/vnd.api+json;ext=x"),
-            call().header("content-type", "text/plain"),
-            call().text("{"),
-            call().body(linkage(&["hermione"])),
+            call("cart-1"),
+            call("a b"),
+            call("cart-1").grant("client_credentials"),
+            call("cart-1").header("accept", "application/vnd.api+json;ext=x"),
+            call("cart-1").header("content-type", "text/plain"),
+            call("cart-1").text("{"),
+            call("cart-1").body(linkage(&["hermione"])),
         ] {
             let answer = call.send().await;
             let source = answer.refused(401, "invalid_cart_token");
-            assert_eq!(source, json!({ "header": "x-cart-token" }), "{name}");
-            assert_eq!(
-                answer.header("www-authenticate"),
-                Some("Bearer error=\"invalid_token\"")
-            );
-            answers.push((answer.status, answer.document()));
+            assert_eq!(source, json!({ "header": "x-cart-token" }), "{token}");
+            let challenge = Some("Bearer error=\"invalid_token\"");
+            assert_eq!(answer.header("www-authenticate"), challenge);
+            answers.push(answer.document());
         }
+        let call = call("cart-1").customer_token("x");
+        call.send().await.refused(401, "invalid_customer_token");
     }
-    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
-    // The token is refused before the invalid id in the path.
-    let answer = rons(&world, "a b").cart_token(&good).send().await;
-    answer.refused(401, "invalid_cart_token");
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
     assert!(world.stored().await.is_empty());
-}
-
-#[tokio::test]
-async fn a_missing_cart_token_is_reported_after_all_other_faults() {
-    let world = World::with_cart_tokens().await;
-    let call = || rons(&world, "cart-1");
-    rons(&world, "a b").send().await.refused(400, "invalid_id");
-    call().text("{").send().await.refused(400, "invalid_json");
-    let others = call().body(linkage(&["hermione"])).send().await;
-    others.refused(403, "other_customer");
-    call().send().await.refused(403, "cart_token_required");
-}
-
-#[tokio::test]
-async fn tokens_are_verified_in_order_access_customer_cart() {
-    let world = World::with_cart_tokens().await;
-    let call = || rons(&world, "cart-1").cart_token("x");
-    let both = call().bearer("x").customer_token("x").send().await;
-    both.refused(401, "invalid_access_token");
-    let customer = call().customer_token("x").send().await;
-    customer.refused(401, "invalid_customer_token");
-    call().send().await.refused(401, "invalid_cart_token");
 }

@@ -3,10 +3,8 @@
 //! `make test-issuers` got it from the issuer itself.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use cart_associations::auth::{AuthError, Authenticator, Caller};
-use cart_associations::client::Client;
+use cart_associations::auth::{AuthError, Caller};
 use cart_associations::clock::Clock;
 use cart_associations::config::Config;
 use dev::environment::Environment;
@@ -16,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::credentials::authenticator;
 use crate::support::{authorities, environment, lasting};
 
 /// An issuer's tokens under one configuration.
@@ -105,10 +104,6 @@ fn environment_of(variables: &Environment) -> Environment {
     env
 }
 
-fn config(env: &Environment) -> Config {
-    Config::from_lookup(|name| env.get(name).cloned()).unwrap()
-}
-
 fn signed(token: &Token, claims: &BTreeMap<String, Value>, issuer: &str) -> String {
     let mut header = json!({ "typ": "JWT", "alg": "ES256", "kid": "access-1" });
     for (name, value) in &token.header {
@@ -120,15 +115,6 @@ fn signed(token: &Token, claims: &BTreeMap<String, Value>, issuer: &str) -> Stri
     }
     let key = &authorities().access.key;
     key.sign(&header.to_string(), &all.to_string()).unwrap()
-}
-
-async fn authenticate(
-    authenticator: &Authenticator,
-    headers: &HeaderMap,
-) -> Result<Caller, AuthError> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let now = Clock::system().now();
-    authenticator.authenticate(headers, now, deadline).await
 }
 
 /// What the authenticator said, in the words of the table.
@@ -165,9 +151,7 @@ async fn the_tokens_of_common_issuers_mean_what_the_page_says() {
         if variables.contains_key("CUSTOMER_TOKEN_ISSUER") {
             variables.insert("CUSTOMER_TOKEN_JWKS".to_owned(), keys.clone());
         }
-        let config = config(&environment_of(&variables));
-        let client = Client::new(&config.trusted_roots, Duration::from_secs(1));
-        let authenticator = Authenticator::new(config.tokens, &client, &Clock::system());
+        let authenticator = authenticator(&environment_of(&variables), &Clock::system());
         let iss = &variables["ACCESS_TOKEN_ISSUER"];
         for token in issuer.tokens {
             let access = signed(&token, &token.claims, iss);
@@ -177,7 +161,8 @@ async fn the_tokens_of_common_issuers_mean_what_the_page_says() {
                 let customer = signed(&token, claims, iss);
                 headers.insert("x-moltin-customer-token", customer.parse().unwrap());
             }
-            let result = authenticate(&authenticator, &headers).await;
+            let (now, deadline) = (Clock::system().now(), Instant::now());
+            let result = authenticator.authenticate(&headers, now, deadline).await;
             let outcome = outcome(result, &token.expected);
             if outcome != token.expected {
                 let what = format!("{}, {}", issuer.stage, token.what);
@@ -208,7 +193,8 @@ fn every_example_is_a_configuration_that_the_function_accepts() {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let stage = path.file_stem().unwrap().to_str().unwrap();
-        let config = config(&environment_of(&variables(stage)));
+        let env = environment_of(&variables(stage));
+        let config = Config::from_lookup(|name| env.get(name).cloned()).unwrap();
         assert!(config.tokens.customer.is_none(), "{stage} has one token");
     }
 }

@@ -64,19 +64,6 @@ async fn assert_accepted(world: &World, token: &str) {
 }
 
 #[tokio::test]
-async fn a_key_set_is_fetched_at_the_start_and_cached() {
-    let server = KeyServer::start(&keys()).await;
-    let world = world(&server).await;
-    assert_eq!(server.asked(), 1);
-    let token = token(&authorities().access.key);
-    for _ in 0..5 {
-        assert_accepted(&world, &token).await;
-        world.advance_clock(MINUTE);
-    }
-    assert_eq!(server.asked(), 1);
-}
-
-#[tokio::test]
 async fn the_first_request_fetches_keys_again_if_that_failed_at_the_start() {
     let server = KeyServer::start(&keys()).await;
     server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, keys()));
@@ -108,7 +95,7 @@ async fn all_key_sets_may_come_from_a_url() {
 }
 
 #[tokio::test]
-async fn without_keys_for_cart_tokens_only_requests_that_need_them_are_503() {
+async fn without_keys_for_cart_tokens_a_post_that_has_one_is_503() {
     let server = KeyServer::start("").await;
     let with_cart_tokens = World::with_cart_tokens().await;
     let world = World::on(&[("CART_TOKEN_JWKS", &server.url)], &with_cart_tokens).await;
@@ -121,14 +108,6 @@ async fn without_keys_for_cart_tokens_only_requests_that_need_them_are_503() {
     let empty = call().cart_token("").send().await;
     empty.refused(401, "invalid_cart_token");
     assert!(world.stored().await.is_empty());
-
-    let token = "x";
-    let back_end = world.associate("cart-1", &[RON]).cart_token(token);
-    back_end.send().await.created(&[RON]);
-    let list = world.get("/v2/carts").customer(RON).cart_token(token);
-    assert_eq!(list.send().await.status, 200);
-    let removal = world.dissociate("cart-1", &[RON]).customer(RON);
-    removal.cart_token(token).send().await.unchanged();
 }
 
 #[tokio::test]
@@ -276,6 +255,53 @@ async fn keys_are_used_for_a_day_while_their_issuer_is_down() {
     server.serves(&keys());
     world.advance_clock(MINUTE);
     assert_accepted(&world, &token).await;
+}
+
+/// The function remembers tokens that it has verified.
+#[tokio::test]
+async fn a_token_is_refused_once_its_key_is_replaced_under_the_same_id() {
+    for algorithm in [Algorithm::ES256, Algorithm::RS256] {
+        let [old, new] = [Algorithm::ES256, algorithm]
+            .map(|algorithm| SigningKey::generate("the-key", algorithm).unwrap());
+        let server = KeyServer::start(&old.jwks().unwrap()).await;
+        let world = world(&server).await;
+        assert_accepted(&world, &token(&old)).await;
+        server.serves(&new.jwks().unwrap());
+        world.advance_clock(HOUR);
+        let refused = send(&world, &token(&old)).await;
+        refused.refused(401, "invalid_access_token");
+        assert_accepted(&world, &token(&new)).await;
+    }
+}
+
+#[tokio::test]
+async fn more_tokens_than_are_remembered_are_accepted() {
+    let world = World::new().await;
+    let access = &authorities().access;
+    let token = |number| {
+        let claims = json!({ "grant_type": "client_credentials", "jti": number });
+        access.token("back-end", &claims).unwrap()
+    };
+    let first = token(0);
+    assert_accepted(&world, &first).await;
+    for number in 1..600 {
+        assert_accepted(&world, &token(number)).await;
+    }
+    assert_accepted(&world, &first).await;
+}
+
+#[tokio::test]
+async fn a_url_in_a_token_is_never_fetched() {
+    let untrusted = KeyServer::start(&NEXT_KEY.jwks().unwrap()).await;
+    let world = World::new().await;
+    for name in ["jku", "x5u", "kid", "iss", "typ", "jwks_uri"] {
+        let mut header = json!({ "alg": "ES256", "kid": "another" });
+        header[name] = json!(untrusted.url);
+        let token = NEXT_KEY.sign(&header.to_string(), &claims().to_string());
+        let answer = send(&world, &token.unwrap()).await;
+        answer.refused(401, "invalid_access_token");
+    }
+    assert_eq!(untrusted.asked(), 0);
 }
 
 /// None of these answers is a key set that may be used, even if it contains keys.

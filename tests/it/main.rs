@@ -28,5 +28,4 @@ mod races;
 mod support;
 mod template;
 mod tombstones;
-mod verified_tokens;
 mod waits;
