@@ -1,6 +1,8 @@
 //! Accounts: the same routes and the same guarantees as for customers, and what keeps
 //! the two apart.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::support::call::Call;
@@ -52,7 +54,7 @@ async fn an_account_is_associated_listed_and_removed_like_a_customer() {
 }
 
 #[tokio::test]
-async fn clearing_removes_accounts_and_no_customer() {
+async fn clearing_one_kind_leaves_the_other() {
     let world = world().await;
     let both = [ACME, "globex"];
     for cart in ["cart-1", "cart-2"] {
@@ -74,7 +76,13 @@ async fn clearing_removes_accounts_and_no_customer() {
     not_mine.send().await.refused(403, "back_end_required");
     let any = clear(&accounts_of("cart-1")).back_end();
     any.send().await.unchanged();
-    let remaining = ["cart-1#acme", "cart-2#account#globex", "cart-2#acme"];
+    let customers = clear("/v2/carts/cart-2/relationships/customers").back_end();
+    customers.send().await.unchanged();
+    let remaining = ["cart-1#acme", "cart-2#account#globex"];
+    assert_eq!(Vec::from_iter(world.stored().await), remaining);
+    let carts = clear("/v2/customers/acme/relationships/carts").back_end();
+    carts.send().await.unchanged();
+    let remaining = ["cart-2#account#globex"];
     assert_eq!(Vec::from_iter(world.stored().await), remaining);
 }
 
@@ -157,22 +165,35 @@ async fn an_account_must_hold_the_cart_if_cart_tokens_are_configured() {
 #[tokio::test]
 async fn the_person_who_acts_for_an_account_is_kept() {
     let world = world().await;
-    let acted_by = async || {
+    let association = "account_id associated_at associated_by cart_id id write_id";
+    let tombstone = "expires_at id removal_id removed_at removed_by write_id";
+    for (method, person, attributes) in [
+        ("POST", Some("ann"), association),
+        ("DELETE", Some("bob"), tombstone),
+        ("POST", Some("cleo"), association),
+        // A back end that acts for nobody in particular.
+        ("DELETE", None, tombstone),
+        ("POST", None, association),
+    ] {
+        let call = write(&world, method, "cart-1", &[ACME]);
+        let call = match person {
+            None => call.back_end(),
+            Some(person) => {
+                let token = account_token(ACME, person);
+                call.grant("implicit").account_token(&token)
+            }
+        };
+        assert!(call.send().await.status < 300);
         let items = world.items().await;
         let [item] = items.as_slice() else {
             panic!("{items:?}")
         };
-        let person = item.get("acted_by");
-        person.map(|person| person.as_s().unwrap().clone())
-    };
-    for (method, person) in [("POST", "ann"), ("DELETE", "bob"), ("POST", "cleo")] {
-        let token = account_token(ACME, person);
-        let call = write(&world, method, "cart-1", &[ACME]).grant("implicit");
-        call.account_token(&token).send().await;
-        assert_eq!(acted_by().await.as_deref(), Some(person), "{method}");
+        let text = |name| item.get(name).map(|value| value.as_s().unwrap().as_str());
+        assert_eq!(text("acted_by"), person, "{method}");
+        assert!(text("account_id").is_none_or(|account| account == ACME));
+        let names = item.keys().map(String::as_str);
+        let mut expected = BTreeSet::from_iter(attributes.split(' '));
+        expected.extend(person.map(|_| "acted_by"));
+        assert_eq!(BTreeSet::from_iter(names), expected, "{method}");
     }
-    // A back end that acts for nobody in particular.
-    let call = write(&world, "DELETE", "cart-1", &[ACME]).back_end();
-    call.send().await.unchanged();
-    assert_eq!(acted_by().await, None);
 }

@@ -14,6 +14,7 @@ use cart_associations::ids::{Party, PartyKind};
 use cart_associations::store::{Store, StoreError};
 use dev::environment::REGION;
 use dev::proxy::{Fault, Plan, Proxy, REQUEST_ID};
+use dev::runtime_api::TIMEOUT;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -73,13 +74,14 @@ struct Request {
     renews: bool,
 }
 
-const fn post(
+const fn request(
+    method: &'static str,
     cart: &'static str,
     customers: &'static [&'static str],
     before: &'static [&'static str],
 ) -> Request {
     Request {
-        method: "POST",
+        method,
         cart,
         customers,
         before,
@@ -87,26 +89,23 @@ const fn post(
     }
 }
 
-const ONE: Request = post("one", &[RON], &[]);
+const ONE: Request = request("POST", "one", &[RON], &[]);
+const SEVERAL: Request = request("POST", "several", &["a", "b"], &[]);
 
 const REQUESTS: [Request; 10] = [
     ONE,
-    post("several", &["a", "b"], &[]),
-    post("one-of-several-there", &["a", "b"], &["a"]),
-    post("one-there", &[RON], &[RON]),
-    post("one-renewed", &[RON], &[RON]).renewing(),
-    post("several-renewed", &["a", "b"], &["a", "b"]).renewing(),
-    post("one-deleted", &[RON], &[RON]).sent_as("DELETE"),
-    post("several-deleted", &["a", "b"], &["a", "b"]).sent_as("DELETE"),
-    post("none-deleted", &["a", "b"], &[]).sent_as("DELETE"),
-    post("listed", &[RON], &[RON]).sent_as("GET"),
+    SEVERAL,
+    request("POST", "one-of-several-there", &["a", "b"], &["a"]),
+    request("POST", "one-there", &[RON], &[RON]),
+    request("POST", "one-renewed", &[RON], &[RON]).renewing(),
+    request("POST", "several-renewed", &["a", "b"], &["a", "b"]).renewing(),
+    request("DELETE", "one-deleted", &[RON], &[RON]),
+    request("DELETE", "several-deleted", &["a", "b"], &["a", "b"]),
+    request("DELETE", "none-deleted", &["a", "b"], &[]),
+    request("GET", "listed", &[RON], &[RON]),
 ];
 
 impl Request {
-    const fn sent_as(self, method: &'static str) -> Self {
-        Self { method, ..self }
-    }
-
     const fn renewing(mut self) -> Self {
         self.renews = true;
         self
@@ -175,10 +174,9 @@ impl FaultyTable {
     }
 
     fn world(&self, request: Request) -> &World {
-        if request.renews {
-            &self.renewing
-        } else {
-            &self.lasting
+        match request.renews {
+            true => &self.renewing,
+            false => &self.lasting,
         }
     }
 
@@ -223,7 +221,7 @@ impl FaultyTable {
 /// Sends the request with a deadline. Asserts that the answer comes in time and
 /// shows no internals.
 async fn send(world: &World, process: Option<&Function>, request: Request) -> Answer {
-    let deadline = SystemTime::now() + Duration::from_secs(5);
+    let deadline = SystemTime::now() + TIMEOUT;
     let (cart, millis) = (request.cart, Timestamp::from(deadline).millis());
     let path = format!("/v2/carts/{cart}/relationships/customers");
     let call = match request.method {
@@ -234,15 +232,8 @@ async fn send(world: &World, process: Option<&Function>, request: Request) -> An
     let call = call.deadline(millis).to(process);
     let answer = call.send().await;
     assert!(SystemTime::now() < deadline, "the answer came too late");
-    let text = format!("{answer:?}");
-    let internals = [
-        "internal detail",
-        "Exception",
-        "dynamodb",
-        "html",
-        "DynamoDB",
-    ];
-    for internal in internals {
+    let text = format!("{answer:?}").to_lowercase();
+    for internal in ["internal detail", "exception", "dynamodb", "html"] {
         assert!(!text.contains(internal), "{text}");
     }
     answer
@@ -264,7 +255,13 @@ fn proves_no_write(plan: Plan) -> bool {
 
 /// How many requests all scenarios together may have in flight. They mostly wait, but
 /// with many more than these, calls would end by their time limits.
-static IN_FLIGHT: Semaphore = Semaphore::const_new(20);
+static IN_FLIGHT: Semaphore = Semaphore::const_new(MAX_IN_FLIGHT as usize);
+const MAX_IN_FLIGHT: u32 = 20;
+
+/// The places in flight of a request with a fault that proves that nothing was written.
+/// It gets its refusals at once, and a single attempt that ends by its time limit changes
+/// what the function knows.
+const PLACES_OF_REFUSED: u32 = 5;
 
 /// Runs a scenario with every fault, before and after the write.
 async fn for_each_fault<F: Future<Output = ()>>(at_once: usize, scenario: impl Fn(Plan) -> F) {
@@ -272,8 +269,13 @@ async fn for_each_fault<F: Future<Output = ()>>(at_once: usize, scenario: impl F
     let plans = plans.flat_map(|fault| [fault.into(), fault.after_commit()]);
     let requests = u32::try_from(at_once).unwrap();
     let scenarios = plans.map(async |plan| {
-        let _permits = IN_FLIGHT.acquire_many(requests).await.unwrap();
+        let places = match proves_no_write(plan) {
+            true => requests * PLACES_OF_REFUSED,
+            false => requests,
+        };
+        let permits = IN_FLIGHT.acquire_many(places.min(MAX_IN_FLIGHT)).await;
         scenario(plan).await;
+        drop(permits);
     });
     join_all(scenarios).await;
 }
@@ -314,6 +316,10 @@ async fn a_request_succeeds_if_a_fault_happens_twice(at_once: usize) {
 
 async fn a_lasting_fault_is_503_and_later_requests_succeed(at_once: usize) {
     for_each_fault(at_once, |plan| async move {
+        if proves_no_write(plan) && plan.after_commit {
+            // Then it proves nothing. DynamoDB does not refuse what it has applied.
+            return;
+        }
         let table = FaultyTable::new(at_once).await;
         for requests in REQUESTS.chunks(at_once) {
             table.prepare(requests).await;
@@ -380,7 +386,7 @@ async fn a_call_whose_connection_ended_may_have_been_applied() {
         table.proxy.next(ended, 1);
         table.send(ONE).await.created(ONE.customers);
         table.proxy.always(ended);
-        let answer = table.send(REQUESTS[1]).await;
+        let answer = table.send(SEVERAL).await;
         answer.refused(503, "outcome_unknown");
     }
 }

@@ -11,9 +11,8 @@ use cart_associations::store::{Member, Position, StoreError};
 use dev::proxy::Fault;
 use serde_json::{Value, json};
 
-use crate::support::answer::Answer;
 use crate::support::call::Call;
-use crate::support::{RON, World, access_token, engine, lasting_token, linkage};
+use crate::support::{RON, World, access_token, engine, lasting_token};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -40,11 +39,6 @@ async fn carts(world: &World, count: usize) {
 /// The first page of a list for a back end, and the link to the next one.
 async fn listed(world: &World, path: &str, member_type: &str) -> (Vec<String>, Option<String>) {
     world.get(path).back_end().send().await.listed(member_type)
-}
-
-/// The answer to Ron, who asks for the customers of a cart.
-async fn rons_view(world: &World, path: &str) -> Answer {
-    world.get(path).customer(RON).send().await
 }
 
 /// Reads a list in pages of `limit`. Returns its members and the number of pages.
@@ -128,13 +122,23 @@ async fn an_empty_list_is_an_empty_array() {
 }
 
 #[tokio::test]
-async fn a_list_member_has_the_time_of_its_association() {
+async fn a_list_member_has_the_time_of_its_association_and_its_end() {
     let world = World::new().await;
-    world.put("cart-1", RON, &timestamp(7), None).await;
-    let answer = world.get("/v2/carts").customer(RON).send().await;
-    let member =
-        json!({ "type": "cart", "id": "cart-1", "meta": { "associated_at": timestamp(7) } });
-    assert_eq!(answer.document()["data"], json!([member]));
+    for end in [None, Some(world.now().plus(DAY).seconds())] {
+        world.put("cart-1", RON, &timestamp(7), end).await;
+        let mut meta = json!({ "associated_at": timestamp(7) });
+        if let Some(end) = end {
+            meta["expires_at"] = json!(Timestamp::from_millis(end * 1000).to_string());
+        }
+        for (path, kind, id) in [
+            ("/v2/carts", "cart", "cart-1"),
+            (CUSTOMERS, "customer", RON),
+        ] {
+            let answer = world.get(path).customer(RON).send().await;
+            let member = json!({ "type": kind, "id": id, "meta": meta });
+            assert_eq!(answer.document()["data"], json!([member]));
+        }
+    }
 }
 
 #[tokio::test]
@@ -178,20 +182,6 @@ async fn each_list_requires_the_tokens_of_the_contract() {
 }
 
 #[tokio::test]
-async fn a_customer_can_list_the_customers_of_a_cart_only_while_on_it() {
-    let world = World::new().await;
-    for _ in 0..2 {
-        let call = world.post("cart-1").customer(RON).body(linkage(&[RON]));
-        assert!(call.send().await.status < 300);
-        let (ids, _) = rons_view(&world, CUSTOMERS).await.listed("customer");
-        assert_eq!(ids, [RON]);
-    }
-    world.dissociate("cart-1", &[RON]).send().await.unchanged();
-    let answer = rons_view(&world, CUSTOMERS).await;
-    answer.refused(403, "not_on_cart");
-}
-
-#[tokio::test]
 async fn expired_associations_are_absent_everywhere() {
     let world = World::new().await;
     let past = 1_700_000_000;
@@ -211,11 +201,10 @@ async fn expired_associations_are_absent_everywhere() {
     }
     world.put("cart-x", RON, &timestamp(0), Some(past)).await;
     let path = "/v2/carts/cart-x/relationships/customers";
-    let answer = rons_view(&world, path).await;
-    answer.refused(403, "not_on_cart");
+    let rons_view = || world.get(path).customer(RON).send();
+    rons_view().await.refused(403, "not_on_cart");
     world.associated("cart-x", &[RON]).await;
-    let (ids, _) = rons_view(&world, path).await.listed("customer");
-    assert_eq!(ids, [RON]);
+    assert_eq!(rons_view().await.listed("customer").0, [RON]);
 }
 
 #[tokio::test]
@@ -423,37 +412,6 @@ async fn a_cursor_after_a_young_association_leads_past_its_old_copy() {
 }
 
 #[tokio::test]
-async fn a_list_has_the_ends_of_its_members() {
-    let world = World::new().await;
-    let end = world.now().seconds() + 1000;
-    world.put("cart-1", RON, &timestamp(7), Some(end)).await;
-    let ends = Some(Timestamp::from_millis(end * 1000));
-    let (cart, session) = ("cart-1".parse().unwrap(), world.session());
-    let parties = session.parties_of(&cart, PartyKind::Customer, None, 1, world.now());
-    assert_eq!(parties.await.unwrap()[0].expires_at, ends);
-    let ron = Party::new(PartyKind::Customer, RON).unwrap();
-    let carts = session.carts_of(&ron, None, 1, world.now());
-    assert_eq!(carts.await.unwrap()[0].expires_at, ends);
-}
-
-/// Later calls of one page read more than it needs.
-#[tokio::test]
-async fn a_page_of_parties_has_no_more_than_it_was_asked_for() {
-    let world = World::new().await;
-    for number in 0..20 {
-        let end = (number < 3).then_some(1);
-        let customer = format!("c{number:02}");
-        world.put("cart-1", &customer, &timestamp(0), end).await;
-    }
-    let cart = "cart-1".parse().unwrap();
-    let session = world.session();
-    let parties = session.parties_of(&cart, PartyKind::Customer, None, 2, world.now());
-    let parties = parties.await.unwrap();
-    let at = timestamp(0);
-    assert_eq!(ids(&parties), [("c03", &*at), ("c04", &*at)]);
-}
-
-#[tokio::test]
 async fn a_late_page_takes_one_call_like_the_first() {
     let (world, proxy) = World::behind_proxy(&[]).await;
     carts(&world, 600).await;
@@ -484,7 +442,6 @@ async fn a_cursor_is_valid_only_for_its_list() {
     let cursor = |link: Option<String>| {
         let link = link.unwrap();
         let (_, cursor) = link.split_once("page%5Bafter%5D=").unwrap();
-        assert!(cursor.len() <= 512);
         cursor.to_owned()
     };
     let rons = cursor(own(RON, "?page[limit]=1").await.listed("cart").1);
@@ -493,9 +450,7 @@ async fn a_cursor_is_valid_only_for_its_list() {
     let rons_query = format!("?page[after]={rons}");
     own(RON, &rons_query).await.listed("cart");
 
-    let changed = format!("{}A", &rons[..rons.len() - 1]);
     let source = json!({ "parameter": "page[after]" });
-    let long = "A".repeat(513);
     // The digest uses no secret, so anybody can make a cursor with any position.
     let now = Timestamp::from(SystemTime::now());
     let [rons_at, customers_at] =
@@ -506,10 +461,7 @@ async fn a_cursor_is_valid_only_for_its_list() {
         (CUSTOMERS, &rons),
         (RONS_CARTS, &of_cart),
         ("/v2/carts/cart-2/relationships/customers", &of_cart),
-        (CUSTOMERS, &changed),
-        (CUSTOMERS, ""),
         (CUSTOMERS, "e30"),
-        (CUSTOMERS, &long),
         (RONS_CARTS, &rons_at("")),
         (RONS_CARTS, &rons_at(" ")),
         (RONS_CARTS, &rons_at(" cart-1")),
@@ -529,47 +481,6 @@ async fn a_cursor_is_valid_only_for_its_list() {
     let link = format!("{CUSTOMERS}?page[after]={of_cart}");
     let old = world.get(&link).bearer(&lasting_token()).send().await;
     old.refused(400, "invalid_page_cursor");
-}
-
-#[tokio::test]
-async fn an_invalid_page_parameter_is_400_and_named() {
-    let world = World::new().await;
-    // A query; the codes of its errors, each with the parameters.
-    let table = "
-        page[limit]=0 => invalid_page_limit page[limit]
-        page%5Blimit%5D=101 => invalid_page_limit page[limit]
-        page[limit]=x => invalid_page_limit page[limit]
-        page[limit]=1&page[limit]=2 => invalid_page_limit page[limit]
-        page[size]=1 => unknown_page_parameter page[size]
-        page[m4rk]=1 => unknown_page_parameter page
-        sort=-id => unsupported_parameter sort
-        include=customers&page[limit]= => unsupported_parameter include, invalid_page_limit page[limit]
-        filter[id]=a&fields[customer]=b&foo=c&bar[a]=d => unsupported_parameter filter fields foo bar
-    ";
-    for row in table.trim().lines() {
-        let (query, errors) = row.trim().split_once(" => ").unwrap();
-        let of_code = |error: &'static str| {
-            let (code, names) = error.split_once(' ').unwrap();
-            names.split(' ').map(move |name| (code, name))
-        };
-        let errors = errors.split(", ").flat_map(of_code);
-        let (codes, parameters): (Vec<&str>, Vec<&str>) = errors.unzip();
-        let link = format!("{RONS_CARTS}?{query}");
-        let answer = world.get(&link).back_end().send().await;
-        assert_eq!(answer.status, 400, "{query}");
-        assert_eq!(answer.codes(), codes, "{query}");
-        let sources = parameters.iter().map(|name| json!({ "parameter": name }));
-        assert_eq!(
-            answer.errors("source"),
-            sources.collect::<Vec<_>>(),
-            "{query}"
-        );
-    }
-    let other = format!("{RONS_CARTS}?utm_source=x&filterBy[a]=b");
-    listed(&world, &other, "cart").await;
-    let bad_id = world.get("/v2/customers/a%20b/relationships/carts");
-    let source = bad_id.back_end().send().await.refused(400, "invalid_id");
-    assert_eq!(source, json!({ "parameter": "customerId" }));
 }
 
 /// The links of a list lead back to it, whatever prefix its path has.
