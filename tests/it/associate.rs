@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use dev::proxy::Proxy;
-use serde_json::json;
 
 use crate::support::{RON, World, lasting_token, linkage};
 
@@ -116,13 +115,13 @@ async fn days_left(world: &World) -> Vec<u64> {
 #[tokio::test]
 async fn an_association_with_a_lifetime_expires_a_day_after_it() {
     let (world, _proxy, token) = world_with_lifetime().await;
-    let one = || world.post("cart-1").bearer(&token).body(linkage(&[RON]));
-    let two = || {
-        let call = world.post("cart-2").bearer(&token);
-        call.body(linkage(&["a", "b"]))
+    let post = async || {
+        for (cart, customers) in [("cart-1", &[RON][..]), ("cart-2", &["a", "b"])] {
+            let call = world.post(cart).bearer(&token).body(linkage(customers));
+            call.send().await.created(customers);
+        }
     };
-    one().send().await.created(&[RON]);
-    two().send().await.created(&["a", "b"]);
+    post().await;
     assert_eq!(days_left(&world).await, [3, 3, 3]);
 
     world.advance_clock(3 * DAY - Duration::from_secs(60));
@@ -132,8 +131,7 @@ async fn an_association_with_a_lifetime_expires_a_day_after_it() {
         assert!(!list.listed("customer").0.is_empty());
     }
     world.advance_clock(Duration::from_secs(60));
-    one().send().await.created(&[RON]);
-    two().send().await.created(&["a", "b"]);
+    post().await;
     assert_eq!(world.stored().await.len(), 3);
 }
 

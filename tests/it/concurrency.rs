@@ -2,22 +2,19 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use dev::proxy::{Fault, Proxy};
-use futures_util::future::join_all;
-use serde_json::{Value, json};
+use futures_util::future::{Either, join_all, select};
 
+use crate::support::call::Call;
 use crate::support::function::Function;
-use crate::support::{CLOCK, RON, World, linkage, sample};
+use crate::support::{CLOCK, RON, World};
 
-/// The event of a back end's request that associates a cart with a customer.
-fn associate(cart: &str) -> Value {
-    let mut event = sample("associate-client-credentials");
-    event["pathParameters"]["cartId"] = json!(cart);
-    event["rawPath"] = json!(format!("/v2/carts/{cart}/relationships/customers"));
-    event["body"] = json!(linkage(&[RON]).to_string());
-    event
+/// A back end's request to the process that associates a cart with a customer.
+fn associate<'w>(world: &'w World, function: &'w Function, cart: &str) -> Call<'w> {
+    world.associate(cart, &[RON]).to(Some(function))
 }
 
 fn carts(count: usize) -> Vec<String> {
@@ -44,7 +41,7 @@ async fn requests_wait_for_the_store_at_the_same_time_and_use_connections_again(
     let carts = carts(AT_ONCE);
     for round in 0..ROUNDS {
         let answers = carts.iter().map(async |cart| {
-            let answer = function.invoke(&associate(cart)).await;
+            let answer = associate(&world, &function, cart).send().await;
             let expected = if round == 0 { 200 } else { 204 };
             assert_eq!(answer.status, expected);
         });
@@ -53,6 +50,7 @@ async fn requests_wait_for_the_store_at_the_same_time_and_use_connections_again(
     // A call that begins before another has returned its connection opens one.
     let opened = proxy.connections() - before;
     assert!((AT_ONCE - 1..2 * AT_ONCE).contains(&opened), "{opened}");
+    proxy.heal().await;
     assert_eq!(world.stored().await.len(), AT_ONCE);
 }
 
@@ -76,29 +74,23 @@ async fn more_threads_than_one_run_only_if_requests_come_at_once() {
 #[tokio::test]
 async fn the_log_lines_of_requests_at_once_are_not_mixed() {
     const AT_ONCE: usize = 16;
-    let (proxy, _world, mut function) = behind_proxy(AT_ONCE).await;
-    let mut events = Vec::new();
+    let (proxy, world, mut function) = behind_proxy(AT_ONCE).await;
+    let (mut calls, mut expected) = (Vec::new(), Vec::new());
     for (number, cart) in carts(AT_ONCE).iter().enumerate() {
-        let mut event = associate(cart);
-        let (outcome, attempts) = match number % 4 {
-            0 => ("created", 1),
+        let call = associate(&world, &function, cart);
+        let (call, outcome, attempts) = match number % 4 {
+            0 => (call, "created", 1),
             1 => {
                 proxy.next_for(cart, Fault::Failed(500), 2);
-                ("created", 3)
+                (call, "created", 3)
             }
-            2 => {
-                event["body"] = json!("{");
-                ("invalid_json", 0)
-            }
-            _ => {
-                event["headers"]["authorization"] = json!("Bearer x.y.z");
-                ("invalid_access_token", 0)
-            }
+            2 => (call.text("{"), "invalid_json", 0),
+            _ => (call.bearer("x.y.z"), "invalid_access_token", 0),
         };
-        events.push((event, outcome, attempts));
+        calls.push(call.send());
+        expected.push((outcome.to_owned(), attempts));
     }
-    let answers = events.iter().map(|(event, ..)| function.invoke(event));
-    let answers = join_all(answers).await;
+    let answers = join_all(calls).await;
     let mut logged = Vec::new();
     let mut lines = BTreeMap::new();
     let mut cold_starts = 0;
@@ -113,15 +105,13 @@ async fn the_log_lines_of_requests_at_once_are_not_mixed() {
     }
     assert_eq!(cold_starts, 1);
     assert_eq!(lines.len(), AT_ONCE, "each has an id of its own");
-    let mut expected = Vec::new();
-    for (answer, (_, outcome, attempts)) in answers.iter().zip(events) {
+    for (answer, (outcome, _)) in answers.iter().zip(&expected) {
         // Only an error has the request's id.
         if answer.status != 200 {
             answer.refused(answer.status, outcome);
             let id = answer.errors("id")[0].take();
-            assert_eq!(lines[id.as_str().unwrap()]["outcome"], outcome);
+            assert_eq!(lines[id.as_str().unwrap()]["outcome"], **outcome);
         }
-        expected.push((outcome.to_owned(), attempts));
     }
     logged.sort_unstable();
     expected.sort_unstable();
@@ -131,21 +121,23 @@ async fn the_log_lines_of_requests_at_once_are_not_mixed() {
 #[tokio::test]
 async fn a_request_that_hangs_holds_up_no_other() {
     const AT_ONCE: usize = 8;
-    let (proxy, _world, function) = behind_proxy(AT_ONCE).await;
+    let (proxy, world, function) = behind_proxy(AT_ONCE).await;
     proxy.next_for("hangs", Fault::Hang, 8);
-    let function = Arc::new(function);
-    let hanging = Arc::clone(&function);
-    let hanging = tokio::spawn(async move { hanging.invoke(&associate("hangs")).await });
+    let hanging = pin!(associate(&world, &function, "hangs").send());
     let carts = carts(AT_ONCE - 1);
-    for _ in 0..3 {
-        let answers = carts.iter().map(async |cart| {
-            let answer = function.invoke(&associate(cart)).await;
-            assert!([200, 204].contains(&answer.status), "{answer:?}");
-        });
-        join_all(answers).await;
-    }
-    assert!(!hanging.is_finished());
-    hanging.await.unwrap().refused(503, "outcome_unknown");
+    let others = pin!(async {
+        for _ in 0..3 {
+            let answers = carts.iter().map(async |cart| {
+                let answer = associate(&world, &function, cart).send().await;
+                assert!([200, 204].contains(&answer.status), "{answer:?}");
+            });
+            join_all(answers).await;
+        }
+    });
+    let Either::Right(((), hanging)) = select(hanging, others).await else {
+        panic!("the others were held up");
+    };
+    hanging.await.refused(503, "outcome_unknown");
 }
 
 /// The clock of every second request panics while the request is served.

@@ -65,13 +65,14 @@ const SIGNATURE_EXPIRED: Fault = Fault::RefusedFor(
 );
 
 /// A request that is sent while a fault lasts, and the cart's customers before it.
+/// Where their associations end, a POST renews them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Request {
     method: &'static str,
     cart: &'static str,
     customers: &'static [&'static str],
     before: &'static [&'static str],
-    renews: bool,
+    ends: bool,
 }
 
 const fn request(
@@ -85,7 +86,7 @@ const fn request(
         cart,
         customers,
         before,
-        renews: false,
+        ends: false,
     }
 }
 
@@ -107,7 +108,7 @@ const REQUESTS: [Request; 10] = [
 
 impl Request {
     const fn renewing(mut self) -> Self {
-        self.renews = true;
+        self.ends = true;
         self
     }
 
@@ -142,50 +143,41 @@ impl Request {
 /// calls.
 const MOST_CALLS: usize = 8 * 2;
 
-/// A table behind a proxy that injects faults, and two functions on it: in one,
-/// associations never expire; in the other, they expire and a POST renews them.
+/// A table behind a proxy that injects faults, and functions on it: one that is tested,
+/// and one whose associations end.
 struct FaultyTable {
     proxy: Proxy,
-    lasting: World,
-    renewing: World,
-    /// The functions' processes, if they serve requests at once.
-    processes: Option<[Function; 2]>,
+    world: World,
+    expiring: World,
+    /// The function's process, if it serves requests at once.
+    process: Option<Function>,
 }
 
 impl FaultyTable {
     async fn new(at_once: usize) -> Self {
-        let proxy = Proxy::start(engine()).await;
-        let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", &*proxy.endpoint);
-        let lasting = World::with(&[endpoint]).await;
-        let renewing = World::on(&[("ASSOCIATION_LIFETIME_DAYS", "30")], &lasting).await;
-        let processes = match at_once {
+        let (world, proxy) = World::behind_proxy(&[]).await;
+        let expiring = World::on(&[("ASSOCIATION_LIFETIME_DAYS", "30")], &world).await;
+        let process = match at_once {
             1 => None,
-            _ => Some([
-                Function::start_for(lasting.env(), at_once).await,
-                Function::start_for(renewing.env(), at_once).await,
-            ]),
+            _ => Some(Function::start_for(world.env(), at_once).await),
         };
         Self {
             proxy,
-            lasting,
-            renewing,
-            processes,
-        }
-    }
-
-    fn world(&self, request: Request) -> &World {
-        match request.renews {
-            true => &self.renewing,
-            false => &self.lasting,
+            world,
+            expiring,
+            process,
         }
     }
 
     /// Creates the associations before the requests.
     async fn prepare(&self, requests: &[Request]) {
         for request in requests {
+            let world = match request.ends {
+                true => &self.expiring,
+                false => &self.world,
+            };
             for customer in request.before {
-                let call = self.world(*request).associate(request.cart, &[customer]);
-                call.send().await.created(&[customer]);
+                world.associated(request.cart, &[customer]).await;
             }
         }
         self.proxy.take_recorded();
@@ -204,16 +196,18 @@ impl FaultyTable {
     }
 
     async fn send(&self, request: Request) -> Answer {
-        let process = self.processes.as_ref();
-        let process = process.map(|processes| &processes[usize::from(request.renews)]);
-        send(self.world(request), process, request).await
+        send(&self.world, self.process.as_ref(), request).await
     }
 
-    /// The stored customers of the request's cart.
-    async fn stored(&self, request: Request) -> BTreeSet<String> {
+    /// The customers of the request's cart, and whether their associations end.
+    async fn stored(&self, request: Request) -> BTreeSet<(String, bool)> {
         let prefix = format!("{}#", request.cart);
-        let stored = self.lasting.stored().await.into_iter();
-        let customers = stored.filter_map(|key| Some(key.strip_prefix(&prefix)?.to_owned()));
+        let items = self.world.items().await.into_iter();
+        let customers = items.filter_map(|item| {
+            let customer = item["id"].as_s().unwrap().strip_prefix(&prefix)?;
+            item.get("associated_at")?;
+            Some((customer.to_owned(), item.contains_key("expires_at")))
+        });
         customers.collect()
     }
 }
@@ -239,9 +233,9 @@ async fn send(world: &World, process: Option<&Function>, request: Request) -> An
     answer
 }
 
-fn set(customers: &[&str]) -> BTreeSet<String> {
+fn set(customers: &[&str], ends: bool) -> BTreeSet<(String, bool)> {
     let customers = customers.iter();
-    customers.map(|customer| (*customer).to_owned()).collect()
+    customers.map(|id| ((*id).to_owned(), ends)).collect()
 }
 
 /// Returns whether the function knows that nothing was written if every call has
@@ -293,7 +287,7 @@ async fn survives(at_once: usize, plan: Plan, times: usize) {
             let context = format!("{plan:?} x {times}, {}: {answer:?}", request.cart);
             request.assert_served(answer, &context);
             let stored = table.stored(*request).await;
-            assert_eq!(stored, set(request.after()), "{context}");
+            assert_eq!(stored, set(request.after(), false), "{context}");
             let expected = times..=MOST_CALLS;
             assert!(expected.contains(calls), "{calls} calls, {context}");
         }
@@ -338,17 +332,17 @@ async fn a_lasting_fault_is_503_and_later_requests_succeed(at_once: usize) {
                 answer.refused(503, code);
                 let stored = table.stored(request).await;
                 if !plan.after_commit {
-                    assert_eq!(stored, set(request.before), "{context}");
+                    assert_eq!(stored, set(request.before, request.ends), "{context}");
                 }
                 // The next answer is correct whether or not the write took effect.
                 let next = table.send(request).await;
-                if request.method == "POST" && stored == set(request.customers) {
+                if request.method == "POST" && stored == set(request.customers, false) {
                     next.unchanged();
                 } else {
                     request.assert_served(&next, &context);
                 }
                 let stored = table.stored(request).await;
-                assert_eq!(stored, set(request.after()), "{context}");
+                assert_eq!(stored, set(request.after(), false), "{context}");
             }
         }
     })
@@ -367,9 +361,7 @@ async fn a_call_that_a_wrong_clock_signed_is_signed_anew() {
             let answers = table.send_all(&[*request]).await;
             let (_, answer, calls) = &answers[0];
             request.assert_served(answer, &format!("{minutes_ahead} {index}: {answer:?}"));
-            let world = table.world(*request);
-            let cart = world.associate(request.cart, &["z"]).send().await;
-            cart.created(&["z"]);
+            table.world.associated(request.cart, &["z"]).await;
             let later = table.proxy.take_recorded();
             assert_eq!(later.len(), 1, "{later:?}");
             assert!(*calls >= 2, "{calls} calls");
@@ -467,8 +459,8 @@ async fn a_failure_is_described_by_its_code_and_its_request_id() {
         (Fault::Close, &["a"], "no answer"),
     ] {
         table.proxy.always(fault);
-        let session = table.lasting.session();
-        let writer = table.lasting.writer(None);
+        let session = table.world.session();
+        let writer = table.world.writer(None);
         let cart = "cart-1".parse().unwrap();
         let customers: Vec<Party> = customers.iter().map(party).collect();
         let put = session.associate(&cart, &customers, writer, None);
@@ -524,8 +516,8 @@ async fn a_request_without_enough_time_for_the_store_is_503_at_once() {
     let table = FaultyTable::new(1).await;
     let proxy = &table.proxy;
     let calls = proxy.calls();
-    let soon = table.lasting.now().millis() + 450;
-    let call = table.lasting.associate("cart-1", &[RON]);
+    let soon = table.world.now().millis() + 450;
+    let call = table.world.associate("cart-1", &[RON]);
     let answer = call.deadline(soon).send().await;
     answer.refused(503, "store_unavailable");
     assert_eq!(proxy.calls(), calls);

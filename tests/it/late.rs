@@ -17,6 +17,9 @@ const ANY: &str = "";
 /// In the body of a call that puts an association in place of a tombstone.
 const OVER_TOMBSTONE: &str = "\"removal_id = :seen\"";
 
+/// In the body of a call that puts an association in place of an expired one.
+const OVER_EXPIRED: &str = "write_id = :seen";
+
 const NOBODY: &[&str] = &[];
 const ONE: &[&str] = &["a"];
 const THREE: &[&str] = &["a", "b", "c"];
@@ -32,10 +35,9 @@ struct Late {
 
 impl Late {
     async fn new(customers: &'static [&'static str], variables: &[(&str, &str)]) -> Self {
-        let proxy = Proxy::start(engine()).await;
-        let direct = World::with(variables).await;
-        let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", &*proxy.endpoint);
-        let slow = World::on(&[endpoint], &direct).await;
+        let (slow, proxy) = World::behind_proxy(variables).await;
+        let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", engine());
+        let direct = World::on(&[endpoint], &slow).await;
         Self {
             customers,
             proxy,
@@ -44,15 +46,28 @@ impl Late {
         }
     }
 
-    async fn post(&self, status: u64) {
-        let call = self.direct.associate("cart", self.customers);
-        let answer = call.send().await;
-        assert_eq!(answer.status, status, "{answer:?}");
+    /// Sends requests of others, one after another. Their answers are those of what is
+    /// stored. Before "expire", there is nothing.
+    async fn act(&self, methods: &str) {
+        for method in methods.split_whitespace() {
+            if method == "expire" {
+                self.put_expired().await;
+                continue;
+            }
+            let is_new = self.stored().await != keys(self.customers);
+            let call = self.direct.associate("cart", self.customers);
+            let answer = call.method(method).send().await;
+            let status = if method == "POST" && is_new { 200 } else { 204 };
+            assert_eq!(answer.status, status, "{method}: {answer:?}");
+        }
     }
 
-    async fn delete(&self) {
-        let call = self.direct.dissociate("cart", self.customers);
-        call.send().await.unchanged();
+    async fn put_expired(&self) {
+        for customer in self.customers {
+            let long_ago = "2026-01-01T00:00:00.000Z";
+            let put = self.direct.put("cart", customer, long_ago, Some(1));
+            put.await;
+        }
     }
 
     /// Sends a request and holds all its calls with this text. The answer is that the
@@ -90,72 +105,35 @@ fn keys(customers: &[&str]) -> BTreeSet<String> {
     customers.iter().map(|id| format!("cart#{id}")).collect()
 }
 
+/// A call of a request arrives after others have sent theirs, and again after a POST and
+/// after a DELETE.
 #[tokio::test]
-async fn a_late_post_does_not_restore_what_a_delete_removed() {
-    for customers in [ONE, THREE] {
-        let late = Late::new(customers, &[]).await;
-        late.hold(ANY, "POST").await;
-        late.delete().await;
-        late.arrive(NOBODY).await;
-
-        // It was removed before, so that the calls have seen a tombstone.
-        late.hold(OVER_TOMBSTONE, "POST").await;
-        late.delete().await;
-        late.arrive(NOBODY).await;
-
-        late.post(200).await;
-        late.arrive(customers).await;
-        late.post(204).await;
-        late.delete().await;
-        late.arrive(NOBODY).await;
-    }
-}
-
-/// The POST replaces an expired association, which the DELETE removes first.
-#[tokio::test]
-async fn a_late_post_over_an_expired_association_does_not_restore_it() {
-    for customers in [ONE, THREE] {
-        let late = Late::new(customers, &[]).await;
-        let long_ago = "2026-01-01T00:00:00.000Z";
-        for customer in customers {
-            let put = late.direct.put("cart", customer, long_ago, Some(1));
-            put.await;
+async fn a_late_call_changes_nothing_that_came_after_it() {
+    // What is done before, the request and its calls, what is done after it, and whether
+    // there are associations when the calls have arrived.
+    for (before, method, calls, after, remain) in [
+        // A POST does not restore what was removed.
+        ("", "POST", ANY, "DELETE", false),
+        ("POST DELETE", "POST", OVER_TOMBSTONE, "DELETE", false),
+        ("expire", "POST", OVER_EXPIRED, "DELETE", false),
+        // A DELETE does not remove what was associated after it.
+        ("", "DELETE", ANY, "POST", true),
+        ("POST", "DELETE", ANY, "DELETE POST", true),
+        // What docs/api.md says of a DELETE that was answered 503: it removes what was
+        // associated when it was sent.
+        ("POST", "DELETE", ANY, "POST", false),
+    ] {
+        for customers in [ONE, THREE] {
+            let late = Late::new(customers, &[]).await;
+            late.act(before).await;
+            late.hold(calls, method).await;
+            late.act(after).await;
+            late.arrive(if remain { customers } else { NOBODY }).await;
+            late.act("POST").await;
+            late.arrive(customers).await;
+            late.act("DELETE").await;
+            late.arrive(NOBODY).await;
         }
-        late.hold("write_id = :seen", "POST").await;
-        late.delete().await;
-        late.arrive(NOBODY).await;
-        late.post(200).await;
-    }
-}
-
-#[tokio::test]
-async fn a_late_delete_does_not_remove_what_was_associated_after_it() {
-    for customers in [ONE, THREE] {
-        let late = Late::new(customers, &[]).await;
-        // Nothing was there.
-        late.hold(ANY, "DELETE").await;
-        late.post(200).await;
-        late.arrive(customers).await;
-
-        // It was removed by another, and associated again.
-        late.hold(ANY, "DELETE").await;
-        late.delete().await;
-        late.post(200).await;
-        late.arrive(customers).await;
-    }
-}
-
-/// What docs/api.md says of a DELETE that was answered 503.
-#[tokio::test]
-async fn a_late_delete_removes_what_was_associated_when_it_was_sent() {
-    for customers in [ONE, THREE] {
-        let late = Late::new(customers, &[]).await;
-        late.post(200).await;
-        late.hold(ANY, "DELETE").await;
-        late.post(204).await;
-        late.arrive(NOBODY).await;
-        late.post(200).await;
-        late.arrive(customers).await;
     }
 }
 
@@ -163,14 +141,14 @@ async fn a_late_delete_removes_what_was_associated_when_it_was_sent() {
 async fn a_late_renewal_changes_no_tombstone_and_no_other_association() {
     for customers in [ONE, THREE] {
         let late = Late::new(customers, &[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
-        late.post(200).await;
+        late.act("POST").await;
         late.slow.advance_clock(Duration::from_secs(30 * 60 * 60));
         late.hold("SET expires_at = ", "POST").await;
-        late.delete().await;
+        late.act("DELETE").await;
         let tombstones = late.direct.items().await;
         late.proxy.deliver().await;
         assert_eq!(late.direct.items().await, tombstones);
-        late.post(200).await;
+        late.act("POST").await;
         let associations = late.direct.items().await;
         late.proxy.deliver().await;
         assert_eq!(late.direct.items().await, associations);
@@ -187,9 +165,9 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
         // Created, removed, created by another, removed again.
         let (late, answer) = overtaken("POST", customers, async |late| {
             late.wait_for(customers).await;
-            late.delete().await;
-            late.post(200).await;
-            late.delete().await;
+            late.act("DELETE").await;
+            late.act("POST").await;
+            late.act("DELETE").await;
         })
         .await;
         match is_one {
@@ -201,7 +179,7 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
         // Created, and removed: the tombstone shows who created it.
         let (late, answer) = overtaken("POST", customers, async |late| {
             late.wait_for(customers).await;
-            late.delete().await;
+            late.act("DELETE").await;
         })
         .await;
         answer.created(customers);
@@ -210,7 +188,7 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
         // Removed, and associated again.
         let (late, answer) = overtaken("DELETE", customers, async |late| {
             late.wait_for(NOBODY).await;
-            late.post(200).await;
+            late.act("POST").await;
         })
         .await;
         match is_one {
@@ -232,7 +210,7 @@ async fn overtaken(
     loop {
         let late = Late::new(customers, &[]).await;
         if method == "DELETE" {
-            late.post(200).await;
+            late.act("POST").await;
         }
         late.proxy.next(Fault::Hang.after_commit(), 1);
         let before = late.proxy.calls();

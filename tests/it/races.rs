@@ -10,10 +10,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use dev::proxy::Fault;
 use dev::random::Random;
 use futures_util::future::join_all;
-use serde_json::{Value, json};
 
 use crate::support::function::Function;
-use crate::support::{World, authorities, linkage, tests_for};
+use crate::support::{World, authorities, tests_for};
 
 const WRITERS: usize = 8;
 
@@ -45,26 +44,26 @@ async fn writers(world: &World, at_once: usize) -> Vec<Arc<Function>> {
         .collect()
 }
 
-/// The event with which a writer associates the cart with customers or dissociates
-/// it from them.
-fn event(method: &str, writer: &str, cart: &str, customers: &BTreeSet<String>) -> Value {
+/// Sends a writer's request for customers of a cart. Returns the status of the answer.
+async fn send(
+    world: &World,
+    process: &Function,
+    (method, writer): (&str, &str),
+    cart: &str,
+    customers: &BTreeSet<String>,
+) -> u64 {
     let access = &authorities().access;
     let token = access.access_token(writer, "client_credentials").unwrap();
     let customers: Vec<&str> = customers.iter().map(String::as_str).collect();
-    json!({
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": format!("/v2/carts/{cart}/relationships/customers"),
-        "headers": { "authorization": format!("Bearer {token}") },
-        "requestContext": { "http": { "method": method }, "stage": "$default" },
-        "body": linkage(&customers).to_string(),
-        "isBase64Encoded": false,
-    })
+    let call = world.associate(cart, &customers).method(method);
+    let call = call.bearer(&token).to(Some(process));
+    call.send().await.status
 }
 
 /// Lets all writers send requests for their sets of customers at the same time, with
 /// these methods by turns.
 async fn race(
+    world: &World,
     writers: &[Arc<Function>],
     cart: &str,
     methods: [&'static str; 2],
@@ -73,8 +72,7 @@ async fn race(
     let requests = writers.iter().zip(sets).enumerate();
     join_all(requests.map(|(number, (function, customers))| async move {
         let (method, writer) = (methods[number % 2], format!("writer-{number}"));
-        let event = event(method, &writer, cart, &customers);
-        let status = function.invoke(&event).await.status;
+        let status = send(world, function, (method, &writer), cart, &customers).await;
         Write {
             method,
             writer,
@@ -122,7 +120,7 @@ async fn associate(at_once: usize, customers: usize, faults: &[Fault]) {
         for fault in faults {
             proxy.next(fault.after_commit(), 2);
         }
-        let history = race(&writers, &cart, ["POST"; 2], sets).await;
+        let history = race(&world, &writers, &cart, ["POST"; 2], sets).await;
         proxy.heal().await;
         check(&history, &associated_by(&world, &cart).await);
     }
@@ -153,7 +151,7 @@ async fn concurrent_posts_and_deletes_have_the_effect_of_some_order(at_once: usi
     for round in 0..20 {
         let cart = format!("cart-{round}");
         let sets = vec![pair.clone(); WRITERS];
-        let history = race(&writers, &cart, ["POST", "DELETE"], sets).await;
+        let history = race(&world, &writers, &cart, ["POST", "DELETE"], sets).await;
         let answers = history.iter().map(|write| (write.method, write.status));
         let answers = BTreeSet::from_iter(answers);
         assert!(answers.contains(&("POST", 200)), "{history:?}");
@@ -167,8 +165,7 @@ async fn concurrent_posts_and_deletes_have_the_effect_of_some_order(at_once: usi
         let clients: BTreeSet<&String> = associated_by.values().collect();
         assert!(clients.len() <= 1, "{clients:?}");
 
-        let add = event("POST", "last", &cart, &pair);
-        let last = writers[0].invoke(&add).await.status;
+        let last = send(&world, &writers[0], ("POST", "last"), &cart, &pair).await;
         let expected = if stored.is_empty() { 200 } else { 204 };
         assert_eq!(last, expected, "{history:?}");
     }
