@@ -48,7 +48,6 @@ pub enum Fault {
 /// A fault, and when it happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// The fault.
     pub fault: Fault,
     /// Whether the engine handles the call before the fault happens.
     pub after_commit: bool,
@@ -79,7 +78,6 @@ impl From<Fault> for Plan {
 pub struct Recorded {
     /// The operation, such as `PutItem`.
     pub operation: String,
-    /// The body.
     pub bytes: Vec<u8>,
 }
 
@@ -103,7 +101,6 @@ const SIGNATURE_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// A running proxy.
 pub struct Proxy {
-    /// Its URL.
     pub endpoint: String,
     shared: Arc<Shared>,
 }

@@ -24,6 +24,12 @@ const NOBODY: &[&str] = &[];
 const ONE: &[&str] = &["a"];
 const THREE: &[&str] = &["a", "b", "c"];
 
+/// The customers of each scenario, which are in one call or in a transaction.
+const ALL: [&[&str]; 2] = [ONE, THREE];
+
+/// For each scenario, nobody.
+const NONE: [&[&str]; 2] = [NOBODY; 2];
+
 /// A function behind a proxy, and one that reaches the same table without it. Both get
 /// requests for the same customers of a cart.
 struct Late {
@@ -54,7 +60,7 @@ impl Late {
                 self.put_expired().await;
                 continue;
             }
-            let is_new = self.stored().await != keys(self.customers);
+            let is_new = self.direct.stored().await != keys(self.customers);
             let call = self.direct.associate("cart", self.customers);
             let answer = call.method(method).send().await;
             let status = if method == "POST" && is_new { 200 } else { 204 };
@@ -86,18 +92,11 @@ impl Late {
     /// with the cart.
     async fn arrive(&self, expected: &[&str]) {
         self.proxy.deliver().await;
-        assert_eq!(self.stored().await, keys(expected));
+        self.assert_stored(expected).await;
     }
 
-    async fn stored(&self) -> BTreeSet<String> {
-        self.direct.stored().await
-    }
-
-    /// Waits until exactly these customers are associated with the cart.
-    async fn wait_for(&self, customers: &[&str]) {
-        while self.stored().await != keys(customers) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    async fn assert_stored(&self, expected: &[&str]) {
+        assert_eq!(self.direct.stored().await, keys(expected));
     }
 }
 
@@ -105,41 +104,55 @@ fn keys(customers: &[&str]) -> BTreeSet<String> {
     customers.iter().map(|id| format!("cart#{id}")).collect()
 }
 
-/// A call of a request arrives after others have sent theirs, and again after a POST and
-/// after a DELETE.
 #[tokio::test]
-async fn a_late_call_changes_nothing_that_came_after_it() {
-    // What is done before, the request and its calls, what is done after it, and whether
-    // there are associations when the calls have arrived.
-    for (before, method, calls, after, remain) in [
-        // A POST does not restore what was removed.
-        ("", "POST", ANY, "DELETE", false),
-        ("POST DELETE", "POST", OVER_TOMBSTONE, "DELETE", false),
-        ("expire", "POST", OVER_EXPIRED, "DELETE", false),
-        // A DELETE does not remove what was associated after it.
-        ("", "DELETE", ANY, "POST", true),
-        ("POST", "DELETE", ANY, "DELETE POST", true),
-        // What docs/api.md says of a DELETE that was answered 503: it removes what was
-        // associated when it was sent.
-        ("POST", "DELETE", ANY, "POST", false),
+async fn a_late_post_does_not_restore_what_a_delete_removed() {
+    for (before, calls) in [
+        ("", ANY),
+        ("POST DELETE", OVER_TOMBSTONE),
+        ("expire", OVER_EXPIRED),
     ] {
-        for customers in [ONE, THREE] {
-            let late = Late::new(customers, &[]).await;
-            late.act(before).await;
-            late.hold(calls, method).await;
-            late.act(after).await;
-            late.arrive(if remain { customers } else { NOBODY }).await;
-            late.act("POST").await;
-            late.arrive(customers).await;
-            late.act("DELETE").await;
-            late.arrive(NOBODY).await;
-        }
+        arrives_late(before, "POST", calls, "DELETE", NONE).await;
+    }
+}
+
+#[tokio::test]
+async fn a_late_delete_does_not_remove_what_was_associated_after_it() {
+    for (before, after) in [("", "POST"), ("POST", "DELETE POST")] {
+        arrives_late(before, "DELETE", ANY, after, ALL).await;
+    }
+}
+
+/// What docs/api.md says of a DELETE that was answered 503.
+#[tokio::test]
+async fn a_late_delete_removes_what_was_associated_when_it_was_sent() {
+    arrives_late("POST", "DELETE", ANY, "POST", NONE).await;
+}
+
+/// Lets calls of a request arrive after what others have done `after` it. Then exactly the
+/// expected associations are there. Whenever the calls arrive again, they change nothing.
+async fn arrives_late(
+    before: &str,
+    method: &str,
+    calls: &'static str,
+    after: &str,
+    expected: [&[&str]; 2],
+) {
+    for (customers, expected) in ALL.into_iter().zip(expected) {
+        let late = Late::new(customers, &[]).await;
+        late.act(before).await;
+        late.hold(calls, method).await;
+        late.act(after).await;
+        late.arrive(expected).await;
+        late.act("POST").await;
+        late.arrive(customers).await;
+        late.act("DELETE").await;
+        late.arrive(NOBODY).await;
     }
 }
 
 #[tokio::test]
 async fn a_late_renewal_changes_no_tombstone_and_no_other_association() {
-    for customers in [ONE, THREE] {
+    for customers in ALL {
         let late = Late::new(customers, &[("ASSOCIATION_LIFETIME_DAYS", "2")]).await;
         late.act("POST").await;
         late.slow.advance_clock(Duration::from_secs(30 * 60 * 60));
@@ -160,42 +173,25 @@ async fn a_late_renewal_changes_no_tombstone_and_no_other_association() {
 /// call of a transaction has the first one's `ClientRequestToken` and its answer.
 #[tokio::test]
 async fn a_request_whose_effect_was_undone_is_not_repeated() {
-    for customers in [ONE, THREE] {
-        let is_one = customers == ONE;
+    // The request, what others do after its effect, whether the outcome of a single call
+    // is unknown, and the associations afterwards.
+    for (method, others, unknown, expected) in [
         // Created, removed, created by another, removed again.
-        let (late, answer) = overtaken("POST", customers, async |late| {
-            late.wait_for(customers).await;
-            late.act("DELETE").await;
-            late.act("POST").await;
-            late.act("DELETE").await;
-        })
-        .await;
-        match is_one {
-            true => drop(answer.refused(503, "outcome_unknown")),
-            false => answer.created(customers),
-        }
-        assert_eq!(late.stored().await, keys(NOBODY));
-
+        ("POST", "DELETE POST DELETE", true, NONE),
         // Created, and removed: the tombstone shows who created it.
-        let (late, answer) = overtaken("POST", customers, async |late| {
-            late.wait_for(customers).await;
-            late.act("DELETE").await;
-        })
-        .await;
-        answer.created(customers);
-        assert_eq!(late.stored().await, keys(NOBODY));
-
+        ("POST", "DELETE", false, NONE),
         // Removed, and associated again.
-        let (late, answer) = overtaken("DELETE", customers, async |late| {
-            late.wait_for(NOBODY).await;
-            late.act("POST").await;
-        })
-        .await;
-        match is_one {
-            true => drop(answer.refused(503, "outcome_unknown")),
-            false => answer.unchanged(),
+        ("DELETE", "POST", true, ALL),
+    ] {
+        for (customers, expected) in ALL.into_iter().zip(expected) {
+            let (late, answer) = overtaken(method, customers, others).await;
+            match method {
+                _ if unknown && customers == ONE => drop(answer.refused(503, "outcome_unknown")),
+                "POST" => answer.created(customers),
+                _ => answer.unchanged(),
+            }
+            late.assert_stored(expected).await;
         }
-        assert_eq!(late.stored().await, keys(customers));
     }
 }
 
@@ -205,18 +201,23 @@ async fn a_request_whose_effect_was_undone_is_not_repeated() {
 async fn overtaken(
     method: &str,
     customers: &'static [&'static str],
-    others: impl AsyncFn(&Late),
+    others: &str,
 ) -> (Late, Answer) {
     loop {
         let late = Late::new(customers, &[]).await;
-        if method == "DELETE" {
-            late.act("POST").await;
-        }
+        let (before, after) = match method {
+            "DELETE" => ("POST", NOBODY),
+            _ => ("", customers),
+        };
+        late.act(before).await;
         late.proxy.next(Fault::Hang.after_commit(), 1);
-        let before = late.proxy.calls();
+        let calls = late.proxy.calls();
         let act = async {
-            others(&late).await;
-            late.proxy.calls() - before
+            while late.direct.stored().await != keys(after) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            late.act(others).await;
+            late.proxy.calls() - calls
         };
         let request = late.slow.associate("cart", customers).method(method);
         let (answer, calls) = tokio::join!(request.send(), act);
@@ -229,7 +230,7 @@ async fn overtaken(
 /// An old tombstone shows that a lost call was not applied.
 #[tokio::test]
 async fn a_lost_attempt_does_no_harm_where_what_is_there_is_older() {
-    for customers in [ONE, THREE] {
+    for customers in ALL {
         let late = Late::new(customers, &[]).await;
         for key in keys(customers) {
             let tombstone = json!({

@@ -6,8 +6,6 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_dynamodb::types::{DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate};
 use cart_associations::clock::Timestamp;
 use cart_associations::cursor::encode;
-use cart_associations::ids::{Party, PartyKind};
-use cart_associations::store::{Member, Position, StoreError};
 use dev::proxy::Fault;
 use serde_json::{Value, json};
 
@@ -224,45 +222,39 @@ fn shown(name: &str, items: &[(&str, &str)]) -> Fault {
     Fault::Garbage(answer.leak())
 }
 
-/// The indexes and the attribute of each kind.
-const KINDS: [(PartyKind, &str, &str, &str); 2] = [
-    (PartyKind::Customer, "by_cart", "by_customer", "customer_id"),
-    (
-        PartyKind::Account,
-        "accounts_by_cart",
-        "by_account",
-        "account_id",
-    ),
+/// The kinds, and the indexes and the attribute of each.
+const KINDS: [[&str; 4]; 2] = [
+    ["customer", "by_cart", "by_customer", "customer_id"],
+    ["account", "accounts_by_cart", "by_account", "account_id"],
 ];
-
-fn ids(members: &[Member]) -> Vec<(&str, &str)> {
-    let ids = members.iter();
-    ids.map(|member| (&*member.id, &*member.associated_at))
-        .collect()
-}
 
 /// A cart that was removed and associated again can be in an index twice.
 #[tokio::test]
 async fn no_page_shows_a_member_twice() {
     let (world, proxy) = World::behind_proxy(&[]).await;
-    let session = world.session();
     let at = [0, 1, 2].map(timestamp);
     let [old, middle, new] = at.each_ref().map(String::as_str);
-    for (kind, by_cart, by_party, attribute) in KINDS {
-        let cart = "cart-1".parse().unwrap();
+    let members = async |path: &str| {
+        let document = world.get(path).back_end().send().await.document();
+        let member = |member: &Value| json!([member["id"], member["meta"]["associated_at"]]);
+        let members = document["data"].as_array().unwrap().iter();
+        members.map(member).collect::<Value>()
+    };
+    for [kind, by_cart, by_party, attribute] in KINDS {
+        let of_cart = format!("/v2/carts/cart-1/relationships/{kind}s");
         let twice = [("a", old), ("a", new), ("b", old), ("b", old), ("c", old)];
-        proxy.next_for(by_cart, shown(attribute, &twice), 2);
-        let parties = session.parties_of(&cart, kind, None, 10, world.now());
-        let first = [("a", old), ("b", old), ("c", old)];
-        assert_eq!(ids(&parties.await.unwrap()), first);
-        let parties = session.parties_of(&cart, kind, Some("a"), 1, world.now());
-        assert_eq!(ids(&parties.await.unwrap()), [("b", old)]);
+        proxy.next_for(by_cart, shown(attribute, &twice), 3);
+        let each_once = json!([["a", old], ["b", old], ["c", old]]);
+        assert_eq!(members(&of_cart).await, each_once);
+        let first = format!("{of_cart}?page[limit]=1");
+        let (_, second) = listed(&world, &first, kind).await;
+        assert_eq!(members(&second.unwrap()).await, json!([["b", old]]));
 
-        let party = Party::new(kind, "ron").unwrap();
+        let of_party = format!("/v2/{kind}s/ron/relationships/carts");
         let twice = [("x", new), ("y", middle), ("x", old)];
         proxy.next_for(by_party, shown("cart_id", &twice), 1);
-        let carts = session.carts_of(&party, None, 10, world.now()).await;
-        assert_eq!(ids(&carts.unwrap()), [("x", new), ("y", middle)]);
+        let each_once = json!([["x", new], ["y", middle]]);
+        assert_eq!(members(&of_party).await, each_once);
     }
 }
 
@@ -270,59 +262,43 @@ async fn no_page_shows_a_member_twice() {
 #[tokio::test]
 async fn no_later_page_shows_a_member_again() {
     let (world, proxy) = World::behind_proxy(&[]).await;
-    let session = world.session();
-    for (kind, _, by_party, attribute) in KINDS {
-        let party = Party::new(kind, "ron").unwrap();
-        let associated = [
-            ("x", world.now().to_string()),
-            ("y", timestamp(2)),
-            ("z", timestamp(1)),
-        ];
-        for (cart, at) in &associated {
-            world
-                .plant(&json!({
-                    "id": cart_associations::store::rules::key(cart, &party),
-                    "cart_id": cart,
-                    attribute: "ron",
-                    "associated_at": at,
-                }))
-                .await;
+    for [kind, _, by_party, attribute] in KINDS {
+        let of_account = if kind == "account" { "account#" } else { "" };
+        let [old, older, oldest] = [3, 2, 1].map(timestamp);
+        let young = world.now().to_string();
+        for (cart, at) in [("x", &young), ("y", &older), ("z", &oldest)] {
+            let mut item = json!({ "id": format!("{cart}#{of_account}ron"), "cart_id": cart });
+            item[attribute] = json!(RON);
+            item["associated_at"] = json!(at);
+            world.plant(&item).await;
         }
-        let [x, y, z] = associated.each_ref().map(|(id, at)| (*id, at.as_str()));
-        let now = world.now();
-        let page = session.carts_of(&party, None, 1, now).await.unwrap();
-        assert_eq!(ids(&page), [x]);
-        let young = Position::after(&page, None, now).unwrap();
-        assert!(young.follows_young);
-        let old_copy = timestamp(3);
-        let in_motion = shown("cart_id", &[("x", &old_copy), y]);
+        let list = async |path: &str| listed(&world, path, "cart").await;
+        let first = format!("/v2/{kind}s/ron/relationships/carts?page[limit]=1");
+        let (carts, second) = list(&first).await;
+        assert_eq!(carts, ["x"]);
+        let second = second.unwrap();
+        let in_motion = shown("cart_id", &[("x", &old), ("y", &older)]);
         proxy.next_for(by_party, in_motion, 1);
         proxy.take_recorded();
-        let page = session.carts_of(&party, Some(&young), 1, now).await;
-        let page = page.unwrap();
-        assert_eq!(ids(&page), [y]);
+        assert_eq!(list(&second).await, (vec!["y".to_owned()], None));
         let calls = proxy.take_recorded();
-        let reads: Vec<Value> = calls[1..]
-            .iter()
-            .filter(|call| call.operation == "GetItem")
-            .map(|call| call.body()["ConsistentRead"].clone())
-            .collect();
+        let reads = calls.iter().filter(|call| call.operation == "GetItem");
+        let reads = reads.map(|call| call.body()["ConsistentRead"].clone());
+        let reads = Vec::from_iter(reads);
         assert_eq!((calls.len(), reads), (3, vec![json!(true); 2]));
 
         // All later pages follow the young one.
-        let next = Position::after(&page, Some(&young), now).unwrap();
-        assert!(next.follows_young);
-        let page = session.carts_of(&party, Some(&next), 1, now).await;
-        assert_eq!(ids(&page.unwrap()), [z]);
+        let (carts, third) = list(&second).await;
+        assert_eq!(carts, ["y"]);
+        proxy.take_recorded();
+        assert_eq!(list(&third.unwrap()).await.0, ["z"]);
+        assert_eq!(proxy.take_recorded().len(), 2);
 
         // A minute later, the index shows the association where it is.
-        let later = now.plus(Duration::from_secs(60));
-        let page = session.carts_of(&party, None, 1, later).await.unwrap();
-        let old = Position::after(&page, None, later).unwrap();
-        assert!(!old.follows_young);
+        world.advance_clock(Duration::from_secs(60));
+        let (_, second) = list(&first).await;
         proxy.take_recorded();
-        let page = session.carts_of(&party, Some(&old), 1, later).await;
-        assert_eq!(ids(&page.unwrap()), [y]);
+        assert_eq!(list(&second.unwrap()).await.0, ["y"]);
         assert_eq!(proxy.take_recorded().len(), 1);
     }
 }
@@ -341,32 +317,17 @@ async fn a_table_without_the_indexes_of_accounts_serves_customers() {
     }
     world.associated("x", &[RON]).await;
     assert_eq!(listed(&world, RONS_CARTS, "cart").await.0, ["x"]);
-    let acme = Party::new(PartyKind::Account, "acme").unwrap();
-    let session = world.session();
-    let carts = session.carts_of(&acme, None, 1, world.now()).await;
-    assert!(matches!(carts, Err(StoreError::Internal(_))), "{carts:?}");
+    let accounts = || {
+        let path = "/v2/accounts/acme/relationships/carts";
+        world.get(path).back_end().send()
+    };
+    accounts().await.refused(500, "internal_error");
 
     // They can be added to a table that has data.
     let engine = dev::dynamodb::Client::new(engine());
     engine.create_table(table).await.unwrap();
-    let carts = session.carts_of(&acme, None, 1, world.now()).await;
-    assert_eq!(carts.unwrap(), []);
+    assert!(accounts().await.listed("cart").0.is_empty());
     assert_eq!(listed(&world, RONS_CARTS, "cart").await.0, ["x"]);
-}
-
-/// The cursor knows that an earlier page showed a young association.
-#[tokio::test]
-async fn a_cursor_after_a_young_association_leads_past_its_old_copy() {
-    let (world, proxy) = World::behind_proxy(&[]).await;
-    world.put("y", RON, &timestamp(2), None).await;
-    world.associated("x", &[RON]).await;
-    let first = format!("{RONS_CARTS}?page[limit]=1");
-    let (carts, next) = listed(&world, &first, "cart").await;
-    assert_eq!(carts, ["x"]);
-    let in_motion = [("x", &*timestamp(3)), ("y", &*timestamp(2))];
-    proxy.next_for("by_customer", shown("cart_id", &in_motion), 1);
-    let next = listed(&world, &next.unwrap(), "cart").await;
-    assert_eq!(next, (vec!["y".to_owned()], None));
 }
 
 #[tokio::test]

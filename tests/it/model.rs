@@ -301,12 +301,7 @@ impl<'b> Model<'b> {
     fn begin(&mut self, number: usize, kind: Kind) -> WriteNumber {
         let keys = kind.keys.iter();
         let keys = keys.map(|key| KEYS[*key].to_owned()).collect();
-        let writer = Writer {
-            id: id_of(number),
-            client: "back-end".to_owned(),
-            acted_by: None,
-            now: at(kind.reading),
-        };
+        let writer = writer(number, kind.reading);
         let lifetime = kind.expires.then_some(LIFETIME);
         self.write_number(if kind.removes {
             Write::removal(keys, writer)
@@ -841,45 +836,29 @@ fn end(item: Option<&Item>) -> u64 {
     end.map_or(u64::MAX, |end| end.as_n().unwrap().parse().unwrap())
 }
 
+/// A request, and what its clock says.
+fn writer(request: usize, reading: i64) -> Writer {
+    Writer {
+        id: id_of(request),
+        client: "back-end".to_owned(),
+        acted_by: None,
+        now: at(reading),
+    }
+}
+
 /// An association that none of the model's requests made.
 fn association(key: &str, made: i64, ends: Option<i64>) -> Option<Item> {
-    let (cart, party) = key.split_once('#').unwrap();
-    let account = party.strip_prefix("account#");
-    let (attribute, party) =
-        account.map_or(("customer_id", party), |account| ("account_id", account));
-    let mut item = texts(&[
-        ("id", key),
-        ("cart_id", cart),
-        (attribute, party),
-        ("associated_at", &at(made).to_string()),
-        ("associated_by", "another"),
-        ("write_id", &id_of(ANOTHER).to_string()),
-    ]);
-    if let Some(ends) = ends {
-        item.insert("expires_at".to_owned(), seconds(ends));
-    }
+    let put = Write::put(vec![key.to_owned()], writer(ANOTHER, made), None);
+    let mut item = written(&put.item_writes()[0], None)?;
+    let end = ends.map(|ends| ("expires_at".to_owned(), seconds(ends)));
+    item.extend(end);
     Some(item)
 }
 
 /// A tombstone that none of the model's requests left.
 fn tombstone(key: &str, removed: i64) -> Option<Item> {
-    let mut item = texts(&[
-        ("id", key),
-        ("removed_at", &at(removed).to_string()),
-        ("removed_by", "another"),
-        ("removal_id", &id_of(ANOTHER).to_string()),
-        ("write_id", &id_of(ANOTHER).to_string()),
-    ]);
-    item.insert("expires_at".to_owned(), seconds(removed + HOUR));
-    Some(item)
-}
-
-fn texts(attributes: &[(&str, &str)]) -> Item {
-    let text = |(name, value): &(&str, &str)| {
-        let value = AttributeValue::S((*value).to_owned());
-        ((*name).to_owned(), value)
-    };
-    attributes.iter().map(text).collect()
+    let removal = Write::removal(vec![key.to_owned()], writer(ANOTHER, removed));
+    written(&removal.item_writes()[0], association(key, removed, None))
 }
 
 fn seconds(millis: i64) -> AttributeValue {
@@ -1059,11 +1038,9 @@ fn every_rule_is_needed() {
 /// What a request sends to a key, at first and after it met each of these items.
 fn all_writes(key: &str, items: &[Option<Item>]) -> Vec<ItemWrite> {
     let keys = || vec![key.to_owned()];
-    let writer = |acted_by: Option<&str>| Writer {
-        id: id_of(0),
-        client: "back-end".to_owned(),
-        acted_by: acted_by.map(str::to_owned),
-        now: at(0),
+    let person = || Writer {
+        acted_by: Some("person".to_owned()),
+        ..writer(0, 0)
     };
     let mut writes: Vec<ItemWrite> = Vec::new();
     let mut add = |write: &Write| {
@@ -1073,10 +1050,10 @@ fn all_writes(key: &str, items: &[Option<Item>]) -> Vec<ItemWrite> {
         }
     };
     for first in [
-        Write::put(keys(), writer(None), None),
-        Write::put(keys(), writer(Some("person")), Some(LIFETIME)),
-        Write::removal(keys(), writer(None)),
-        Write::removal(keys(), writer(Some("person"))),
+        Write::put(keys(), writer(0, 0), None),
+        Write::put(keys(), person(), Some(LIFETIME)),
+        Write::removal(keys(), writer(0, 0)),
+        Write::removal(keys(), person()),
     ] {
         add(&first);
         for item in items {
