@@ -4,7 +4,6 @@
 //! it is written there.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
@@ -70,10 +69,6 @@ pub struct Client {
     http: HttpClient<HttpConnector, Full<Bytes>>,
 }
 
-/// An error that DynamoDB answers with.
-#[derive(Debug)]
-struct Refusal(Value);
-
 impl Client {
     /// A client of the emulator at this URL.
     pub fn new(endpoint: &str) -> Self {
@@ -92,9 +87,10 @@ impl Client {
             bail!("template.yaml declares {} tables, not one", tables.len());
         };
         let input = create_table(name, properties);
-        match self.call("CreateTable", &input).await {
-            Err(error) if is_resource_in_use(&error) => self.add_indexes(name, &input).await?,
-            created => {
+        match self.describe(name).await {
+            Ok(table) => self.add_indexes(name, &table, &input).await?,
+            Err(_) => {
+                let created = self.call("CreateTable", &input).await;
                 created.with_context(|| format!("the table {name} could not be created"))?;
             }
         }
@@ -107,19 +103,12 @@ impl Client {
     }
 
     /// Adds the indexes that a table lacks, one at a time, as DynamoDB requires.
-    async fn add_indexes(&self, name: &str, input: &Value) -> Result<()> {
-        let table = json!({ "TableName": name });
-        let described = self.call("DescribeTable", &table).await?;
-        let indexes = |table: &Value| -> Vec<Value> {
-            let indexes = table["GlobalSecondaryIndexes"].as_array();
-            indexes.cloned().unwrap_or_default()
-        };
-        let existing = indexes(&described["Table"]);
-        for index in indexes(input) {
-            if existing
-                .iter()
-                .any(|other| other["IndexName"] == index["IndexName"])
-            {
+    async fn add_indexes(&self, name: &str, table: &Value, input: &Value) -> Result<()> {
+        let indexes = |table: &Value| table["GlobalSecondaryIndexes"].as_array().cloned();
+        let existing = indexes(table).unwrap_or_default();
+        for index in indexes(input).unwrap_or_default() {
+            let is_same = |other: &Value| other["IndexName"] == index["IndexName"];
+            if existing.iter().any(is_same) {
                 continue;
             }
             let update = json!({
@@ -135,9 +124,8 @@ impl Client {
 
     /// Turns a table's stream on, if it is off, as `template.yaml` does for events. Returns its ARN.
     pub async fn enable_stream(&self, name: &str) -> Result<String> {
-        let table = json!({ "TableName": name });
-        let mut described = self.call("DescribeTable", &table).await?;
-        if described["Table"]["StreamSpecification"]["StreamEnabled"] != true {
+        let mut table = self.describe(name).await?;
+        if table["StreamSpecification"]["StreamEnabled"] != true {
             let template = Template::read();
             let (_, properties) = template.of_type("AWS::DynamoDB::GlobalTable")[0];
             // `!If [HasStream, {…}, …]`
@@ -146,9 +134,9 @@ impl Client {
             let input = json!({ "TableName": name, "StreamSpecification": specification });
             self.call("UpdateTable", &input).await?;
             self.wait_until_active(name).await?;
-            described = self.call("DescribeTable", &table).await?;
+            table = self.describe(name).await?;
         }
-        let arn = described["Table"]["LatestStreamArn"].as_str();
+        let arn = table["LatestStreamArn"].as_str();
         Ok(arn.context("a table without a stream")?.to_owned())
     }
 
@@ -173,14 +161,16 @@ impl Client {
         }
     }
 
+    async fn describe(&self, name: &str) -> Result<Value> {
+        let table = json!({ "TableName": name });
+        Ok(self.call("DescribeTable", &table).await?["Table"].take())
+    }
+
     async fn wait_until_active(&self, name: &str) -> Result<()> {
         const ATTEMPTS: u32 = 300;
         const PAUSE: Duration = Duration::from_millis(100);
         for _ in 0..ATTEMPTS {
-            let described = self
-                .call("DescribeTable", &json!({ "TableName": name }))
-                .await?;
-            if described["Table"]["TableStatus"] == "ACTIVE" {
+            if self.describe(name).await?["TableStatus"] == "ACTIVE" {
                 return Ok(());
             }
             tokio::time::sleep(PAUSE).await;
@@ -190,9 +180,8 @@ impl Client {
 
     /// DynamoDB refuses to enable the TTL of a table that has it already, hence the question first.
     async fn enable_ttl(&self, name: &str, specification: &Value) -> Result<()> {
-        let described = self
-            .call("DescribeTimeToLive", &json!({ "TableName": name }))
-            .await?;
+        let table = json!({ "TableName": name });
+        let described = self.call("DescribeTimeToLive", &table).await?;
         let status = &described["TimeToLiveDescription"]["TimeToLiveStatus"];
         if status == "ENABLED" || status == "ENABLING" {
             return Ok(());
@@ -235,9 +224,9 @@ impl Client {
 
     async fn call_target(&self, target: &str, input: &Value) -> Result<Value> {
         let (status, output) = self.send(target, input.to_string().into()).await?;
-        let output = serde_json::from_slice(&output)
+        let output: Value = serde_json::from_slice(&output)
             .with_context(|| format!("{target} was answered with {status} and no JSON"))?;
-        ensure!(status.is_success(), Refusal(output));
+        ensure!(status.is_success(), "{target} was refused: {output}");
         Ok(output)
     }
 
@@ -284,18 +273,3 @@ fn only(object: &Value, names: &[&str]) -> Value {
         .map(|name| ((*name).to_owned(), object[name].clone()))
         .collect()
 }
-
-fn is_resource_in_use(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<Refusal>()
-        .and_then(|Refusal(answer)| answer["__type"].as_str())
-        .is_some_and(|kind| kind.ends_with("ResourceInUseException"))
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DynamoDB refused a call: {}", self.0)
-    }
-}
-
-impl std::error::Error for Refusal {}

@@ -48,7 +48,6 @@ pub enum Fault {
 /// A fault, and when it happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// The fault.
     pub fault: Fault,
     /// Whether the engine handles the call before the fault happens.
     pub after_commit: bool,
@@ -57,11 +56,9 @@ pub struct Plan {
 impl Fault {
     /// This fault after the engine has handled the call.
     pub const fn after_commit(self) -> Plan {
-        let fault = self;
-        let after_commit = true;
         Plan {
-            fault,
-            after_commit,
+            fault: self,
+            after_commit: true,
         }
     }
 }
@@ -81,7 +78,6 @@ impl From<Fault> for Plan {
 pub struct Recorded {
     /// The operation, such as `PutItem`.
     pub operation: String,
-    /// The body.
     pub bytes: Vec<u8>,
 }
 
@@ -105,7 +101,6 @@ const SIGNATURE_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// A running proxy.
 pub struct Proxy {
-    /// Its URL.
     pub endpoint: String,
     shared: Arc<Shared>,
 }
@@ -121,14 +116,14 @@ struct Shared {
     calls: AtomicUsize,
     recorded: Mutex<Vec<Recorded>>,
     connections: AtomicUsize,
-    /// The number of connections by which a call may still reach the engine.
-    open: AtomicUsize,
+    /// Each connection by which a call may still reach the engine has a copy.
+    open: Arc<()>,
     /// Whether calls are dropped, because their callers gave up before [`Proxy::heal`].
     draining: AtomicBool,
     /// How far DynamoDB's clock is ahead, in seconds, if it compares signatures with it.
     clock: Mutex<Option<i64>>,
     /// Changes when idle connections must close.
-    generation: watch::Sender<usize>,
+    generation: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -163,10 +158,10 @@ impl Proxy {
             calls: AtomicUsize::new(0),
             recorded: Mutex::default(),
             connections: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
+            open: Arc::default(),
             draining: AtomicBool::new(false),
             clock: Mutex::default(),
-            generation: watch::Sender::new(0),
+            generation: watch::Sender::new(()),
         });
         tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { endpoint, shared }
@@ -174,16 +169,17 @@ impl Proxy {
 
     /// Applies a plan to the next so many calls.
     pub fn next(&self, plan: impl Into<Plan>, times: usize) {
-        let mut plans = self.shared.plans.lock().unwrap();
-        let planned = (None, plan.into());
-        plans.next.extend(std::iter::repeat_n(planned, times));
+        self.plan(None, plan.into(), times);
     }
 
     /// Applies a plan to the next so many calls for a cart, or of an index.
     pub fn next_for(&self, name: &str, plan: impl Into<Plan>, times: usize) {
-        let mut plans = self.shared.plans.lock().unwrap();
-        let planned = (Some(name.to_owned()), plan.into());
-        plans.next.extend(std::iter::repeat_n(planned, times));
+        self.plan(Some(name.to_owned()), plan.into(), times);
+    }
+
+    fn plan(&self, name: Option<String>, plan: Plan, times: usize) {
+        let planned = std::iter::repeat_n((name, plan), times);
+        self.shared.plans.lock().unwrap().next.extend(planned);
     }
 
     /// Handles calls from now on only by so many at once: each waits until the others have come.
@@ -214,15 +210,12 @@ impl Proxy {
         self.shared.held.lock().unwrap().len()
     }
 
-    /// Sends all held calls to the engine, late. Can be called again. Returns the statuses of the answers, which nobody
-    /// else gets.
-    pub async fn deliver(&self) -> Vec<u16> {
+    /// Sends all held calls to the engine, late. Can be called again.
+    pub async fn deliver(&self) {
         let held = self.shared.held.lock().unwrap().clone();
-        let mut statuses = Vec::new();
         for (target, body) in held {
-            statuses.push(self.shared.forward(&target, body).await.0);
+            self.shared.forward(&target, body).await;
         }
-        statuses
     }
 
     /// Ends all faults. Calls that were sent before and are still in flight are dropped, so that they do not reach the
@@ -234,7 +227,7 @@ impl Proxy {
         let address = self.endpoint.strip_prefix("http://").unwrap();
         let mut last = TcpStream::connect(address).await.unwrap();
         let _ = last.read_u8().await;
-        while self.shared.open.load(Ordering::SeqCst) > 0 {
+        while Arc::strong_count(&self.shared.open) > 1 {
             tokio::task::yield_now().await;
         }
         *self.shared.plans.lock().unwrap() = Plans::default();
@@ -259,9 +252,7 @@ impl Proxy {
 
     /// Closes every connection that is idle.
     pub fn close_idle_connections(&self) {
-        self.shared
-            .generation
-            .send_modify(|generation| *generation += 1);
+        self.shared.generation.send_replace(());
     }
 }
 
@@ -271,32 +262,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         // The head and the body of an answer are two writes.
         stream.set_nodelay(true).unwrap();
         shared.connections.fetch_add(1, Ordering::SeqCst);
-        let open = Open::new(&shared);
-        tokio::spawn(serve(stream, open));
-    }
-}
-
-/// Counts a connection by which a call may still reach the engine.
-struct Open(Arc<Shared>);
-
-impl Open {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.open.fetch_add(1, Ordering::SeqCst);
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        let open = Arc::clone(&shared.open);
+        tokio::spawn(serve(stream, Arc::clone(&shared), open));
     }
 }
 
 /// Serves one connection. Returning closes it.
-async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
-    let shared = &open.0;
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>, open: Arc<()>) -> Option<()> {
     let mut generation = shared.generation.subscribe();
-    generation.mark_unchanged();
     loop {
         if shared.draining.load(Ordering::SeqCst) {
             return None;
@@ -323,7 +296,7 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
             let now = clock.map(service_time);
             let refused = now.and_then(|now| refused_time(headers.get("x-amz-date")?, now));
             let (status, answer) = match refused {
-                Some(message) => (400, refusal("InvalidSignatureException", &message).into()),
+                Some(message) => (400, refusal("InvalidSignatureException", &message)),
                 None => shared.forward(&target, body).await,
             };
             let date = now.map(|now| format!("\r\ndate: {}", httpdate::fmt_http_date(now)));
@@ -332,13 +305,12 @@ async fn serve(mut stream: TcpStream, open: Open) -> Option<()> {
             continue;
         };
         let transaction = target.ends_with("TransactWriteItems");
-        let committed = if plan.after_commit {
-            Some(shared.forward(&target, body).await)
-        } else {
-            None
+        let answer = match plan.after_commit {
+            true => shared.forward(&target, body).await,
+            false => (200, Bytes::from_static(b"{\"ConsumedCapacity\":{}}")),
         };
         drop(open);
-        plan.fault.answer(stream, transaction, committed).await;
+        plan.fault.answer(stream, transaction, answer).await;
         return None;
     }
 }
@@ -368,58 +340,46 @@ impl Shared {
 }
 
 impl Fault {
-    /// Answers a call and closes its connection. `committed` is the engine's answer, if the engine handled the call.
+    /// Answers a call and closes its connection. `status` and `answer` are those of a call without a fault.
     async fn answer(
         self,
         mut stream: TcpStream,
         transaction: bool,
-        committed: Option<(u16, Bytes)>,
+        (status, answer): (u16, Bytes),
     ) -> Option<()> {
-        let (status, answer) =
-            committed.unwrap_or((200, Bytes::from_static(b"{\"ConsumedCapacity\":{}}")));
-        match self {
-            Self::Refused(code) => send(&mut stream, CLOSE, 400, &refusal(code, DETAIL)).await,
-            Self::RefusedFor(code, message) => {
-                send(&mut stream, CLOSE, 400, &refusal(code, message)).await
+        let (status, answer) = match self {
+            Self::Refused(code) => (400, refusal(code, DETAIL)),
+            Self::RefusedFor(code, message) => (400, refusal(code, message)),
+            Self::Conflict if transaction => (400, transaction_conflict()),
+            Self::Conflict => (400, refusal("TransactionConflictException", DETAIL)),
+            Self::Failed(status) => (status, refusal("InternalServerError", DETAIL)),
+            Self::Garbage(body) => (200, body.into()),
+            Self::Html => (502, "<html>Bad Gateway</html>".into()),
+            Self::Late => {
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+                (status, answer)
             }
-            Self::Conflict if transaction => {
-                send(&mut stream, CLOSE, 400, &transaction_conflict()).await
-            }
-            Self::Conflict => {
-                let refusal = refusal("TransactionConflictException", DETAIL);
-                send(&mut stream, CLOSE, 400, &refusal).await
-            }
-            Self::Failed(status) => {
-                let failure = refusal("InternalServerError", DETAIL);
-                send(&mut stream, CLOSE, status, &failure).await
-            }
-            Self::Reset => stream.set_zero_linger().ok(),
-            Self::Close => Some(()),
-            Self::Truncated => {
-                send_head(&mut stream, CLOSE, status, answer.len() + 10).await?;
-                stream.write_all(&answer).await.ok()
-            }
-            Self::Hang => until_closed(stream).await,
-            Self::HangInBody => {
+            Self::Reset => return stream.set_zero_linger().ok(),
+            Self::Close => return Some(()),
+            Self::Hang => return until_closed(stream).await,
+            Self::Truncated | Self::HangInBody => {
                 send_head(&mut stream, CLOSE, status, answer.len() + 10).await?;
                 stream.write_all(&answer).await.ok()?;
-                until_closed(stream).await
+                return match self {
+                    Self::Truncated => Some(()),
+                    _ => until_closed(stream).await,
+                };
             }
             Self::Drip => {
                 send_head(&mut stream, CLOSE, status, answer.len()).await?;
-                for byte in &answer {
-                    stream.write_all(&[*byte]).await.ok()?;
+                for byte in answer {
+                    stream.write_all(&[byte]).await.ok()?;
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
-                None
+                return Some(());
             }
-            Self::Garbage(body) => send(&mut stream, CLOSE, 200, body.as_bytes()).await,
-            Self::Html => send(&mut stream, CLOSE, 502, b"<html>Bad Gateway</html>").await,
-            Self::Late => {
-                tokio::time::sleep(Duration::from_millis(1500)).await;
-                send(&mut stream, CLOSE, status, &answer).await
-            }
-        }
+        };
+        send(&mut stream, CLOSE, status, &answer).await
     }
 }
 
@@ -433,18 +393,15 @@ fn is_for(body: &[u8], cart: &str) -> bool {
 
 /// The time of a clock that is so many seconds ahead.
 fn service_time(seconds_ahead: i64) -> SystemTime {
-    let difference = Duration::from_secs(seconds_ahead.unsigned_abs());
-    match seconds_ahead < 0 {
-        true => SystemTime::now() - difference,
-        false => SystemTime::now() + difference,
-    }
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let ahead = now.checked_add_signed(seconds_ahead).unwrap();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(ahead)
 }
 
 /// Returns why a signature of this time is refused now, if it is.
 fn refused_time(signed: &str, now: SystemTime) -> Option<String> {
-    let earliest = amz_date(now - SIGNATURE_LIFE);
-    let latest = amz_date(now + SIGNATURE_LIFE);
-    let now = amz_date(now);
+    let times = [now - SIGNATURE_LIFE, now, now + SIGNATURE_LIFE];
+    let [earliest, now, latest] = times.map(amz_date);
     if *signed < *earliest {
         let text = format!("{signed} is now earlier than {earliest} ({now} - 5 min.)");
         Some(format!("Signature expired: {text}"))
@@ -469,15 +426,14 @@ fn amz_date(time: SystemTime) -> String {
 /// What no caller may see.
 const DETAIL: &str = "internal detail of the engine";
 
-fn refusal(code: &str, message: &str) -> Vec<u8> {
+fn refusal(code: &str, message: &str) -> Bytes {
     let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
-    json!({ "__type": kind, "message": message })
-        .to_string()
-        .into_bytes()
+    let refusal = json!({ "__type": kind, "message": message });
+    refusal.to_string().into()
 }
 
-fn transaction_conflict() -> Vec<u8> {
-    let answer: Value = json!({
+fn transaction_conflict() -> Bytes {
+    let conflict = json!({
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
         "Message": DETAIL,
         "CancellationReasons": [
@@ -485,7 +441,7 @@ fn transaction_conflict() -> Vec<u8> {
             { "Code": "None" },
         ],
     });
-    answer.to_string().into_bytes()
+    conflict.to_string().into()
 }
 
 /// Reads one call: its headers and its body.

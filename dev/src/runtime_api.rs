@@ -84,10 +84,9 @@ impl RuntimeApi {
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route(
-                "/2018-06-01/runtime/invocation/{id}/response",
-                post(response),
+                "/2018-06-01/runtime/invocation/{id}/{result}",
+                post(complete),
             )
-            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .route("/2018-06-01/runtime/init/error", post(init_error))
             .route(
                 "/2015-03-31/functions/{function}/invocations",
@@ -167,24 +166,6 @@ impl Shared {
         let _ = self.queue.send(invocation);
         Ok(receiver.await?)
     }
-
-    async fn complete(&self, id: &str, result: Result<&Bytes, &Bytes>) -> StatusCode {
-        let now = Instant::now();
-        let Some(running) = self.running.lock().await.remove(id) else {
-            return StatusCode::BAD_REQUEST;
-        };
-        let result = match result {
-            Ok(response) => serde_json::from_slice(response)
-                .map_err(|error| json!(format!("the response is not JSON: {error}"))),
-            Err(error) => Err(serde_json::from_slice(error).unwrap_or_default()),
-        };
-        // Fails only if the caller has stopped waiting.
-        let _ = running.completed.send(Completed {
-            result,
-            duration: now - running.since,
-        });
-        StatusCode::ACCEPTED
-    }
 }
 
 async fn next(State(shared): State<Arc<Shared>>) -> (HeaderMap, String) {
@@ -223,20 +204,27 @@ async fn next(State(shared): State<Arc<Shared>>) -> (HeaderMap, String) {
     (headers, invocation.event)
 }
 
-async fn response(
+/// Takes the response of the function, or the error that it reports.
+async fn complete(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Path((id, result)): Path<(String, String)>,
     body: Bytes,
 ) -> StatusCode {
-    shared.complete(&id, Ok(&body)).await
-}
-
-async fn error(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    body: Bytes,
-) -> StatusCode {
-    shared.complete(&id, Err(&body)).await
+    let now = Instant::now();
+    let Some(running) = shared.running.lock().await.remove(&id) else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let body = serde_json::from_slice(&body);
+    let result = match &*result {
+        "response" => body.map_err(|error| json!(format!("the response is not JSON: {error}"))),
+        _ => Err(body.unwrap_or_default()),
+    };
+    // Fails only if the caller has stopped waiting.
+    let _ = running.completed.send(Completed {
+        result,
+        duration: now - running.since,
+    });
+    StatusCode::ACCEPTED
 }
 
 async fn init_error(State(shared): State<Arc<Shared>>, body: Bytes) -> StatusCode {

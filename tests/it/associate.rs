@@ -5,19 +5,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use dev::proxy::Proxy;
-use serde_json::json;
 
 use crate::support::{RON, World, lasting_token, linkage};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[tokio::test]
-async fn a_new_association_is_200_and_a_repeated_one_204() {
-    let world = World::new().await;
-    world.associated("cart-1", &[RON]).await;
-    world.associate("cart-1", &[RON]).send().await.unchanged();
-    assert_eq!(world.stored().await, BTreeSet::from(["cart-1#ron".into()]));
-}
 
 #[tokio::test]
 async fn the_body_of_a_200_is_exactly_the_specified_one() {
@@ -43,8 +34,6 @@ async fn several_associations_are_200_if_at_least_one_is_new() {
 #[tokio::test]
 async fn a_customer_named_twice_is_associated_once() {
     let world = World::new().await;
-    let call = world.associate("cart-1", &["a", "b", "a"]);
-    call.send().await.created(&["a", "b"]);
     let call = world.associate("cart-2", &[RON, RON]);
     call.send().await.created(&[RON]);
 }
@@ -81,38 +70,28 @@ async fn an_item_has_the_attributes_of_the_contract() {
 }
 
 #[tokio::test]
-async fn unknown_members_of_the_document_are_ignored() {
-    let world = World::new().await;
-    let body = json!({
-        "data": [{ "type": "customer", "id": RON, "meta": { "a": 1 }, "attributes": 7 }],
-        "meta": null,
-        "jsonapi": { "version": "1.1" },
-    });
-    let call = world.post("cart-1").back_end().body(body);
-    call.send().await.created(&[RON]);
-}
-
-#[tokio::test]
 async fn prefer_return_representation_turns_204_into_200() {
     let world = World::new().await;
-    let prefer = |value| {
-        let call = world.associate("cart-1", &[RON]).header("prefer", value);
-        async { call.send().await }
-    };
     world.associated("cart-1", &[RON]).await;
     for value in [
         "return=representation",
         "respond-async, Return=\"representation\"; x=y",
         "return=representation, return=minimal",
     ] {
-        let answer = prefer(value).await;
-        answer.created(&[RON]);
-        let applied = answer.header("preference-applied");
-        assert_eq!(applied, Some("return=representation"));
+        for call in [
+            world.associate("cart-1", &[RON]),
+            world.dissociate("cart-2", &[RON]),
+        ] {
+            let answer = call.header("prefer", value).send().await;
+            answer.created(&[RON]);
+            let applied = answer.header("preference-applied");
+            assert_eq!(applied, Some("return=representation"));
+        }
     }
     let both = "return=minimal, return=representation";
     for value in ["return=minimal", both, "return", ""] {
-        prefer(value).await.unchanged();
+        let call = world.associate("cart-1", &[RON]).header("prefer", value);
+        call.send().await.unchanged();
     }
 }
 
@@ -136,13 +115,13 @@ async fn days_left(world: &World) -> Vec<u64> {
 #[tokio::test]
 async fn an_association_with_a_lifetime_expires_a_day_after_it() {
     let (world, _proxy, token) = world_with_lifetime().await;
-    let one = || world.post("cart-1").bearer(&token).body(linkage(&[RON]));
-    let two = || {
-        let call = world.post("cart-2").bearer(&token);
-        call.body(linkage(&["a", "b"]))
+    let post = async || {
+        for (cart, customers) in [("cart-1", &[RON][..]), ("cart-2", &["a", "b"])] {
+            let call = world.post(cart).bearer(&token).body(linkage(customers));
+            call.send().await.created(customers);
+        }
     };
-    one().send().await.created(&[RON]);
-    two().send().await.created(&["a", "b"]);
+    post().await;
     assert_eq!(days_left(&world).await, [3, 3, 3]);
 
     world.advance_clock(3 * DAY - Duration::from_secs(60));
@@ -152,8 +131,7 @@ async fn an_association_with_a_lifetime_expires_a_day_after_it() {
         assert!(!list.listed("customer").0.is_empty());
     }
     world.advance_clock(Duration::from_secs(60));
-    one().send().await.created(&[RON]);
-    two().send().await.created(&["a", "b"]);
+    post().await;
     assert_eq!(world.stored().await.len(), 3);
 }
 
@@ -183,30 +161,27 @@ async fn an_association_with_a_lifetime_is_renewed_once_a_day() {
     assert_eq!(post(&["a", "b", RON]).await, (204, 1));
 }
 
-/// Of several, those that end soon are renewed while the others are made.
+/// Of several, those that expired are made again and those that end soon are renewed,
+/// while others are made and others stay.
 #[tokio::test]
-async fn some_of_several_are_new_some_are_renewed_and_some_stay() {
+async fn of_several_some_are_new_some_are_renewed_and_some_stay() {
     let (world, _proxy, token) = world_with_lifetime().await;
     let associate = |ids: &[&str]| world.post("cart-1").bearer(&token).body(linkage(ids));
-    associate(&["a"]).send().await.created(&["a"]);
-    world.advance_clock(2 * DAY);
-    associate(&["b"]).send().await.created(&["b"]);
-    let all = ["a", "b", "c"];
+    for (customer, hours) in [("expires", 25), ("renewed", 25), ("stays", 23)] {
+        associate(&[customer]).send().await.created(&[customer]);
+        world.advance_clock(Duration::from_secs(hours * 60 * 60));
+    }
+    let all = ["expires", "renewed", "stays", "new"];
     associate(&all).send().await.created(&all);
-    assert_eq!(days_left(&world).await, [3, 3, 3]);
-    associate(&["a", "b", "c"]).send().await.unchanged();
-}
-
-#[tokio::test]
-async fn an_expired_association_is_created_again_and_the_others_stay_unchanged() {
-    let (world, _proxy, token) = world_with_lifetime().await;
-    let associate = |ids: &[&str]| world.post("cart-1").bearer(&token).body(linkage(ids));
-    associate(&["a"]).send().await.created(&["a"]);
-    world.advance_clock(2 * DAY);
-    associate(&["b", "c"]).send().await.created(&["b", "c"]);
-    world.advance_clock(DAY);
-    associate(&["a", "b"]).send().await.created(&["a", "b"]);
-    associate(&["a", "b", "c"]).send().await.unchanged();
+    assert_eq!(days_left(&world).await, [3; 4]);
+    let items = world.items().await.into_iter();
+    let mut renewed = items.filter(|item| item.contains_key("renewed_at"));
+    assert_eq!(
+        renewed.next().unwrap()["customer_id"].as_s().unwrap(),
+        "renewed"
+    );
+    assert_eq!(renewed.next(), None);
+    associate(&all).send().await.unchanged();
 }
 
 /// An item that was made without a lifetime never ends.

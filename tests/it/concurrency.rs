@@ -2,22 +2,19 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use dev::proxy::{Fault, Proxy};
-use futures_util::future::join_all;
-use serde_json::{Value, json};
+use futures_util::future::{Either, join_all, select};
 
+use crate::support::call::Call;
 use crate::support::function::Function;
-use crate::support::{CLOCK, RON, World, linkage, sample};
+use crate::support::{CLOCK, RON, World};
 
-/// The event of a back end's request that associates a cart with a customer.
-fn associate(cart: &str) -> Value {
-    let mut event = sample("associate-client-credentials");
-    event["pathParameters"]["cartId"] = json!(cart);
-    event["rawPath"] = json!(format!("/v2/carts/{cart}/relationships/customers"));
-    event["body"] = json!(linkage(&[RON]).to_string());
-    event
+/// A back end's request to the process that associates a cart with a customer.
+fn associate<'w>(world: &'w World, function: &'w Function, cart: &str) -> Call<'w> {
+    world.associate(cart, &[RON]).to(Some(function))
 }
 
 fn carts(count: usize) -> Vec<String> {
@@ -32,36 +29,22 @@ async fn behind_proxy(at_once: usize) -> (Proxy, World, Function) {
     (proxy, world, function)
 }
 
-/// The store answers no call before all of them have come.
-#[tokio::test]
-async fn requests_wait_for_the_store_at_the_same_time() {
-    const AT_ONCE: usize = 32;
-    let (proxy, world, function) = behind_proxy(AT_ONCE).await;
-    proxy.gather(AT_ONCE);
-    let carts = carts(AT_ONCE);
-    let answers = carts.iter().map(async |cart| {
-        let answer = function.invoke(&associate(cart)).await;
-        answer.created(&[RON]);
-    });
-    join_all(answers).await;
-    proxy.heal().await;
-    assert_eq!(world.stored().await.len(), AT_ONCE);
-}
-
+/// The store answers no call of the first round before all of them have come.
 /// Connections are opened when they are needed, and used again.
 #[tokio::test]
-async fn connections_are_used_again() {
-    const AT_ONCE: usize = 8;
-    const ROUNDS: usize = 20;
-    let (proxy, _world, function) = behind_proxy(AT_ONCE).await;
+async fn requests_wait_for_the_store_at_the_same_time_and_use_connections_again() {
+    const AT_ONCE: usize = 16;
+    let (proxy, world, function) = behind_proxy(AT_ONCE).await;
     let before = proxy.connections();
     proxy.gather(AT_ONCE);
     let carts = carts(AT_ONCE);
-    for _ in 0..ROUNDS {
+    for status in [200, 204, 204, 204, 204] {
         let answers = carts.iter().map(async |cart| {
-            function.invoke(&associate(cart)).await;
+            let answer = associate(&world, &function, cart).send().await;
+            assert_eq!(answer.status, status, "{answer:?}");
         });
         join_all(answers).await;
+        proxy.gather(1);
     }
     // A call that begins before another has returned its connection opens one.
     let opened = proxy.connections() - before;
@@ -88,87 +71,70 @@ async fn more_threads_than_one_run_only_if_requests_come_at_once() {
 #[tokio::test]
 async fn the_log_lines_of_requests_at_once_are_not_mixed() {
     const AT_ONCE: usize = 16;
-    let (proxy, _world, mut function) = behind_proxy(AT_ONCE).await;
-    let mut events = Vec::new();
+    let (proxy, world, mut function) = behind_proxy(AT_ONCE).await;
+    let (mut calls, mut expected) = (Vec::new(), Vec::new());
     for (number, cart) in carts(AT_ONCE).iter().enumerate() {
-        let mut event = associate(cart);
-        let (outcome, attempts) = match number % 4 {
-            0 => ("created", 1),
+        let call = associate(&world, &function, cart);
+        let (call, outcome, attempts) = match number % 4 {
+            0 => (call, "created", 1),
             1 => {
                 proxy.next_for(cart, Fault::Failed(500), 2);
-                ("created", 3)
+                (call, "created", 3)
             }
-            2 => {
-                event["body"] = json!("{");
-                ("invalid_json", 0)
-            }
-            _ => {
-                event["headers"]["authorization"] = json!("Bearer x.y.z");
-                ("invalid_access_token", 0)
-            }
+            2 => (call.text("{"), "invalid_json", 0),
+            _ => (call.bearer("x.y.z"), "invalid_access_token", 0),
         };
-        events.push((event, outcome, attempts));
+        calls.push(call.send());
+        expected.push((outcome.to_owned(), attempts));
     }
-    let answers = events.iter().map(|(event, ..)| function.invoke(event));
-    let answers = join_all(answers).await;
-    let mut expected = BTreeMap::new();
-    let mut logged = BTreeMap::new();
+    let answers = join_all(calls).await;
+    let mut logged = Vec::new();
+    let mut lines = BTreeMap::new();
     let mut cold_starts = 0;
-    for (answer, (_, outcome, attempts)) in answers.iter().zip(&events) {
-        // Only an error has the request's id.
-        let id = if answer.status == 200 {
-            Value::Null
-        } else {
-            assert_eq!(answer.codes(), [*outcome]);
-            answer.errors("id")[0].clone()
-        };
-        let entry = (id.to_string(), *outcome, *attempts);
-        *expected.entry(entry).or_insert(0) += 1;
-    }
-    let mut ids = Vec::new();
     for _ in &answers {
         let (_, line) = function.line().await;
-        let outcome = line["outcome"].as_str().unwrap();
-        let outcome = events.iter().find(|(_, known, _)| *known == outcome);
-        let (_, outcome, _) = *outcome.unwrap_or_else(|| panic!("{line}"));
-        let id = line["function_request_id"].clone();
-        ids.push(id.to_string());
-        let id = if outcome == "created" {
-            Value::Null
-        } else {
-            id
-        };
-        let attempts = line["store_attempts"].as_u64().unwrap();
-        let entry = (id.to_string(), outcome, attempts);
-        *logged.entry(entry).or_insert(0) += 1;
+        let outcome = line["outcome"].as_str().unwrap().to_owned();
+        logged.push((outcome, line["store_attempts"].as_u64().unwrap()));
         cold_starts += u32::from(line["cold_start"] == true);
         assert_eq!(line["start"] == "cold", line["cold_start"] == true);
+        let id = line["function_request_id"].as_str().unwrap().to_owned();
+        lines.insert(id, line);
     }
-    assert_eq!(logged, expected);
     assert_eq!(cold_starts, 1);
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), AT_ONCE, "{ids:?}");
+    assert_eq!(lines.len(), AT_ONCE, "each has an id of its own");
+    for (answer, (outcome, _)) in answers.iter().zip(&expected) {
+        // Only an error has the request's id.
+        if answer.status != 200 {
+            answer.refused(answer.status, outcome);
+            let id = answer.errors("id")[0].take();
+            assert_eq!(lines[id.as_str().unwrap()]["outcome"], **outcome);
+        }
+    }
+    logged.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(logged, expected);
 }
 
 #[tokio::test]
 async fn a_request_that_hangs_holds_up_no_other() {
     const AT_ONCE: usize = 8;
-    let (proxy, _world, function) = behind_proxy(AT_ONCE).await;
+    let (proxy, world, function) = behind_proxy(AT_ONCE).await;
     proxy.next_for("hangs", Fault::Hang, 8);
-    let function = Arc::new(function);
-    let hanging = Arc::clone(&function);
-    let hanging = tokio::spawn(async move { hanging.invoke(&associate("hangs")).await });
+    let hanging = pin!(associate(&world, &function, "hangs").send());
     let carts = carts(AT_ONCE - 1);
-    for _ in 0..3 {
-        let answers = carts.iter().map(async |cart| {
-            let answer = function.invoke(&associate(cart)).await;
-            assert!([200, 204].contains(&answer.status), "{answer:?}");
-        });
-        join_all(answers).await;
-    }
-    assert!(!hanging.is_finished());
-    hanging.await.unwrap().refused(503, "outcome_unknown");
+    let others = pin!(async {
+        for _ in 0..3 {
+            let answers = carts.iter().map(async |cart| {
+                let answer = associate(&world, &function, cart).send().await;
+                assert!([200, 204].contains(&answer.status), "{answer:?}");
+            });
+            join_all(answers).await;
+        }
+    });
+    let Either::Right(((), hanging)) = select(hanging, others).await else {
+        panic!("the others were held up");
+    };
+    hanging.await.refused(503, "outcome_unknown");
 }
 
 /// The clock of every second request panics while the request is served.

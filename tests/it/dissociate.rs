@@ -19,17 +19,6 @@ async fn present_associations_are_removed_and_absent_ones_count_as_removed() {
 }
 
 #[tokio::test]
-async fn prefer_return_representation_returns_the_customers() {
-    let world = World::new().await;
-    let call = world.dissociate("cart-1", &[RON]);
-    let call = call.header("prefer", "return=representation");
-    let answer = call.send().await;
-    answer.created(&[RON]);
-    let applied = answer.header("preference-applied");
-    assert_eq!(applied, Some("return=representation"));
-}
-
-#[tokio::test]
 async fn a_customer_can_remove_only_themselves_from_a_cart() {
     let world = World::new().await;
     world.associated("cart-1", &[RON, "hermione"]).await;

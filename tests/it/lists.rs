@@ -6,31 +6,24 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_dynamodb::types::{DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate};
 use cart_associations::clock::Timestamp;
 use cart_associations::cursor::encode;
-use cart_associations::ids::{Party, PartyKind};
-use cart_associations::store::{Member, Position, StoreError};
 use dev::proxy::Fault;
 use serde_json::{Value, json};
 
-use crate::support::answer::Answer;
 use crate::support::call::Call;
-use crate::support::{RON, World, access_token, engine, lasting_token, linkage};
+use crate::support::{RON, World, access_token, engine, lasting_token};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 const RONS_CARTS: &str = "/v2/customers/ron/relationships/carts";
 const CUSTOMERS: &str = "/v2/carts/cart-1/relationships/customers";
 
-/// The time `millis` milliseconds after the beginning of a fixed day.
-fn timestamp(millis: usize) -> String {
-    format!(
-        "2026-11-21T00:00:{:02}.{:03}Z",
-        millis / 1000,
-        millis % 1000
-    )
+/// The time `millis` milliseconds after the beginning of a fixed day: 2026-11-21.
+fn timestamp(millis: u64) -> String {
+    Timestamp::from_millis(1_795_219_200_000 + millis).to_string()
 }
 
 /// Creates `count` carts of Ron's. The newest has the highest number.
-async fn carts(world: &World, count: usize) {
+async fn carts(world: &World, count: u64) {
     for number in 0..count {
         let cart = format!("cart-{number:03}");
         world.put(&cart, RON, &timestamp(number), None).await;
@@ -40,11 +33,6 @@ async fn carts(world: &World, count: usize) {
 /// The first page of a list for a back end, and the link to the next one.
 async fn listed(world: &World, path: &str, member_type: &str) -> (Vec<String>, Option<String>) {
     world.get(path).back_end().send().await.listed(member_type)
-}
-
-/// The answer to Ron, who asks for the customers of a cart.
-async fn rons_view(world: &World, path: &str) -> Answer {
-    world.get(path).customer(RON).send().await
 }
 
 /// Reads a list in pages of `limit`. Returns its members and the number of pages.
@@ -72,13 +60,16 @@ async fn all_pages(
 
 #[tokio::test]
 async fn carts_are_listed_newest_first_in_pages_of_any_size() {
-    let world = World::new().await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     carts(&world, 57).await;
     let newest_first = (0..57).rev().map(|number| format!("cart-{number:03}"));
     let newest_first: Vec<String> = newest_first.collect();
     for (limit, pages) in [(1, 57), (7, 9), (19, 3), (25, 3), (57, 1), (100, 1)] {
+        let calls = proxy.calls();
         let listed = all_pages(&world, RONS_CARTS, "cart", limit).await;
         assert_eq!(listed, (newest_first.clone(), pages), "by {limit}");
+        // A late page costs as little as the first.
+        assert_eq!(proxy.calls() - calls, pages, "by {limit}");
     }
     let (ids, next) = listed(&world, RONS_CARTS, "cart").await;
     assert_eq!((&ids[..], next.is_some()), (&newest_first[..25], true));
@@ -103,7 +94,7 @@ async fn customers_are_listed_by_id_in_pages_of_any_size() {
     let world = World::new().await;
     let by_id: Vec<String> = (0..57).map(|number| format!("c{number:02}")).collect();
     for (number, customer) in by_id.iter().enumerate().rev() {
-        let at = timestamp(number);
+        let at = timestamp(number as u64);
         world.put("cart-1", customer, &at, None).await;
     }
     world.put("cart-2", "other", &timestamp(0), None).await;
@@ -128,72 +119,42 @@ async fn an_empty_list_is_an_empty_array() {
 }
 
 #[tokio::test]
-async fn a_list_member_has_the_time_of_its_association() {
+async fn a_list_member_has_the_time_of_its_association_and_its_end() {
     let world = World::new().await;
-    world.put("cart-1", RON, &timestamp(7), None).await;
-    let answer = world.get("/v2/carts").customer(RON).send().await;
-    let member =
-        json!({ "type": "cart", "id": "cart-1", "meta": { "associated_at": timestamp(7) } });
-    assert_eq!(answer.document()["data"], json!([member]));
-}
-
-#[tokio::test]
-async fn each_list_requires_the_tokens_of_the_contract() {
-    let world = World::new().await;
-    world.associated("cart-1", &[RON]).await;
-    let empty_cart = "/v2/carts/cart-2/relationships/customers";
-    let table = "
-        customer /v2/carts => cart
-        customer /v2/customers/ron/relationships/carts => cart
-        customer /v2/customers/hermione/relationships/carts => other_customer
-        customer /v2/carts/cart-1/relationships/customers => customer
-        customer /v2/carts/cart-2/relationships/customers => not_on_cart
-        back-end /v2/carts => customer_token_required
-        back-end /v2/customers/ron/relationships/carts => cart
-        back-end /v2/carts/cart-1/relationships/customers => customer
-        back-end /v2/carts/cart-2/relationships/customers => customer
-        implicit /v2/carts => customer_token_required
-        implicit /v2/customers/ron/relationships/carts => customer_token_required
-        implicit /v2/carts/cart-1/relationships/customers => customer_token_required
-    ";
-    for row in table.trim().lines() {
-        let (request, expected) = row.trim().split_once(" => ").unwrap();
-        let (caller, path) = request.split_once(' ').unwrap();
-        let call = match caller {
-            "customer" => world.get(path).customer(RON),
-            "back-end" => world.get(path).back_end(),
-            grant => world.get(path).grant(grant),
-        };
-        let answer = call.send().await;
-        match expected {
-            "cart" | "customer" => drop(answer.listed(expected)),
-            code => drop(answer.refused(403, code)),
+    for end in [None, Some(world.now().plus(DAY).seconds())] {
+        world.put("cart-1", RON, &timestamp(7), end).await;
+        let mut meta = json!({ "associated_at": timestamp(7) });
+        if let Some(end) = end {
+            meta["expires_at"] = json!(Timestamp::from_millis(end * 1000).to_string());
+        }
+        for (path, kind, id) in [
+            ("/v2/carts", "cart", "cart-1"),
+            (CUSTOMERS, "customer", RON),
+        ] {
+            let answer = world.get(path).customer(RON).send().await;
+            let member = json!({ "type": kind, "id": id, "meta": meta });
+            assert_eq!(answer.document()["data"], json!([member]));
         }
     }
-    // The answers do not show whether a cart exists.
-    let hermione = |path| world.get(path).customer("hermione").send();
-    assert_eq!(hermione(CUSTOMERS).await, hermione(empty_cart).await);
-    let answer = world.get("/v2/carts").send().await;
-    answer.refused(401, "access_token_required");
 }
 
+/// The answers do not show whether a cart exists.
 #[tokio::test]
-async fn a_customer_can_list_the_customers_of_a_cart_only_while_on_it() {
+async fn a_customer_lists_their_own_carts_and_the_customers_of_these() {
     let world = World::new().await;
-    for _ in 0..2 {
-        let call = world.post("cart-1").customer(RON).body(linkage(&[RON]));
-        assert!(call.send().await.status < 300);
-        let (ids, _) = rons_view(&world, CUSTOMERS).await.listed("customer");
-        assert_eq!(ids, [RON]);
-    }
-    world.dissociate("cart-1", &[RON]).send().await.unchanged();
-    let answer = rons_view(&world, CUSTOMERS).await;
-    answer.refused(403, "not_on_cart");
+    world.associated("cart-1", &[RON]).await;
+    let list = |customer, path| world.get(path).customer(customer).send();
+    assert_eq!(list(RON, RONS_CARTS).await.listed("cart").0, ["cart-1"]);
+    assert_eq!(list(RON, CUSTOMERS).await.listed("customer").0, [RON]);
+    let not_hers = list("hermione", CUSTOMERS).await;
+    not_hers.refused(403, "not_on_cart");
+    let not_there = "/v2/carts/cart-2/relationships/customers";
+    assert_eq!(list("hermione", not_there).await, not_hers);
 }
 
 #[tokio::test]
 async fn expired_associations_are_absent_everywhere() {
-    let world = World::new().await;
+    let (world, proxy) = World::behind_proxy(&[]).await;
     let past = 1_700_000_000;
     // Far more items than fit in a page have expired: before, between and after the
     // others.
@@ -204,37 +165,21 @@ async fn expired_associations_are_absent_everywhere() {
         world.put("cart-1", &customer, &at, end).await;
     }
     for limit in [1, 2, 3, 100] {
-        let (carts, _) = all_pages(&world, RONS_CARTS, "cart", limit).await;
+        let calls = proxy.calls();
+        let (carts, pages) = all_pages(&world, RONS_CARTS, "cart", limit).await;
         assert_eq!(carts, ["cart-67", "cart-37", "cart-07"]);
         let (customers, _) = all_pages(&world, CUSTOMERS, "customer", limit).await;
         assert_eq!(customers, ["c07", "c37", "c67"]);
+        // A page skips many in few calls.
+        let calls = proxy.calls() - calls;
+        assert!(calls <= 2 * pages * 4, "{calls} calls, by {limit}");
     }
     world.put("cart-x", RON, &timestamp(0), Some(past)).await;
     let path = "/v2/carts/cart-x/relationships/customers";
-    let answer = rons_view(&world, path).await;
-    answer.refused(403, "not_on_cart");
+    let rons_view = || world.get(path).customer(RON).send();
+    rons_view().await.refused(403, "not_on_cart");
     world.associated("cart-x", &[RON]).await;
-    let (ids, _) = rons_view(&world, path).await.listed("customer");
-    assert_eq!(ids, [RON]);
-}
-
-#[tokio::test]
-async fn a_small_page_skips_many_expired_associations_in_few_calls() {
-    let (world, proxy) = World::behind_proxy(&[]).await;
-    for number in 0..300 {
-        let (cart, customer) = (format!("x-{number:03}"), format!("a{number:03}"));
-        let (later, at) = (timestamp(1000 + number), timestamp(number));
-        world.put(&cart, RON, &later, Some(1)).await;
-        world.put("cart-1", &customer, &at, Some(1)).await;
-    }
-    world.put("cart-1", RON, &timestamp(0), None).await;
-    for (path, kind) in [(RONS_CARTS, "cart"), (CUSTOMERS, "customer")] {
-        let calls = proxy.calls();
-        let (ids, _) = listed(&world, &format!("{path}?page[limit]=1"), kind).await;
-        assert_eq!(ids.len(), 1, "{ids:?}");
-        let calls = proxy.calls() - calls;
-        assert!(calls <= 6, "{calls} calls");
-    }
+    assert_eq!(rons_view().await.listed("customer").0, [RON]);
 }
 
 #[tokio::test]
@@ -277,45 +222,39 @@ fn shown(name: &str, items: &[(&str, &str)]) -> Fault {
     Fault::Garbage(answer.leak())
 }
 
-/// The indexes and the attribute of each kind.
-const KINDS: [(PartyKind, &str, &str, &str); 2] = [
-    (PartyKind::Customer, "by_cart", "by_customer", "customer_id"),
-    (
-        PartyKind::Account,
-        "accounts_by_cart",
-        "by_account",
-        "account_id",
-    ),
+/// The kinds, and the indexes and the attribute of each.
+const KINDS: [[&str; 4]; 2] = [
+    ["customer", "by_cart", "by_customer", "customer_id"],
+    ["account", "accounts_by_cart", "by_account", "account_id"],
 ];
-
-fn ids(members: &[Member]) -> Vec<(&str, &str)> {
-    let ids = members.iter();
-    ids.map(|member| (&*member.id, &*member.associated_at))
-        .collect()
-}
 
 /// A cart that was removed and associated again can be in an index twice.
 #[tokio::test]
 async fn no_page_shows_a_member_twice() {
     let (world, proxy) = World::behind_proxy(&[]).await;
-    let session = world.session();
     let at = [0, 1, 2].map(timestamp);
     let [old, middle, new] = at.each_ref().map(String::as_str);
-    for (kind, by_cart, by_party, attribute) in KINDS {
-        let cart = "cart-1".parse().unwrap();
+    let members = async |path: &str| {
+        let document = world.get(path).back_end().send().await.document();
+        let member = |member: &Value| json!([member["id"], member["meta"]["associated_at"]]);
+        let members = document["data"].as_array().unwrap().iter();
+        members.map(member).collect::<Value>()
+    };
+    for [kind, by_cart, by_party, attribute] in KINDS {
+        let of_cart = format!("/v2/carts/cart-1/relationships/{kind}s");
         let twice = [("a", old), ("a", new), ("b", old), ("b", old), ("c", old)];
-        proxy.next_for(by_cart, shown(attribute, &twice), 2);
-        let parties = session.parties_of(&cart, kind, None, 10, world.now());
-        let first = [("a", old), ("b", old), ("c", old)];
-        assert_eq!(ids(&parties.await.unwrap()), first);
-        let parties = session.parties_of(&cart, kind, Some("a"), 1, world.now());
-        assert_eq!(ids(&parties.await.unwrap()), [("b", old)]);
+        proxy.next_for(by_cart, shown(attribute, &twice), 3);
+        let each_once = json!([["a", old], ["b", old], ["c", old]]);
+        assert_eq!(members(&of_cart).await, each_once);
+        let first = format!("{of_cart}?page[limit]=1");
+        let (_, second) = listed(&world, &first, kind).await;
+        assert_eq!(members(&second.unwrap()).await, json!([["b", old]]));
 
-        let party = Party::new(kind, "ron").unwrap();
+        let of_party = format!("/v2/{kind}s/ron/relationships/carts");
         let twice = [("x", new), ("y", middle), ("x", old)];
         proxy.next_for(by_party, shown("cart_id", &twice), 1);
-        let carts = session.carts_of(&party, None, 10, world.now()).await;
-        assert_eq!(ids(&carts.unwrap()), [("x", new), ("y", middle)]);
+        let each_once = json!([["x", new], ["y", middle]]);
+        assert_eq!(members(&of_party).await, each_once);
     }
 }
 
@@ -323,59 +262,43 @@ async fn no_page_shows_a_member_twice() {
 #[tokio::test]
 async fn no_later_page_shows_a_member_again() {
     let (world, proxy) = World::behind_proxy(&[]).await;
-    let session = world.session();
-    for (kind, _, by_party, attribute) in KINDS {
-        let party = Party::new(kind, "ron").unwrap();
-        let associated = [
-            ("x", world.now().to_string()),
-            ("y", timestamp(2)),
-            ("z", timestamp(1)),
-        ];
-        for (cart, at) in &associated {
-            world
-                .plant(&json!({
-                    "id": cart_associations::store::rules::key(cart, &party),
-                    "cart_id": cart,
-                    attribute: "ron",
-                    "associated_at": at,
-                }))
-                .await;
+    for [kind, _, by_party, attribute] in KINDS {
+        let of_account = if kind == "account" { "account#" } else { "" };
+        let [old, older, oldest] = [3, 2, 1].map(timestamp);
+        let young = world.now().to_string();
+        for (cart, at) in [("x", &young), ("y", &older), ("z", &oldest)] {
+            let mut item = json!({ "id": format!("{cart}#{of_account}ron"), "cart_id": cart });
+            item[attribute] = json!(RON);
+            item["associated_at"] = json!(at);
+            world.plant(&item).await;
         }
-        let [x, y, z] = associated.each_ref().map(|(id, at)| (*id, at.as_str()));
-        let now = world.now();
-        let page = session.carts_of(&party, None, 1, now).await.unwrap();
-        assert_eq!(ids(&page), [x]);
-        let young = Position::after(&page, None, now).unwrap();
-        assert!(young.follows_young);
-        let old_copy = timestamp(3);
-        let in_motion = shown("cart_id", &[("x", &old_copy), y]);
+        let list = async |path: &str| listed(&world, path, "cart").await;
+        let first = format!("/v2/{kind}s/ron/relationships/carts?page[limit]=1");
+        let (carts, second) = list(&first).await;
+        assert_eq!(carts, ["x"]);
+        let second = second.unwrap();
+        let in_motion = shown("cart_id", &[("x", &old), ("y", &older)]);
         proxy.next_for(by_party, in_motion, 1);
         proxy.take_recorded();
-        let page = session.carts_of(&party, Some(&young), 1, now).await;
-        let page = page.unwrap();
-        assert_eq!(ids(&page), [y]);
+        assert_eq!(list(&second).await, (vec!["y".to_owned()], None));
         let calls = proxy.take_recorded();
-        let reads: Vec<Value> = calls[1..]
-            .iter()
-            .filter(|call| call.operation == "GetItem")
-            .map(|call| call.body()["ConsistentRead"].clone())
-            .collect();
+        let reads = calls.iter().filter(|call| call.operation == "GetItem");
+        let reads = reads.map(|call| call.body()["ConsistentRead"].clone());
+        let reads = Vec::from_iter(reads);
         assert_eq!((calls.len(), reads), (3, vec![json!(true); 2]));
 
         // All later pages follow the young one.
-        let next = Position::after(&page, Some(&young), now).unwrap();
-        assert!(next.follows_young);
-        let page = session.carts_of(&party, Some(&next), 1, now).await;
-        assert_eq!(ids(&page.unwrap()), [z]);
+        let (carts, third) = list(&second).await;
+        assert_eq!(carts, ["y"]);
+        proxy.take_recorded();
+        assert_eq!(list(&third.unwrap()).await.0, ["z"]);
+        assert_eq!(proxy.take_recorded().len(), 2);
 
         // A minute later, the index shows the association where it is.
-        let later = now.plus(Duration::from_secs(60));
-        let page = session.carts_of(&party, None, 1, later).await.unwrap();
-        let old = Position::after(&page, None, later).unwrap();
-        assert!(!old.follows_young);
+        world.advance_clock(Duration::from_secs(60));
+        let (_, second) = list(&first).await;
         proxy.take_recorded();
-        let page = session.carts_of(&party, Some(&old), 1, later).await;
-        assert_eq!(ids(&page.unwrap()), [y]);
+        assert_eq!(list(&second.unwrap()).await.0, ["y"]);
         assert_eq!(proxy.take_recorded().len(), 1);
     }
 }
@@ -394,78 +317,17 @@ async fn a_table_without_the_indexes_of_accounts_serves_customers() {
     }
     world.associated("x", &[RON]).await;
     assert_eq!(listed(&world, RONS_CARTS, "cart").await.0, ["x"]);
-    let acme = Party::new(PartyKind::Account, "acme").unwrap();
-    let session = world.session();
-    let carts = session.carts_of(&acme, None, 1, world.now()).await;
-    assert!(matches!(carts, Err(StoreError::Internal(_))), "{carts:?}");
+    let accounts = || {
+        let path = "/v2/accounts/acme/relationships/carts";
+        world.get(path).back_end().send()
+    };
+    accounts().await.refused(500, "internal_error");
 
     // They can be added to a table that has data.
     let engine = dev::dynamodb::Client::new(engine());
     engine.create_table(table).await.unwrap();
-    let carts = session.carts_of(&acme, None, 1, world.now()).await;
-    assert_eq!(carts.unwrap(), []);
+    assert!(accounts().await.listed("cart").0.is_empty());
     assert_eq!(listed(&world, RONS_CARTS, "cart").await.0, ["x"]);
-}
-
-/// The cursor knows that an earlier page showed a young association.
-#[tokio::test]
-async fn a_cursor_after_a_young_association_leads_past_its_old_copy() {
-    let (world, proxy) = World::behind_proxy(&[]).await;
-    world.put("y", RON, &timestamp(2), None).await;
-    world.associated("x", &[RON]).await;
-    let first = format!("{RONS_CARTS}?page[limit]=1");
-    let (carts, next) = listed(&world, &first, "cart").await;
-    assert_eq!(carts, ["x"]);
-    let in_motion = [("x", &*timestamp(3)), ("y", &*timestamp(2))];
-    proxy.next_for("by_customer", shown("cart_id", &in_motion), 1);
-    let next = listed(&world, &next.unwrap(), "cart").await;
-    assert_eq!(next, (vec!["y".to_owned()], None));
-}
-
-#[tokio::test]
-async fn a_list_has_the_ends_of_its_members() {
-    let world = World::new().await;
-    let end = world.now().seconds() + 1000;
-    world.put("cart-1", RON, &timestamp(7), Some(end)).await;
-    let ends = Some(Timestamp::from_millis(end * 1000));
-    let (cart, session) = ("cart-1".parse().unwrap(), world.session());
-    let parties = session.parties_of(&cart, PartyKind::Customer, None, 1, world.now());
-    assert_eq!(parties.await.unwrap()[0].expires_at, ends);
-    let ron = Party::new(PartyKind::Customer, RON).unwrap();
-    let carts = session.carts_of(&ron, None, 1, world.now());
-    assert_eq!(carts.await.unwrap()[0].expires_at, ends);
-}
-
-/// Later calls of one page read more than it needs.
-#[tokio::test]
-async fn a_page_of_parties_has_no_more_than_it_was_asked_for() {
-    let world = World::new().await;
-    for number in 0..20 {
-        let end = (number < 3).then_some(1);
-        let customer = format!("c{number:02}");
-        world.put("cart-1", &customer, &timestamp(0), end).await;
-    }
-    let cart = "cart-1".parse().unwrap();
-    let session = world.session();
-    let parties = session.parties_of(&cart, PartyKind::Customer, None, 2, world.now());
-    let parties = parties.await.unwrap();
-    let at = timestamp(0);
-    assert_eq!(ids(&parties), [("c03", &*at), ("c04", &*at)]);
-}
-
-#[tokio::test]
-async fn a_late_page_takes_one_call_like_the_first() {
-    let (world, proxy) = World::behind_proxy(&[]).await;
-    carts(&world, 600).await;
-    let mut next = Some(format!("{RONS_CARTS}?page[limit]=50"));
-    let mut pages = 0;
-    while let Some(link) = next {
-        let calls = proxy.calls();
-        next = listed(&world, &link, "cart").await.1;
-        assert_eq!(proxy.calls(), calls + 1, "page {pages}");
-        pages += 1;
-    }
-    assert_eq!(pages, 12);
 }
 
 #[tokio::test]
@@ -484,7 +346,6 @@ async fn a_cursor_is_valid_only_for_its_list() {
     let cursor = |link: Option<String>| {
         let link = link.unwrap();
         let (_, cursor) = link.split_once("page%5Bafter%5D=").unwrap();
-        assert!(cursor.len() <= 512);
         cursor.to_owned()
     };
     let rons = cursor(own(RON, "?page[limit]=1").await.listed("cart").1);
@@ -493,9 +354,7 @@ async fn a_cursor_is_valid_only_for_its_list() {
     let rons_query = format!("?page[after]={rons}");
     own(RON, &rons_query).await.listed("cart");
 
-    let changed = format!("{}A", &rons[..rons.len() - 1]);
     let source = json!({ "parameter": "page[after]" });
-    let long = "A".repeat(513);
     // The digest uses no secret, so anybody can make a cursor with any position.
     let now = Timestamp::from(SystemTime::now());
     let [rons_at, customers_at] =
@@ -506,10 +365,7 @@ async fn a_cursor_is_valid_only_for_its_list() {
         (CUSTOMERS, &rons),
         (RONS_CARTS, &of_cart),
         ("/v2/carts/cart-2/relationships/customers", &of_cart),
-        (CUSTOMERS, &changed),
-        (CUSTOMERS, ""),
         (CUSTOMERS, "e30"),
-        (CUSTOMERS, &long),
         (RONS_CARTS, &rons_at("")),
         (RONS_CARTS, &rons_at(" ")),
         (RONS_CARTS, &rons_at(" cart-1")),
@@ -529,47 +385,6 @@ async fn a_cursor_is_valid_only_for_its_list() {
     let link = format!("{CUSTOMERS}?page[after]={of_cart}");
     let old = world.get(&link).bearer(&lasting_token()).send().await;
     old.refused(400, "invalid_page_cursor");
-}
-
-#[tokio::test]
-async fn an_invalid_page_parameter_is_400_and_named() {
-    let world = World::new().await;
-    // A query; the codes of its errors, each with the parameters.
-    let table = "
-        page[limit]=0 => invalid_page_limit page[limit]
-        page%5Blimit%5D=101 => invalid_page_limit page[limit]
-        page[limit]=x => invalid_page_limit page[limit]
-        page[limit]=1&page[limit]=2 => invalid_page_limit page[limit]
-        page[size]=1 => unknown_page_parameter page[size]
-        page[m4rk]=1 => unknown_page_parameter page
-        sort=-id => unsupported_parameter sort
-        include=customers&page[limit]= => unsupported_parameter include, invalid_page_limit page[limit]
-        filter[id]=a&fields[customer]=b&foo=c&bar[a]=d => unsupported_parameter filter fields foo bar
-    ";
-    for row in table.trim().lines() {
-        let (query, errors) = row.trim().split_once(" => ").unwrap();
-        let of_code = |error: &'static str| {
-            let (code, names) = error.split_once(' ').unwrap();
-            names.split(' ').map(move |name| (code, name))
-        };
-        let errors = errors.split(", ").flat_map(of_code);
-        let (codes, parameters): (Vec<&str>, Vec<&str>) = errors.unzip();
-        let link = format!("{RONS_CARTS}?{query}");
-        let answer = world.get(&link).back_end().send().await;
-        assert_eq!(answer.status, 400, "{query}");
-        assert_eq!(answer.codes(), codes, "{query}");
-        let sources = parameters.iter().map(|name| json!({ "parameter": name }));
-        assert_eq!(
-            answer.errors("source"),
-            sources.collect::<Vec<_>>(),
-            "{query}"
-        );
-    }
-    let other = format!("{RONS_CARTS}?utm_source=x&filterBy[a]=b");
-    listed(&world, &other, "cart").await;
-    let bad_id = world.get("/v2/customers/a%20b/relationships/carts");
-    let source = bad_id.back_end().send().await.refused(400, "invalid_id");
-    assert_eq!(source, json!({ "parameter": "customerId" }));
 }
 
 /// The links of a list lead back to it, whatever prefix its path has.

@@ -22,51 +22,45 @@ pub(super) fn holds(condition: &str, values: &Item, item: Option<&Item>) -> bool
 
 /// Applies an update expression to an item.
 pub(super) fn update(item: &mut Item, expression: &str, values: &Item) {
-    let mut tokens = tokens(expression).into_iter().rev().peekable();
-    let mut clause = "";
-    while let Some(token) = tokens.next() {
-        match token {
+    let mut tokens = tokens(expression);
+    let mut clause = String::new();
+    while let Some(token) = tokens.pop() {
+        match &*token {
             "SET" | "REMOVE" => clause = token,
             "," => {}
             name if clause == "REMOVE" => {
                 item.remove(name);
             }
-            name => {
-                assert_eq!((clause, tokens.next()), ("SET", Some("=")), "{expression}");
-                let value = values[tokens.next().unwrap()].clone();
-                item.insert(name.to_owned(), value);
+            _ => {
+                assert_eq!(tokens.pop().unwrap(), "=", "{expression}");
+                let value = values[&tokens.pop().unwrap()].clone();
+                item.insert(token, value);
             }
         }
     }
 }
 
 /// The tokens of an expression, the first one last.
-fn tokens(expression: &str) -> Vec<&str> {
-    let is_mark = |c: char| "(),".contains(c);
-    let words = expression.split_whitespace();
-    let mut tokens: Vec<&str> = words
-        .flat_map(|word| word.split_inclusive(is_mark))
-        .flat_map(|part| match part.strip_suffix(is_mark) {
-            Some(before) => [before, &part[before.len()..]],
-            None => [part, ""],
-        })
-        .filter(|token| !token.is_empty())
-        .collect();
-    tokens.reverse();
-    tokens
+fn tokens(expression: &str) -> Vec<String> {
+    let mut spaced = expression.to_owned();
+    for mark in ["(", ")", ","] {
+        spaced = spaced.replace(mark, &format!(" {mark} "));
+    }
+    let tokens = spaced.split_whitespace().rev();
+    tokens.map(str::to_owned).collect()
 }
 
 /// A condition that is evaluated while it is parsed.
 struct Condition<'e> {
     /// The tokens that are left, the next one last.
-    tokens: Vec<&'e str>,
+    tokens: Vec<String>,
     values: &'e Item,
     item: Option<&'e Item>,
 }
 
 impl<'e> Condition<'e> {
     fn take(&mut self, token: &str) -> bool {
-        let is_next = self.tokens.last() == Some(&token);
+        let is_next = self.tokens.last().is_some_and(|next| next == token);
         if is_next {
             self.tokens.pop();
         }
@@ -102,18 +96,17 @@ impl<'e> Condition<'e> {
             assert!(self.take(")"));
             return holds;
         }
-        for (function, expected) in [("attribute_exists", true), ("attribute_not_exists", false)] {
-            if self.take(function) {
-                assert!(self.take("("));
-                let exists = self.operand().is_some();
-                assert!(self.take(")"));
-                return exists == expected;
-            }
+        let must_exist = self.take("attribute_exists");
+        if must_exist || self.take("attribute_not_exists") {
+            assert!(self.take("("));
+            let exists = self.operand().is_some();
+            assert!(self.take(")"));
+            return exists == must_exist;
         }
         let left = self.operand();
         let operator = self.tokens.pop().unwrap();
         let order = compare(left, self.operand());
-        match operator {
+        match &*operator {
             "=" => order == Some(Ordering::Equal),
             "<" => order == Some(Ordering::Less),
             "<=" => matches!(order, Some(Ordering::Less | Ordering::Equal)),
@@ -125,9 +118,9 @@ impl<'e> Condition<'e> {
     fn operand(&mut self) -> Option<&'e AttributeValue> {
         let name = self.tokens.pop().unwrap();
         if name.starts_with(':') {
-            return Some(&self.values[name]);
+            return Some(&self.values[&name]);
         }
-        self.item?.get(name)
+        self.item?.get(&name)
     }
 }
 
