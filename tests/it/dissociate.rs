@@ -19,19 +19,22 @@ async fn present_associations_are_removed_and_absent_ones_count_as_removed() {
 }
 
 #[tokio::test]
-async fn a_customer_can_remove_only_themselves_from_a_cart() {
+async fn a_customer_can_associate_and_remove_only_themselves() {
     let world = World::new().await;
     world.associated("cart-1", &[RON, "hermione"]).await;
-    let delete = |customers: &[&str]| {
-        let call = world.post("cart-1").method("DELETE").customer(RON);
-        call.body(linkage(customers))
+    let send = |method, cart, customers: &[&str]| {
+        let call = world.post(cart).method(method).customer(RON);
+        call.body(linkage(customers)).send()
     };
     for others in [&["hermione"][..], &[RON, "hermione"]] {
-        let source = delete(others).send().await.refused(403, "other_customer");
-        assert_eq!(source, json!({ "pointer": "/data" }));
+        for (method, cart) in [("POST", "cart-2"), ("DELETE", "cart-1")] {
+            let refused = send(method, cart, others).await;
+            let source = refused.refused(403, "other_customer");
+            assert_eq!(source, json!({ "pointer": "/data" }));
+        }
     }
     assert_eq!(world.stored().await.len(), 2);
-    delete(&[RON]).send().await.unchanged();
+    send("DELETE", "cart-1", &[RON]).await.unchanged();
     let left = BTreeSet::from(["cart-1#hermione".into()]);
     assert_eq!(world.stored().await, left);
 }
