@@ -100,7 +100,7 @@ tools: $(OF_PYTHON) $(OF_NODE) $(OF_GO) $(EVENT_RULER) $(KEYCLOAK)
 export PATH := $(PATH):$(CURDIR)/$(CARGO_LAMBDA)/bin
 
 cargo-lambda: .need-cargo
-	@command -v cargo-lambda > /dev/null || $(MAKE) '$(CARGO_LAMBDA)'
+	@command -v cargo-lambda > /dev/null || $(MAKE) --no-print-directory '$(CARGO_LAMBDA)'
 
 # What a package of the system has.
 .need-%:

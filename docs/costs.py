@@ -322,6 +322,8 @@ def main():
     if sys.argv[1:2] == ["--programs"]:
         rate, *processor_ms = map(float, sys.argv[2:])
         return print(json.dumps(list(of_programs(rate, processor_ms))))
+    if sys.argv[1:] not in ([], ["--check"]):
+        sys.exit("usage: python3 docs/costs.py [--check]")
     folder = pathlib.Path(__file__).parent
     for page, blocks in [("costs.md", tables), ("../README.md", in_readme), ("faq.md", in_faq)]:
         write(folder / page, blocks())

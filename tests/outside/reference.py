@@ -39,6 +39,11 @@ class Reference(BrowserTestCase):
     def call_as(self, caller):
         self.find(f"[name=caller][value={caller}]").click()
 
+    def edges(self, selector):
+        """Returns how far an element's top and bottom are from the top of the window."""
+        script = "const { top, bottom } = document.querySelector(arguments[0]).getBoundingClientRect(); return [top, bottom]"
+        return self.browser.execute_script(script, selector)
+
     def execute(self, box):
         """Presses Execute, and returns the status and the text of the answer."""
         clear = self.browser.find_elements(By.CSS_SELECTOR, f"{box} .btn-clear")
@@ -102,6 +107,8 @@ class Reference(BrowserTestCase):
         self.assertIn(about, text)
         self.open(about)
         self.assertEqual(self.find(":target").text, "other_customer")
+        in_order = [0, *self.edges("nav"), *self.edges(":target")]
+        self.assertEqual(in_order, sorted(in_order), "the way back is out of sight, or covers the error")
         self.assertEqual(self.console(), [])
         self.find("nav a[href='/']").click()
         self.find("#next:enabled")
@@ -124,6 +131,7 @@ class Reference(BrowserTestCase):
         status, text = self.execute(box)
         self.assertEqual(status, 200, text)
         self.assertIn(self.find("#account").text, text)
+        self.assertEqual(self.edges("fieldset")[0], 0)
 
     def test_the_description_can_be_fetched_by_other_tools(self):
         with urllib.request.urlopen(f"{PAGE}/openapi.yaml", timeout=TIMEOUT) as answer:

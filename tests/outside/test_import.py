@@ -267,7 +267,7 @@ class Trouble(Import):
             ("the API refuses a new token too", {"GET_TOKEN": "echo x"}),
             ("the command in GET_TOKEN failed", {"GET_TOKEN": "false"}),
             ("the command in GET_TOKEN failed", {"GET_TOKEN": ""}),
-            ("route_not_found. Check API_URL", {"API_URL": f"{self.proxy.url}/v9"}),
+            ("404. Check API_URL", {"API_URL": f"{self.proxy.url}/v9"}),
             ("the command in GET_TOKEN failed", {"GET_TOKEN": "printf 'a\\nb'"}),
             ("the command in GET_TOKEN failed", {"GET_TOKEN": "printf '\\377'"}),
             ("API_URL must be the base URL", {"API_URL": ""}),

@@ -13,16 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{DefaultBodyLimit, RawPathParams, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post};
+use axum::{Json, Router};
 use dev::api_gateway::{self, Route};
 use dev::template::{Cors, Template};
+use serde_json::json;
 use tower_http::cors::CorsLayer;
 
 use crate::issuer;
@@ -55,8 +56,7 @@ pub(crate) fn router(invoker: Upstream, origins: &[String], tokens: Arc<Tokens>)
             issuer::PATH,
             post(issue).layer(DefaultBodyLimit::max(issuer::MAX_BODY)),
         )
-        // As from a function URL, so that the function's own 404 can be seen.
-        .fallback(async |State(invoker), request| answer(invoker, None, request).await)
+        .fallback(not_found)
         .layer(cors(origins)?)
         .layer(middleware::from_fn(answer_options))
         // For `cargo lambda invoke`.
@@ -122,6 +122,14 @@ async fn invoke(
         String::from_utf8_lossy(&answer)
     );
     api_gateway::response(&serde_json::from_slice(&answer)?)
+}
+
+/// What API Gateway answers if no route matches ("Create routes for HTTP APIs in API Gateway", AWS). Another method of a
+/// route's path reaches the function all the same, as from a function URL, so that its 405 can be seen.
+async fn not_found(method: Method, uri: Uri) -> Response {
+    eprintln!("{method} {} 404 by API Gateway: no route", uri.path());
+    let message = Json(json!({ "message": "Not Found" }));
+    (StatusCode::NOT_FOUND, message).into_response()
 }
 
 async fn pass_on(State(invoker): State<Arc<Upstream>>, request: Request) -> Response {

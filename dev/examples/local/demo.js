@@ -106,6 +106,7 @@ class Device {
     const { status } = response;
     const entry = $("#request").content.cloneNode(true);
     $("details", entry).open = this.opens;
+    if (this.opens) $("#answer").textContent = `${status} ${response.statusText} ${text}`;
     this.opens = false;
     $("code", entry).textContent = `${request.method} ${request.path}`;
     $("strong", entry).textContent = status;
@@ -286,6 +287,7 @@ class Demo {
     try {
       device.hasChanged = false;
       for (const details of document.querySelectorAll("details")) details.open = false;
+      $("#answer").textContent = "";
       device.opens = true;
       const happened = await device[action]();
       const [name, expected] = STEPS[this.step] ?? [];

@@ -1,5 +1,6 @@
 //! The function: built and started by `cargo lambda watch`, or the built executable under the Runtime API of [`dev`].
 
+use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,7 +11,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use dev::environment::{self, Environment};
 use dev::process::Process;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{ChildStderr, Command};
 
 use crate::output;
 use crate::ports::Upstream;
@@ -45,6 +47,11 @@ pub(crate) fn free_port() -> Result<u16> {
 /// Starts `cargo lambda watch` on `port` and returns when the function answers.
 pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
     let mut watch = Command::new("cargo-lambda");
+    let color = if std::io::stderr().is_terminal() {
+        "always"
+    } else {
+        "never"
+    };
     // Its CORS would allow everything; `api_gateway.rs` does as the template says.
     watch
         .args(["lambda", "watch", "--disable-cors"])
@@ -54,17 +61,21 @@ pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
         .arg("--env-file")
         .arg(env_file)
         .current_dir(dev::project())
-        .env("RUST_LOG", "warn")
-        .stdout(Stdio::piped());
+        // Watchexec logs as an error that a program which it has stopped is gone. What it cannot watch ends cargo-lambda.
+        .env("RUST_LOG", "warn,watchexec=off")
+        .env("CARGO_TERM_COLOR", color)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let missing = "cargo-lambda is not on the PATH; `make run` installs it in .local/";
     let mut watch = Process::start(&mut watch, missing)?;
-    let stdout = watch.take_stdout().context("its output is not piped")?;
+    let piped = watch.take_stdout().zip(watch.take_stderr());
+    let (stdout, stderr) = piped.context("its output is not piped")?;
     tokio::spawn(output::print_logs(stdout));
+    tokio::spawn(print_builds(stderr, port));
     tokio::select! {
         status = first_status(port) => {
-            // 401, because the request has no token.
             let status = status?;
-            ensure!(status == 401, "the function answered its first request with {status}, not 401; the reason is above");
+            ensure!(status == 404, "the function answered its first request with {status}, not 404; the reason is above");
         }
         ended = watch.ended() => bail!("cargo lambda watch ended ({}); the reason is above", ended?),
         () = tokio::time::sleep(FIRST_ANSWER) => {
@@ -72,6 +83,24 @@ pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
         }
     }
     Ok(watch)
+}
+
+/// Prints what cargo writes, and when the function answers that it has built again.
+async fn print_builds(stderr: ChildStderr, port: u16) -> Result<()> {
+    let mut is_first = true;
+    let mut lines = BufReader::new(stderr).lines();
+    while let Some(line) = lines.next_line().await? {
+        eprintln!("{line}");
+        let runs = line.contains("Running") && line.ends_with(&format!("{}`", dev::FUNCTION));
+        if runs && !std::mem::take(&mut is_first) {
+            tokio::spawn(async move {
+                if first_status(port).await.is_ok() {
+                    eprintln!("The function was rebuilt and serves again.");
+                }
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The function's executable, `target/debug/cart-associations`, beside the folder `examples` with this program.
@@ -90,11 +119,11 @@ pub(crate) fn start_built(runtime_api: &str, variables: &Environment) -> Result<
     Process::start(&mut command.into(), &missing)
 }
 
-/// The status of the answer to a request without tokens, as soon as something listens on `port`.
+/// The status of the answer to a request for a path that is no route, as soon as something listens on `port`.
 async fn first_status(port: u16) -> Result<StatusCode> {
     let function = Upstream::new(&format!("127.0.0.1:{port}"))?;
     loop {
-        let request = Request::get("/v2/carts").body(Body::empty())?;
+        let request = Request::get("/").body(Body::empty())?;
         match function.send(request).await {
             Ok(answer) => return Ok(answer.status()),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,

@@ -1,12 +1,12 @@
-//! What `make run` prints while it runs: one line for each request and each change. With `LOGS=json`, the function's own
-//! lines.
+//! What `make run` prints while it runs: one line for each request and each change. With `LOGS=json`, standard output has
+//! the function's own lines and nothing else.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use dev::changes::Changes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::ChildStdout;
 
@@ -15,25 +15,21 @@ use crate::tokens::Tokens;
 /// Prints what the function writes until it ends.
 pub(crate) async fn print_logs(stdout: ChildStdout) -> Result<()> {
     let as_json = std::env::var("LOGS").is_ok_and(|logs| logs == "json");
-    // The first request only finds out when the function has started.
-    let mut is_first = true;
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await? {
-        match serde_json::from_str(&line) {
-            Ok(Value::Object(logged)) if !as_json => {
-                let is_request = logged.contains_key("duration_ms");
-                if !(is_request && std::mem::take(&mut is_first)) {
-                    println!("{}", one_line(&logged));
-                }
-            }
-            _ => println!("{line}"),
+        match serde_json::from_str::<Map<String, Value>>(&line) {
+            // Finds out when the function has started. The stand-in for API Gateway passes on no other such request.
+            Ok(logged) if logged.get("outcome") == Some(&json!("route_not_found")) => {}
+            Ok(logged) if !as_json => println!("{}", one_line(&logged)),
+            Ok(_) => println!("{line}"),
+            Err(_) => eprintln!("{line}"),
         }
     }
     Ok(())
 }
 
 /// A line of the function's log as one that people read: `POST /v2/carts/{cartId}/… 200 created 4 ms` for a request,
-/// otherwise level, message and fields.
+/// with the cause if it was refused; otherwise level, message and fields.
 fn one_line(logged: &Map<String, Value>) -> String {
     /// Members of every line.
     const USUAL: [&str; 10] = [
@@ -52,14 +48,18 @@ fn one_line(logged: &Map<String, Value>) -> String {
         Some(Value::String(text)) => text.clone(),
         other => other.map(Value::to_string).unwrap_or_default(),
     };
-    if let Some(duration) = logged.get("duration_ms").and_then(Value::as_f64) {
+    let duration = logged.get("duration_ms").and_then(Value::as_f64);
+    let mut line = if let Some(duration) = duration {
         let (route, status, outcome) = (text("route"), text("status"), text("outcome"));
-        return format!("{route} {status} {outcome} {duration:.0} ms")
-            .trim_start()
-            .to_owned();
-    }
-    let mut line = format!("{} {}", text("level"), text("message"));
-    for name in logged.keys().filter(|name| !USUAL.contains(&name.as_str())) {
+        format!("{route} {status} {outcome} {duration:.0} ms")
+    } else {
+        format!("{} {}", text("level"), text("message"))
+    };
+    let is_shown = |name: &&String| match duration {
+        Some(_) => ["cause", "claim"].contains(&name.as_str()),
+        None => !USUAL.contains(&name.as_str()),
+    };
+    for name in logged.keys().filter(is_shown) {
         // Fails never: it writes to a string.
         let _ = write!(line, " {name}={}", text(name));
     }
@@ -70,7 +70,7 @@ fn one_line(logged: &Map<String, Value>) -> String {
 pub(crate) async fn print_changes(mut changes: Changes) -> Result<()> {
     loop {
         for change in changes.next().await? {
-            println!("  {change}");
+            eprintln!("  {change}");
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -99,7 +99,7 @@ pub(crate) fn print_welcome(api_port: u16, page_port: u16, tokens: &Tokens) -> R
     } else {
         String::new()
     };
-    println!(
+    eprintln!(
         r#"
 Try it in a browser: http://localhost:{page_port}
 Or paste these lines in another terminal, in this folder:
