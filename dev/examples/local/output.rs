@@ -18,7 +18,7 @@ pub(crate) async fn print_logs(stdout: ChildStdout) -> Result<()> {
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str::<Map<String, Value>>(&line) {
-            // Finds out when the function has started. The stand-in for API Gateway passes on no other such request.
+            // The request of `first_status`: `api_gateway.rs` passes on no other for a path that is no route.
             Ok(logged) if logged.get("outcome") == Some(&json!("route_not_found")) => {}
             Ok(logged) if !as_json => println!("{}", one_line(&logged)),
             Ok(_) => println!("{line}"),
