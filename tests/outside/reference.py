@@ -32,9 +32,15 @@ class Reference(BrowserTestCase):
     def operation(self, name):
         """Opens an operation, and returns the selector of its box."""
         box = f".opblock[id$='-{name}']"
-        self.find(f"{box} .opblock-summary-control").click()
+        self.click(f"{box} .opblock-summary-control")
         self.find(f"{box} .execute")
         return box
+
+    def click(self, selector):
+        """Clicks an element in the middle of the window, where the switch at the top does not cover it."""
+        element = self.find(selector)
+        self.browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", element)
+        element.click()
 
     def call_as(self, caller):
         self.find(f"[name=caller][value={caller}]").click()
@@ -46,11 +52,10 @@ class Reference(BrowserTestCase):
 
     def execute(self, box):
         """Presses Execute, and returns the status and the text of the answer."""
-        clear = self.browser.find_elements(By.CSS_SELECTOR, f"{box} .btn-clear")
-        for button in clear:
-            button.click()
+        if self.browser.find_elements(By.CSS_SELECTOR, f"{box} .btn-clear"):
+            self.click(f"{box} .btn-clear")
             self.wait(lambda: not self.browser.find_elements(By.CSS_SELECTOR, f"{box} .live-responses-table"))
-        self.find(f"{box} .execute").click()
+        self.click(f"{box} .execute")
         answer = self.find(f"{box} .live-responses-table .response")
         status = answer.find_element(By.CSS_SELECTOR, ".response-col_status").text
         return int(status.split()[0]), answer.text
