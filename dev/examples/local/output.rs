@@ -22,6 +22,8 @@ pub(crate) async fn print_logs(stdout: ChildStdout) -> Result<()> {
             Ok(logged) if logged.get("outcome") == Some(&json!("route_not_found")) => {}
             Ok(logged) if !as_json => println!("{}", one_line(&logged)),
             Ok(_) => println!("{line}"),
+            // So a reload may end the function that runs.
+            Err(_) if line.contains("command killed") && line.contains("ForceStop") => {}
             Err(_) => eprintln!("{line}"),
         }
     }
