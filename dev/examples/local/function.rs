@@ -55,7 +55,7 @@ pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
     // Its CORS would allow everything; `api_gateway.rs` does as the template says.
     watch
         .args(["lambda", "watch", "--disable-cors"])
-        .args(["--package", dev::FUNCTION])
+        .args(["--package", dev::FUNCTION, "--color", color])
         .args(["--invoke-address", "127.0.0.1"])
         .args(["--invoke-port", &port.to_string()])
         .arg("--env-file")
@@ -63,7 +63,6 @@ pub(crate) async fn watch(port: u16, env_file: &Path) -> Result<Process> {
         .current_dir(dev::project())
         // Watchexec logs as an error that a program which it has stopped is gone. What it cannot watch ends cargo-lambda.
         .env("RUST_LOG", "warn,watchexec=off")
-        .env("CARGO_TERM_COLOR", color)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let missing = "cargo-lambda is not on the PATH; `make run` installs it in .local/";
