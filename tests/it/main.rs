@@ -5,7 +5,6 @@
 mod accounts;
 mod associate;
 mod bad_requests;
-mod changes;
 mod clear;
 mod concurrency;
 mod credentials;

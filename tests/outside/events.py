@@ -196,6 +196,7 @@ class Events(unittest.TestCase):
         expect(204, "POST", "renewed", "ron")
         assert stored("renewed", "ron")["expires_at"] > now + 86400
         expect(204, "DELETE", "renewed", "ron")
+        assert "renewed_at" not in stored("renewed", "ron")
         expect(200, "POST", "renewed", "ron")
 
         plant("expired", "ron", expires_at=now - 60)
