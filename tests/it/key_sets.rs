@@ -2,9 +2,8 @@
 //! while their issuer is down.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use cart_associations::clock::Timestamp;
 use dev::key_server::{Behaviour, KeyServer};
 use dev::tls::CertificateAuthority;
 use dev::tokens::Algorithm;
@@ -30,8 +29,10 @@ fn keys() -> String {
     authorities().access.key.jwks().unwrap()
 }
 
+/// A world whose clock stands still, so that a pause does not end by itself.
 async fn world(server: &KeyServer) -> World {
-    World::with(&[("ACCESS_TOKEN_JWKS", &server.url)]).await
+    let now = SystemTime::now().into();
+    World::at(now, &[("ACCESS_TOKEN_JWKS", &server.url)]).await
 }
 
 /// The claims of an access token that outlasts every test.
@@ -64,23 +65,10 @@ async fn assert_accepted(world: &World, token: &str) {
 }
 
 #[tokio::test]
-async fn the_first_request_fetches_keys_again_if_that_failed_at_the_start() {
-    let server = KeyServer::start(&keys()).await;
-    server.does(Behaviour::Status(StatusCode::BAD_GATEWAY, keys()));
-    // The clock stands still, so a pause after the failure would not end.
-    let now = Timestamp::from_millis(1_795_392_000_000);
-    let world = World::at(now, &[("ACCESS_TOKEN_JWKS", &server.url)]).await;
-    assert_eq!(server.asked(), 1);
-    server.serves(&keys());
-    assert_accepted(&world, &token(&authorities().access.key)).await;
-    assert_eq!(server.asked(), 2);
-}
-
-#[tokio::test]
-async fn all_key_sets_may_come_from_a_url() {
+async fn each_key_set_may_have_a_url_and_is_needed_only_for_its_tokens() {
     let access = KeyServer::start(&keys()).await;
     let customer = KeyServer::start(&authorities().customer.key.jwks().unwrap()).await;
-    let cart = KeyServer::start(&authorities().cart.key.jwks().unwrap()).await;
+    let cart = KeyServer::start("").await;
     let with_cart_tokens = World::with_cart_tokens().await;
     let urls = [
         ("ACCESS_TOKEN_JWKS", &*access.url),
@@ -89,25 +77,20 @@ async fn all_key_sets_may_come_from_a_url() {
     ];
     let world = World::on(&urls, &with_cart_tokens).await;
     assert_eq!((access.asked(), customer.asked(), cart.asked()), (1, 1, 1));
-    let call = world.post("cart-1").customer(RON).body(linkage(&[RON]));
-    let call = call.cart_token(&cart_token("cart-1"));
-    call.send().await.created(&[RON]);
-}
-
-#[tokio::test]
-async fn without_keys_for_cart_tokens_a_post_that_has_one_is_503() {
-    let server = KeyServer::start("").await;
-    let with_cart_tokens = World::with_cart_tokens().await;
-    let world = World::on(&[("CART_TOKEN_JWKS", &server.url)], &with_cart_tokens).await;
     let call = || world.post("cart-1").customer(RON).body(linkage(&[RON]));
-    let answer = call().cart_token(&cart_token("cart-1")).send().await;
+    let holder = || call().cart_token(&cart_token("cart-1")).send();
+    let answer = holder().await;
     answer.refused(503, "keys_unavailable");
     assert!(answer.header("retry-after").is_some());
-    // These two need no key.
+    // These two need no key for cart tokens.
     call().send().await.refused(403, "cart_token_required");
     let empty = call().cart_token("").send().await;
     empty.refused(401, "invalid_cart_token");
     assert!(world.stored().await.is_empty());
+
+    cart.serves(&authorities().cart.key.jwks().unwrap());
+    world.advance_clock(Duration::from_secs(1));
+    holder().await.created(&[RON]);
 }
 
 #[tokio::test]
@@ -141,23 +124,12 @@ async fn a_refresh_in_the_background_replaces_the_keys() {
     assert_eq!(server.asked(), 3);
 }
 
-#[tokio::test]
-async fn a_new_key_is_fetched_at_once() {
-    let server = KeyServer::start(&keys()).await;
-    let world = world(&server).await;
-    server.serves(&NEXT_KEY.jwks().unwrap());
-    assert_accepted(&world, &token(&NEXT_KEY)).await;
-    assert_eq!(server.asked(), 2);
-}
-
 /// The set that may have the key could not be fetched, so nobody knows whether the token
 /// is valid.
 #[tokio::test]
 async fn a_token_with_a_new_key_is_503_until_its_key_was_fetched() {
     let server = KeyServer::start(&keys()).await;
-    // The clock stands still, so a pause after a failure does not end by itself.
-    let now = Timestamp::from_millis(1_795_392_000_000);
-    let world = World::at(now, &[("ACCESS_TOKEN_JWKS", &server.url)]).await;
+    let world = world(&server).await;
     let (old, new) = (token(&authorities().access.key), token(&NEXT_KEY));
     let mut asked = 1;
     for pause in [100, 200, 400].map(Duration::from_millis) {
@@ -275,22 +247,6 @@ async fn a_token_is_refused_once_its_key_is_replaced_under_the_same_id() {
 }
 
 #[tokio::test]
-async fn more_tokens_than_are_remembered_are_accepted() {
-    let world = World::new().await;
-    let access = &authorities().access;
-    let token = |number| {
-        let claims = json!({ "grant_type": "client_credentials", "jti": number });
-        access.token("back-end", &claims).unwrap()
-    };
-    let first = token(0);
-    assert_accepted(&world, &first).await;
-    for number in 1..600 {
-        assert_accepted(&world, &token(number)).await;
-    }
-    assert_accepted(&world, &first).await;
-}
-
-#[tokio::test]
 async fn a_url_in_a_token_is_never_fetched() {
     let untrusted = KeyServer::start(&NEXT_KEY.jwks().unwrap()).await;
     let world = World::new().await;
@@ -333,6 +289,8 @@ async fn a_request_is_503_until_keys_have_been_fetched() {
         let answer = send(&world, &token).await;
         answer.refused(503, "keys_unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"), "{name}");
+        // There is no pause between the start and the first request.
+        assert_eq!(server.asked(), 2, "{name}");
         world.advance_clock(Duration::from_secs(1));
         server.serves(&keys());
         assert_accepted(&world, &token).await;
@@ -435,16 +393,4 @@ async fn a_key_server_is_verified_with_the_configured_roots() {
     let world = World::with(&[("ACCESS_TOKEN_JWKS", &server.url), roots]).await;
     assert_accepted(&world, &token).await;
     assert_eq!(server.asked(), 1);
-}
-
-#[tokio::test]
-async fn an_invalid_bundle_of_roots_fails_the_start() {
-    let empty = tempfile::NamedTempFile::new().unwrap();
-    for path in [empty.path().to_str().unwrap(), "/no/such/file"] {
-        let mut function = Function::start(&environment(&[("SSL_CERT_FILE", path)])).await;
-        let (error, exit) = function.init_error().await;
-        assert!(!exit.success());
-        let message = error["errorMessage"].as_str().unwrap();
-        assert!(message.starts_with("SSL_CERT_FILE "), "{error}");
-    }
 }
