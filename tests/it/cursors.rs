@@ -23,6 +23,8 @@ fn a_cursor_is_valid_for_a_day_give_or_take_the_skew_of_clocks() {
     assert_eq!(decode_at(MADE_AT + DAY + skew), None);
     assert_eq!(decode_at(MADE_AT - skew).as_deref(), Some("x"));
     assert_eq!(decode_at(MADE_AT - skew - 1), None);
+    let last = encode(LIST, "x", Timestamp::from_millis(u64::MAX));
+    assert_eq!(decode(LIST, &last, time(MADE_AT)), None);
 }
 
 #[test]

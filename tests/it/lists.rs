@@ -377,6 +377,14 @@ async fn a_cursor_is_valid_only_for_its_list() {
         let answer = world.get(&link).back_end().send().await;
         assert_eq!(answer.refused(400, "invalid_page_cursor"), source, "{link}");
     }
+    // Any text may be the time.
+    for time in ["2026", "\u{0}\u{fffd}  ", &"é".repeat(150)] {
+        for end in ["cart-1", "cart-1 young"] {
+            let cursor = encode("carts#ron", &format!("{time} {end}"), now);
+            let link = format!("{RONS_CARTS}?page[after]={cursor}");
+            listed(&world, &link, "cart").await;
+        }
+    }
     let others = own("hermione", &rons_query).await;
     others.refused(400, "invalid_page_cursor");
 

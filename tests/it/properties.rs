@@ -1,4 +1,4 @@
-//! Properties of the answers to arbitrary events, bodies and cursors: the status is one
+//! Properties of the answers to arbitrary events and bodies: the status is one
 //! of the contract and never a 5xx, and invalid input is refused.
 //!
 //! Each test generates cases from a fixed seed, so they are the same in every run.
@@ -7,12 +7,9 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
-use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cart_associations::clock::Timestamp;
-use cart_associations::cursor;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -286,58 +283,6 @@ fn exactly_the_valid_bodies_are_accepted() {
         // The same body without base64 gets the same answer.
         if let Ok(text) = String::from_utf8(body) {
             assert_eq!(answer(post().text(&text)).await, encoded);
-        }
-    });
-}
-
-/// A world in which Ron has several carts and cart-1 has several customers.
-async fn world_with_lists() -> World {
-    let world = World::new().await;
-    world
-        .associated("cart-1", &[RON, "hermione", "harry"])
-        .await;
-    for cart in ["cart-2", "cart-3"] {
-        world.associated(cart, &[RON]).await;
-    }
-    world
-}
-
-#[test]
-fn any_position_in_a_cursor_gets_an_answer() {
-    const ID: &str = "[A-Za-z0-9_-]{1,12}";
-    let moment = prop_oneof![1 => Just("2026-11-22T12:00:00.000Z".to_owned()), 1 => text()];
-    let moment_and_id = (moment, select(&[" ", " ", ""][..]), ID)
-        .prop_map(|(moment, between, id)| format!("{moment}{between}{id}"));
-    let position = prop_oneof![2 => moment_and_id, 2 => ID, 2 => text()];
-    // Cursors are valid for a day.
-    let age = prop_oneof![3 => 0..86_000_i64, 1 => -86_400..172_800_i64, 1 => any::<i64>()];
-    const LISTS: [(&str, &str); 3] = [
-        (
-            "/v2/carts/cart-1/relationships/customers",
-            "customers#cart-1",
-        ),
-        ("/v2/carts", "own-carts#ron"),
-        ("/v2/customers/ron/relationships/carts", "carts#ron"),
-    ];
-    let cases = (select(&LISTS[..]), any::<bool>(), position, age);
-    let world = world_with_lists();
-    check(world, 200, &cases, |world, case| {
-        let ((path, list), is_back_end, position, age) = case;
-        let now = i64::try_from(Timestamp::from(SystemTime::now()).seconds()).unwrap();
-        let made_at = u64::try_from(now.saturating_sub(age)).unwrap_or_default();
-        let made_at = Timestamp::from_millis(made_at.saturating_mul(1000));
-        // A cursor contains no secret, so anybody can make one.
-        let cursor = cursor::encode(list, &position, made_at);
-        let call = world.get(&format!("{path}?page[after]={cursor}"));
-        let call = if is_back_end {
-            call.back_end()
-        } else {
-            call.customer(RON)
-        };
-        async move {
-            let answer = answer(call).await;
-            let expected = [200, 400, 403];
-            assert!(expected.contains(&answer.status), "{answer:?}");
         }
     });
 }
