@@ -201,6 +201,7 @@ async fn an_event_that_is_not_from_an_api_gets_an_answer() {
         (changed("/headers/authorization", json!(7)), 401),
         (changed("/body", json!(7)), 400),
         (changed("/headers/host", json!("a b:c/ü")), 200),
+        (changed("/headers/host", json!("\u{0}")), 204),
         (changed("/headers/host", json!("")), 204),
         (changed("/headers/x-forwarded-proto", json!("1:")), 204),
         (changed("/rawQueryString", json!("%%%=\u{0}&#")), 204),

@@ -63,7 +63,9 @@ impl Function {
     }
 
     pub(crate) async fn invoke(&self, event: &Value) -> Answer {
-        self.invoke_until(event, 0).await
+        let answer = Answer::read(&self.respond(event, 0).await);
+        description::check(&event.to_string(), &answer);
+        answer
     }
 
     /// Invokes the function and returns the line that it logs.
@@ -72,15 +74,8 @@ impl Function {
         self.line().await.1
     }
 
-    /// Invokes the function with a deadline, in milliseconds since the epoch.
-    pub(crate) async fn invoke_until(&self, event: &Value, deadline_millis: u64) -> Answer {
-        let response = self.respond(event, deadline_millis).await;
-        let answer = Answer::read(&response);
-        description::check(&event.to_string(), &answer);
-        answer
-    }
-
-    /// Invokes the function and returns its response unchecked.
+    /// Invokes the function with a deadline, in milliseconds since the epoch, and returns
+    /// its response unchecked.
     pub(crate) async fn respond(&self, event: &Value, deadline_millis: u64) -> Value {
         let event = event.to_string();
         let completed = self.api.invoke(&event, deadline_millis).await.unwrap();
