@@ -432,7 +432,3 @@ class CartsThatEnd(unittest.TestCase):
         for target in self.RULE["Targets"]:
             self.assertEqual(target["RetryPolicy"]["MaximumEventAgeInSeconds"], 24 * 3600)
             self.assertEqual(target["DeadLetterConfig"], {"Arn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}})
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

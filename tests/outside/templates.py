@@ -1,7 +1,6 @@
 """What the templates declare is what docs/openapi.yaml has, what CloudWatch knows, and as little as is needed.
 
-tests/it/template.rs compares them with the running function. Takes the folder that `transform.py` wrote, for
-`transformed.py`.
+tests/it/template.rs compares them with the running function.
 """
 
 import json
@@ -382,7 +381,3 @@ class Resources(unittest.TestCase):
         for name, resource in EVENTS["Resources"].items():
             fixed = {"Name", "StateMachineName", "QueueName", "RoleName"} & resource["Properties"].keys()
             self.assertFalse(fixed, name)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

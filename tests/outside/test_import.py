@@ -313,7 +313,3 @@ class Trouble(Import):
             self.progress_file().write_text(progress, "latin-1")
             self.ends(1, "is from another import")
         self.assertEqual(len(self.proxy.posts), 5)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -151,7 +151,3 @@ class Smoke(unittest.TestCase):
         ]:
             with self.subTest(method=method, status=status), broken(method, status, instead) as url:
                 self.fails(f"{method} /v2/carts", url, **TOKENS)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -1,14 +1,13 @@
 """What CloudFormation gets, and deploy/role.yaml, which allows its deployment and nothing else.
 
 What a deployment needs is what the schemas of its resources say (the handlers' permissions, as cfn-lint brings them)
-and what the SAM CLI calls. Reads what `transform.py` wrote to the folder that is given.
+and what the SAM CLI calls. Reads what `transform.py` wrote to target/transformed.
 """
 
 import fnmatch
 import json
 import pathlib
 import re
-import sys
 import unittest
 
 import cfnlint.data.schemas
@@ -16,7 +15,7 @@ from samcli.yamlhelper import yaml_parse
 
 SCHEMAS = pathlib.Path(cfnlint.data.schemas.__file__).parent
 # All stacks, by the names that transform.py gives them.
-TRANSFORMED = {file.stem: json.loads(file.read_text()) for file in pathlib.Path(sys.argv.pop()).glob("*.json")}
+TRANSFORMED = {file.stem: json.loads(file.read_text()) for file in pathlib.Path("target/transformed").glob("*.json")}
 
 # In the schemas, and of no use here: the template uses none of these features.
 NOT_USED = """
@@ -218,7 +217,3 @@ class DeployRole(unittest.TestCase):
         self.assertEqual({action for action in granted if action.startswith("cloudformation:")}, OF_SAM)
         others = {action for action in granted - OF_SAM if not action.startswith("s3:")}
         self.assertEqual(others, {"iam:PassRole", "lambda:GetAlias", "lambda:GetFunctionConfiguration"})
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -26,8 +26,8 @@ import deploy  # noqa: E402
 import parameters  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
-NEEDED = [".cargo", ".ci", ".gitignore", "Cargo.lock", "Cargo.toml", "Makefile", "deploy", "samconfig.toml", "src"]
-NEEDED += ["template.yaml", "tests/outside/smoke.py"]
+NEEDED = [".cargo", ".ci", ".gitignore", "Cargo.lock", "Cargo.toml", "Makefile", "deploy", "rust-toolchain.toml"]
+NEEDED += ["samconfig.toml", "src", "template.yaml", "tests/outside/smoke.py"]
 STAGES = "deploy/stages"
 
 KEYS = {"keys": [{"kid": "1", "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}
@@ -553,7 +553,3 @@ class Deploy(unittest.TestCase):
         required = {name: value for name, value in STAGE.items() if isinstance(value, str)}
         keys = {f"{kind}TokenJwks": json.dumps(KEYS) for kind in ["Access", "Customer"]}
         self.assertEqual(len(self.values(**required, **keys)), 1 + len(parameters.OPTIONAL))
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)
