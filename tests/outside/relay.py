@@ -32,6 +32,8 @@ def as_back_end(method, path, *ids):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def handle_one(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
@@ -49,13 +51,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Relay(http.server.ThreadingHTTPServer):
-    """Answers a request with what `answer` returns for it, as `send` does. By default it forwards to the API."""
+    """Answers a request with what `answer` returns for it, as `send` does."""
 
     request_queue_size = 64
     daemon_threads = True
 
-    def __init__(self, answer=send, handler=Handler):
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(self, answer, port=0):
+        super().__init__(("127.0.0.1", port), Handler)
         self.answer = answer
         self.host = f"localhost:{self.server_port}"
         self.url = f"http://{self.host}"

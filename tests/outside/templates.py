@@ -17,13 +17,7 @@ class Loader(yaml.SafeLoader):
     """Leaves the arguments of intrinsic functions in their places."""
 
 
-def argument(loader, _, node):
-    if isinstance(node, yaml.ScalarNode):
-        return loader.construct_scalar(node)
-    return loader.construct_sequence(node, deep=True)
-
-
-Loader.add_multi_constructor("!", argument)
+Loader.add_multi_constructor("!", lambda loader, _, node: getattr(loader, f"construct_{node.id}")(node))
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = ["template.yaml", "deploy/watching.yaml", "deploy/events.yaml", "docs/openapi.yaml"]
@@ -220,8 +214,6 @@ class Watching(unittest.TestCase):
         self.assertEqual(MAIN["Resources"]["Function"]["UpdateReplacePolicy"], "Retain")
         preference = function["DeploymentPreference"]
         self.assertEqual((preference["Type"], preference["Role"]), ("Deployment", "DeploymentRole.Arn"))
-        self.assertEqual(PARAMETERS["RollBackOnAlarms"]["Default"], "true")
-        self.assertEqual(PARAMETERS["Deployment"]["Default"], "Canary10Percent5Minutes")
         # Those of this template, and no other: it must not need the nested one.
         alarms = of_type(MAIN, ALARM).keys()
         self.assertIn("NewVersionErrorsAlarm", alarms)
