@@ -192,14 +192,14 @@ class Deploy(unittest.TestCase):
             changes[stack] = values
             self.aws.stacks["us-east-1", stack] = {"type": "UPDATE", "parameters": values}
 
-        asked = argparse.Namespace(action=action, zip=None, build=self.project, values=["Architecture=arm64"])
+        asked = argparse.Namespace(action=action, stage="dev", values=["Architecture=arm64"])
         with (
             contextlib.chdir(self.project),
             mock.patch.dict(os.environ, self.environment()),
             mock.patch.multiple(deploy, sam_deploy=sam_deploy, built=lambda *_: self.project),
             contextlib.redirect_stdout(io.StringIO()) as printed,
         ):
-            deploy.deploy(asked, "dev")
+            deploy.deploy(asked)
         return changes, printed.getvalue()
 
     def builds(self):
