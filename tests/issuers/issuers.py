@@ -135,18 +135,12 @@ def two_tokens(variables):
     return variables | same | {"CUSTOMER_TOKEN_AUDIENCE": "web-shop"}
 
 
-class Form:
-    """The form of a page, with its hidden fields."""
-
-    def __init__(self, page):
-        self.action = html.unescape(re.search(r'<form[^>]* action="([^"]*)"', page)[1])
-        hidden = re.findall(r'<input[^>]*type="hidden"[^>]*>', page)
-        self.fields = {attribute(field, "name"): attribute(field, "value") for field in hidden}
-
-
-def attribute(tag, name):
-    found = re.search(rf' {name}="([^"]*)"', tag)
-    return html.unescape(found[1]) if found else ""
+def read_form(page):
+    """The address of a page's form, and its hidden fields."""
+    tags = [dict(re.findall(r' (\w+)="([^"]*)"', tag)) for tag in re.findall("<(?:form|input)[^>]*>", page)]
+    action = next(tag["action"] for tag in tags if "action" in tag)
+    hidden = [tag for tag in tags if tag.get("type") == "hidden"]
+    return html.unescape(action), {tag["name"]: html.unescape(tag.get("value", "")) for tag in hidden}
 
 
 def browse(session, url, parameters, filled):
@@ -162,9 +156,9 @@ def browse(session, url, parameters, filled):
                 return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
             answer = session.get(url, allow_redirects=False)
         elif "<form" in answer.text:
-            form = Form(answer.text)
-            url = urllib.parse.urljoin(answer.url, form.action)
-            answer = session.post(url, data=form.fields | filled, allow_redirects=False)
+            action, fields = read_form(answer.text)
+            url = urllib.parse.urljoin(answer.url, action)
+            answer = session.post(url, data=fields | filled, allow_redirects=False)
         else:
             answer.raise_for_status()
             return {}
