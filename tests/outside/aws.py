@@ -60,12 +60,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("content-length", len(body))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.wfile.write(body)
 
     def do_HEAD(self):
-        path = urllib.parse.urlsplit(self.path).path
-        self.answer(200 if path in self.server.objects else 404)
+        self.answer(200 if urllib.parse.urlsplit(self.path).path in self.server.objects else 404)
 
     def do_GET(self):
         path = urllib.parse.urlsplit(self.path).path
