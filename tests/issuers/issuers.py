@@ -29,6 +29,8 @@ import requests
 import yaml
 from joserfc import jwk, jwt
 from moto.server import ThreadedMotoServer
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
@@ -170,16 +172,10 @@ class Issuer:
 
     def __init__(self, url):
         self.url = url
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(requests.ConnectionError):
-                found = requests.get(f"{url}/.well-known/openid-configuration", timeout=10)
-                if found.ok:
-                    break
-            if time.monotonic() > deadline:
-                sys.exit(f"error: {url} did not start within {PATIENCE} s")
-            time.sleep(0.2)
-        self.metadata = found.json()
+        session = requests.Session()
+        until_started = Retry(5 * PATIENCE, backoff_factor=0.2, backoff_max=0.2, status_forcelist=[404, 500, 503])
+        session.mount(url, HTTPAdapter(max_retries=until_started))
+        self.metadata = session.get(f"{url}/.well-known/openid-configuration", timeout=10).json()
         names = {"ACCESS_TOKEN_ISSUER": "issuer", "ACCESS_TOKEN_JWKS": "jwks_uri"}
         self.environment = {name: self.metadata[member] for name, member in names.items()}
 
