@@ -201,18 +201,10 @@ class DeployRole(unittest.TestCase):
 
     def test_a_workflow_deploys_one_stack(self):
         role = self.resources["DeployRole"]
-        trust = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-        self.assertEqual(
-            [statement["Condition"]["StringEquals"] for statement in trust],
-            [
-                {
-                    "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-                    "token.actions.githubusercontent.com:sub": {
-                        "Fn::Sub": "repo:${Repository}:environment:${Environment}"
-                    },
-                }
-            ],
-        )
+        [trust] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        claims = {"aud": "sts.amazonaws.com", "sub": {"Fn::Sub": "repo:${Repository}:environment:${Environment}"}}
+        condition = {f"token.actions.githubusercontent.com:{name}": value for name, value in claims.items()}
+        self.assertEqual(trust["Condition"]["StringEquals"], condition)
         granted = actions(statements(role))
         self.assertEqual({action for action in granted if action.startswith("cloudformation:")}, OF_SAM)
         others = {action for action in granted - OF_SAM if not action.startswith("s3:")}
