@@ -8,8 +8,6 @@ enrichment. Each case has a cart of its own. With the SAM CLI's Python, which ha
 
 import json
 import os
-import pathlib
-import subprocess
 import time
 import unittest
 import urllib.parse
@@ -18,9 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 import boto3
 import jsonschema
 
+from documented import DOCS, run
 from relay import send
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = DOCS.parent
 RESOURCES = json.loads((ROOT / "target/transformed/options-events.json").read_text())["Resources"]
 CLOSE_CARTS = json.loads((ROOT / "target/transformed/options-close-carts.json").read_text())
 PIPE = RESOURCES["EventPipe"]["Properties"]
@@ -28,7 +27,7 @@ ASSOCIATED, DISSOCIATED = "Cart Customer Associated", "Cart Customer Dissociated
 OF_ACCOUNTS = {"Cart Account Associated", "Cart Account Dissociated"}
 SCHEMAS = {
     schema["properties"]["detail-type"]["const"]: schema
-    for schema in (json.loads(file.read_text()) for file in (ROOT / "docs/events").glob("*.json"))
+    for schema in (json.loads(file.read_text()) for file in (DOCS / "events").glob("*.json"))
 }
 BACK_END, STOREFRONT = "local-back-end", "local-storefront"
 LOCAL = {
@@ -108,10 +107,8 @@ def records():
 def filtered(all_records):
     """The records that the pipe's filters let through."""
     patterns = [filter["Pattern"] for filter in PIPE["SourceParameters"]["FilterCriteria"]["Filters"]]
-    lines = run(
-        ["java", "-cp", os.environ["EVENT_RULER"] + "/*", str(ROOT / "tests/outside/EventRuler.java"), *patterns],
-        "\n".join(map(json.dumps, all_records)),
-    ).splitlines()
+    command = ["java", "-cp", os.environ["EVENT_RULER"] + "/*", str(ROOT / "tests/outside/EventRuler.java"), *patterns]
+    lines = run(*command, text="\n".join(map(json.dumps, all_records))).splitlines()
     return [record for record, matches in zip(all_records, lines, strict=True) if "1" in matches]
 
 
@@ -126,11 +123,7 @@ def enriched(batches):
         const shape = (input) => jsonata(expression).evaluate(undefined, { states: { input } });
         Promise.all(batches.map(shape)).then((shaped) => console.log(JSON.stringify(shaped)));
     """
-    return json.loads(run(["node", "-e", program], json.dumps({"expression": expression, "batches": batches})))
-
-
-def run(command, text):
-    return subprocess.run(command, input=text, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(run("node", "-e", program, text=json.dumps({"expression": expression, "batches": batches})))
 
 
 def at_path(event, path):
