@@ -107,11 +107,6 @@ class Transformed(unittest.TestCase):
         self.assertEqual(resource["Properties"]["Description"], {"Ref": "Release"})
         return version
 
-    def test_the_nested_stack_gets_all_that_it_asks_for(self):
-        nested = TRANSFORMED["watching"]["Parameters"].keys()
-        handed = TRANSFORMED["prod"]["Resources"]["WatchingStack"]["Properties"]["Parameters"].keys()
-        self.assertEqual(nested, handed)
-
     def test_a_rollout_is_reverted_by_alarms_on_the_new_version(self):
         group = TRANSFORMED["prod"]["Resources"]["FunctionDeploymentGroup"]["Properties"]
         alarms = [alarm["Name"]["Ref"] for alarm in group["AlarmConfiguration"]["Alarms"]]
