@@ -124,8 +124,7 @@ def unpacked(archive):
 
 
 def check(path, architecture):
-    if subprocess.run([".ci/check-artifact", str(path), architecture]).returncode != 0:
-        sys.exit(1)
+    subprocess.run([".ci/check-artifact", str(path), architecture], check=True)
 
 
 def built(asked, stage, architecture):
@@ -152,8 +151,7 @@ def sam_deploy(stage, stack, template, values, preview):
     command = [SAM, "deploy", "--config-file", os.path.abspath("samconfig.toml"), "--config-env", stage]
     command += ["--stack-name", stack, "--template-file", str(template)]
     command += ["--parameter-overrides", f"file://{overrides}"] + (["--no-execute-changeset"] if preview else [])
-    if subprocess.run(command).returncode != 0:
-        sys.exit(1)
+    subprocess.run(command, check=True)
 
 
 def keep_keys(values, folder):
