@@ -54,7 +54,6 @@ class Relay(http.server.ThreadingHTTPServer):
     """Answers a request with what `answer` returns for it, as `send` does."""
 
     request_queue_size = 64
-    daemon_threads = True
 
     def __init__(self, answer, port=0):
         super().__init__(("127.0.0.1", port), Handler)

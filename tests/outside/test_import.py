@@ -71,10 +71,8 @@ def stored(customers):
 
 class Import(unittest.TestCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.file = pathlib.Path(folder.name) / "pairs.csv"
-        self.tokens = pathlib.Path(folder.name) / "tokens"
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.file, self.tokens = folder / "pairs.csv", folder / "tokens"
         self.proxy = self.enterContext(Proxy())
         self.addCleanup(self.proxy.release.set)
 
