@@ -49,13 +49,12 @@ class World:
 
     def __init__(self, **variables):
         # Set to nothing, these take the local world's own away.
-        nothing = dict.fromkeys(f"CUSTOMER_TOKEN_{name}" for name in ("JWKS", "ISSUER", "AUDIENCE"))
-        variables = {name: value or "" for name, value in (nothing | variables).items()}
+        nothing = dict.fromkeys((f"CUSTOMER_TOKEN_{name}" for name in ("JWKS", "ISSUER", "AUDIENCE")), "")
         # The URL comes by a pipe of its own: the function logs to the standard output.
         read, write = os.pipe()
         command = ["target/debug/examples/local", "with", "sh", "-c", f"echo $API_URL > /dev/fd/{write}; exec sleep infinity"]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, pass_fds=(write,), env=os.environ | variables
+            command, stdout=subprocess.DEVNULL, pass_fds=(write,), env=os.environ | nothing | variables
         )
         os.close(write)
         with os.fdopen(read) as pipe:
