@@ -291,11 +291,10 @@ class Events(unittest.TestCase):
     def test_an_event_is_as_its_schema_says(self):
         self.assertGreater(len(self.events), 30)
         for event in self.events:
-            jsonschema.validate(event, SCHEMAS[event["detail-type"]], jsonschema.Draft202012Validator)
+            schema = SCHEMAS[event["detail-type"]]
+            jsonschema.validate(event, schema, jsonschema.Draft202012Validator)
             # The schemas are for consumers, so they allow more.
-            self.assertLessEqual(
-                event["detail"].keys(), SCHEMAS[event["detail-type"]]["properties"]["detail"]["properties"].keys()
-            )
+            self.assertLessEqual(event["detail"].keys(), schema["properties"]["detail"]["properties"].keys())
 
     def test_the_examples_of_the_schemas_are_valid(self):
         self.assertEqual(SCHEMAS.keys(), {ASSOCIATED, DISSOCIATED} | OF_ACCOUNTS)
