@@ -98,12 +98,13 @@ smoke: $(if $(NAMED_STAGE),$(SAM_CLI)) ## try a deployment; STAGE=… API_URL=ht
 	@$(if $(NAMED_STAGE),'$(SAM_CLI)/bin/python3' deploy/deploy.py live '$(NAMED_STAGE)';) \
 	    live=$$?; python3 tests/outside/smoke.py && exit "$$live"
 
+# Where the tests in Python import each other from.
+test-deploy test-page test-page-one-token screenshot test-clients test-events test-smoke test-samples test-import: \
+    export PYTHONPATH := tests/outside
+
 test-deploy: $(SAM_CLI) $(ZIG) ## run make deploy with the SAM CLI on a stand-in for AWS
-	'$(SAM_CLI)/bin/python3' tests/outside/deploy.py
 	'$(SAM_CLI)/bin/python3' tests/outside/transform.py target/transformed
-	'$(SAM_CLI)/bin/python3' tests/outside/transformed.py target/transformed
-	'$(SAM_CLI)/bin/python3' tests/outside/templates.py target/transformed
-	'$(SAM_CLI)/bin/python3' tests/outside/operations.py
+	'$(SAM_CLI)/bin/python3' -m unittest --verbose transformed templates operations test_deploy
 
 check-template: $(SAM_CLI) $(CHECKOV) ## check template.yaml, and what SAM makes of it, with sam validate, cfn-lint and checkov
 	SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 '$(SAM_CLI)/bin/sam' validate --lint
@@ -127,20 +128,20 @@ test-page: $(SELENIUM) $(AXE) $(ELASTIC_PATH) ## try the pages of make run in a 
 screenshot: $(SELENIUM) $(AXE) $(ELASTIC_PATH) ## write docs/demo.png, the picture in README.md, with a test of the page
 screenshot: export DEMO_SCREENSHOT := docs/demo.png
 test-page screenshot: .need-chromium .need-chromedriver
-	export PYTHONPATH=tests/outside NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js'; \
+	export NODE_CLIENTS='$(ELASTIC_PATH)' AXE='$(AXE)/node_modules/axe-core/axe.min.js'; \
 	    $(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
 	    $(if $(filter screenshot,$@),demo.Demo.test_the_story,reference demo)
 
 # Its stories again, where the access token names the customer.
 test-page: test-page-one-token
 test-page-one-token: $(SELENIUM) $(AXE) $(ELASTIC_PATH) .need-chromium .need-chromedriver
-	export PYTHONPATH=tests/outside ONE_TOKEN=1 AXE='$(AXE)/node_modules/axe-core/axe.min.js'; \
+	export ONE_TOKEN=1 AXE='$(AXE)/node_modules/axe-core/axe.min.js'; \
 	    $(WITH_WORLD) '$(SELENIUM)/bin/python' -m unittest --verbose \
 	    demo.Demo.test_the_story reference.Reference.test_the_caller_can_be_changed
 
 test-clients: test-generated $(ELASTIC_PATH) ## run the clients in docs/api.md (curl, Node, Python, Rust) and docs/elastic-path.md
 	export NODE_CLIENTS='$(ELASTIC_PATH)' ALLOWED_ORIGINS=http://localhost:3000; \
-	    $(WITH_WORLD) python3 tests/outside/clients.py && $(WITH_WORLD) python3 tests/outside/elastic_path.py
+	    $(WITH_WORLD) python3 -m unittest --verbose clients elastic_path
 
 test-generated: $(GENERATORS) ## call the API with clients generated for TypeScript, Python and Go; a part of make test-clients
 	$(WITH_WORLD) env OPENAPI_TS='$(OPENAPI_TS)' OPENAPI_PYTHON='$(OPENAPI_PYTHON)' POSTMAN='$(OPENAPI_TO_POSTMAN)' \
@@ -153,22 +154,22 @@ test-events: $(SAM_CLI) $(EVENT_RULER) $(JSONATA) ## try which events the templa
 	ASSOCIATION_LIFETIME_DAYS=30 EVENT_RULER='$(EVENT_RULER)' NODE_PATH='$(JSONATA)/node_modules' \
 	    tests/dynamodb-local/run target/debug/examples/local with \
 	    sh -c 'OTHER_API_URL=$$API_URL OTHER_TOKEN=$$BACK_END_TOKEN exec "$$@"' - target/debug/examples/local with \
-	    '$(SAM_CLI)/bin/python3' tests/outside/events.py
+	    '$(SAM_CLI)/bin/python3' -m unittest --verbose events
 
 test-issuers: $(KEYCLOAK) $(OIDC_PROVIDER) $(MOTO) ## use tokens of Keycloak, oidc-provider, moto's Cognito (Java 17, Maven, Node)
 	cargo build $(WORKSPACE) --quiet --bin cart-associations --example local
 	KEYCLOAK='$(KEYCLOAK)' OIDC_PROVIDER='$(CURDIR)/$(OIDC_PROVIDER)' '$(MOTO)/bin/python' tests/issuers/issuers.py
 
 test-smoke: cargo-lambda ## run make smoke
-	$(WITH_WORLD) python3 tests/outside/test_smoke.py
+	$(WITH_WORLD) python3 -m unittest --verbose test_smoke
 
 test-samples: cargo-lambda ## send the sample events with cargo lambda invoke, as docs/development.md lists them
-	$(WITH_WORLD) python3 tests/outside/samples.py
+	$(WITH_WORLD) python3 -m unittest --verbose samples
 
 # The function's own log is in the way of what the tests print.
 test-import: .need-cargo ## run the import of docs/migrating.md, with faults and killed half way
 	@mkdir -p target
-	$(WITH_WORLD) python3 tests/outside/test_import.py > target/import.log
+	$(WITH_WORLD) python3 -m unittest --verbose test_import > target/import.log
 
 ## More checks
 

@@ -62,21 +62,18 @@ def for_once(text):
     return dict(one.split("=", 1) for one in values)
 
 
-def config(stage):
-    """Where the stage is: the section of samconfig.toml."""
-    try:
-        return tomlkit.parse(pathlib.Path("samconfig.toml").read_text()).unwrap()[stage]["deploy"]["parameters"]
-    except KeyError:
-        raise Failed(
-            f"samconfig.toml has no section [{stage}.deploy.parameters] with the stage's stack and region."
-        ) from None
-
-
 class Account:
     """The account and region of a stage."""
 
-    def __init__(self, region):
-        self.session = boto3.session.Session(region_name=region)
+    def __init__(self, stage):
+        try:
+            config = tomlkit.parse(pathlib.Path("samconfig.toml").read_text()).unwrap()[stage]["deploy"]["parameters"]
+        except KeyError:
+            raise Failed(
+                f"samconfig.toml has no section [{stage}.deploy.parameters] with the stage's stack and region."
+            ) from None
+        self.main_stack, self.region = config["stack_name"], config["region"]
+        self.session = boto3.session.Session(region_name=self.region)
         self.cloudformation = self.client("cloudformation")
 
     def client(self, service):
@@ -101,10 +98,16 @@ class Account:
         stack = self.stack(name) or {}
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
+    def of_template(self, template):
+        """The name of a template's stack: cart-associations-prod-events for deploy/events.yaml."""
+        return self.main_stack if template == parameters.MAIN else f"{self.main_stack}-{pathlib.Path(template).stem}"
 
-def of_template(main_stack, template):
-    """The name of a template's stack: cart-associations-prod-events for deploy/events.yaml."""
-    return main_stack if template == parameters.MAIN else f"{main_stack}-{pathlib.Path(template).stem}"
+    def deployed(self):
+        """The main stack's description."""
+        stack = self.stack(self.main_stack)
+        if not (stack and stack.get("Outputs")):
+            raise Failed(f"there is no stack {self.main_stack} in {self.region}")
+        return stack
 
 
 def unpacked(archive):
@@ -121,8 +124,7 @@ def unpacked(archive):
 
 
 def check(path, architecture):
-    if subprocess.run([".ci/check-artifact", str(path), architecture]).returncode != 0:
-        sys.exit(1)
+    subprocess.run([".ci/check-artifact", str(path), architecture], check=True)
 
 
 def built(asked, stage, architecture):
@@ -149,8 +151,7 @@ def sam_deploy(stage, stack, template, values, preview):
     command = [SAM, "deploy", "--config-file", os.path.abspath("samconfig.toml"), "--config-env", stage]
     command += ["--stack-name", stack, "--template-file", str(template)]
     command += ["--parameter-overrides", f"file://{overrides}"] + (["--no-execute-changeset"] if preview else [])
-    if subprocess.run(command).returncode != 0:
-        sys.exit(1)
+    subprocess.run(command, check=True)
 
 
 def keep_keys(values, folder):
@@ -168,9 +169,9 @@ def keep_keys(values, folder):
             print(f"No copy of the keys at {url}: {error}", file=sys.stderr)
 
 
-def deploy(asked, stage):
-    preview = asked.action == "preview"
-    main_stack, region = config(stage)["stack_name"], config(stage)["region"]
+def deploy(asked):
+    preview, stage = asked.action == "preview", asked.stage
+    account = Account(stage)
     release = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{commit()}"
     given = {"Stage": "prod" if stage.startswith("prod") else "dev", "Release": release}
     given |= dict(one.split("=", 1) for one in asked.values) | for_once(os.environ.get("PARAMETERS", ""))
@@ -178,44 +179,40 @@ def deploy(asked, stage):
     main = values[parameters.MAIN]
     if not preview and stage.startswith("prod") and git("status", "--porcelain") != "":
         raise Failed(f"there are changes that are not committed: commit them, {stage} is deployed from a commit.")
-    account = Account(region)
     account.check_credentials()
-    exists = {name for name in parameters.OPTIONAL if account.stack(of_template(main_stack, name))}
+    exists = {name for name in parameters.OPTIONAL if account.stack(account.of_template(name))}
     # While the stack of the events exists, its pipe reads the stream, asked for or not.
     main["TableStream"] = str("deploy/events.yaml" in values or "events.yaml" in exists).lower()
     WORK.mkdir(exist_ok=True)
     folder = built(asked, stage, main["Architecture"])
     for template, own in values.items():
-        stack = of_template(main_stack, template)
+        stack = account.of_template(template)
         if template != parameters.MAIN:
             optional = parameters.read(template)
-            outputs = account.outputs(main_stack).items()
+            outputs = account.outputs(account.main_stack).items()
             own |= {name: value for name, value in outputs if name in optional["Parameters"] and not own.get(name)}
             if wrong := list(parameters.checked(optional, own)):
                 if preview:
-                    print(f"{stack} can be shown once {main_stack} is deployed.")
+                    print(f"{stack} can be shown once {account.main_stack} is deployed.")
                     continue
                 raise Failed(f"{template}: {' '.join(wrong)}")
         sam_deploy(stage, stack, folder / template if template == parameters.MAIN else template, own, preview)
     for name in sorted(exists - {pathlib.Path(template).name for template in values}):
-        stack = of_template(main_stack, name)
+        stack = account.of_template(name)
         print(
             f"{stack} exists, and {stage}.yaml asks for it no more. To delete it:"
-            f" aws cloudformation delete-stack --region {region} --stack-name {stack}"
+            f" aws cloudformation delete-stack --region {account.region} --stack-name {stack}"
         )
     if not preview:
         keep_keys(main, WORK / f"keys-{stage}")
 
 
-def live(stage):
+def live(asked):
     """Says what the alias `live` runs, and fails if that is not what this commit's deployment meant."""
-    main_stack, region = config(stage)["stack_name"], config(stage)["region"]
-    account = Account(region)
-    stack = account.stack(main_stack)
-    if not stack:
-        raise Failed(f"there is no stack {main_stack} in {region}")
-    meant = next(one["ParameterValue"] for one in stack["Parameters"] if one["ParameterKey"] == "Release")
-    function = account.outputs(main_stack)["FunctionName"]
+    account = Account(asked.stage)
+    given = account.deployed()["Parameters"]
+    meant = next(one["ParameterValue"] for one in given if one["ParameterKey"] == "Release")
+    function = account.outputs(account.main_stack)["FunctionName"]
     functions = account.client("lambda")
     alias = functions.get_alias(FunctionName=function, Name="live")
     version = functions.get_function_configuration(FunctionName=function, Qualifier=alias["FunctionVersion"])
@@ -228,15 +225,13 @@ def live(stage):
         raise Failed(f"this is {commit()}, which is not what was deployed last: was it reverted?")
 
 
-def variables(stage):
+def variables(asked):
     """What the commands of docs/procedures.md need, for `eval`."""
-    main_stack, region = config(stage)["stack_name"], config(stage)["region"]
-    account = Account(region)
-    outputs = {name: account.outputs(of_template(main_stack, name)) for name in [parameters.MAIN, *parameters.OPTIONAL]}
-    if not outputs[parameters.MAIN]:
-        raise Failed(f"there is no stack {main_stack} in {region}")
+    account = Account(asked.stage)
+    account.deployed()
+    outputs = {name: account.outputs(account.of_template(name)) for name in [parameters.MAIN, *parameters.OPTIONAL]}
     # The first for version 2 of the AWS CLI, the second for version 1.
-    values = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, "STACK": main_stack}
+    values = {"AWS_REGION": account.region, "AWS_DEFAULT_REGION": account.region, "STACK": account.main_stack}
     for name, template, output in VARIABLES:
         if output in outputs[template]:
             values[name] = outputs[template][output]
@@ -244,21 +239,16 @@ def variables(stage):
 
 
 def main():
+    actions = {"deploy": deploy, "preview": deploy, "live": live, "variables": variables}
     parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=["deploy", "preview", "live", "variables"])
+    parser.add_argument("action", choices=actions)
     parser.add_argument("stage")
     parser.add_argument("--build")
     parser.add_argument("--zip")
     parser.add_argument("values", nargs="*")
     asked = parser.parse_intermixed_args()
     try:
-        match asked.action:
-            case "live":
-                live(asked.stage)
-            case "variables":
-                variables(asked.stage)
-            case _:
-                deploy(asked, asked.stage)
+        actions[asked.action](asked)
     except (Failed, parameters.Mistakes) as failed:
         sys.exit(f"error: {failed}")
     except subprocess.CalledProcessError:

@@ -234,57 +234,55 @@ def an_import(members):
     }
 
 
-def per_rate(rates):
-    return ["| $ a month | " + " | ".join(f"{rate:,}/s" for rate in rates) + " |", "| --- |" + " ---: |" * len(rates)]
+def table(columns, rows):
+    """A table of Markdown. All columns but the first have numbers."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def per_rate(rates, rows):
+    return table(["$ a month", *(f"{rate:,}/s" for rate in rates)], rows)
+
+
+def dollars(name, costs):
+    return [name, *(f"{cost:,.2f}" for cost in costs)]
 
 
 def tables():
     rates = [1, 100, 10_000]
-    bills = [bill(rate) for rate in rates]
-    lines = per_rate(rates)
-    for name in bills[0]:
-        lines.append(f"| {name} | " + " | ".join(f"{b[name]:,.2f}" for b in bills) + " |")
-    totals = [sum(b.values()) for b in bills]
-    lines.append("| **together** | " + " | ".join(f"**{total:,.0f}**" for total in totals) + " |")
-    per_million = [t / (r * SECONDS_A_MONTH / 1e6) for t, r in zip(totals, rates)]
-    lines.append("| a million requests | " + " | ".join(f"{cost:,.2f}" for cost in per_million) + " |")
-    yield "bill", lines
+    bills, added = [bill(rate) for rate in rates], [options(rate) for rate in rates]
+    totals = [sum(one.values()) for one in bills]
+    rows = [dollars(name, [one[name] for one in bills]) for name in bills[0]]
+    rows.append(["**together**", *(f"**{total:,.0f}**" for total in totals)])
+    rows.append(dollars("a million requests", [t / (r * SECONDS_A_MONTH / 1e6) for t, r in zip(totals, rates)]))
+    yield "bill", per_rate(rates, rows)
+    yield "options", per_rate(rates, [dollars(name, [one[name] for one in added]) for name in added[0]])
 
-    lines = per_rate(rates)
-    for name in options(1):
-        lines.append(f"| {name} | " + " | ".join(f"{options(rate)[name]:,.2f}" for rate in rates) + " |")
-    yield "options", lines
-
-    lines = [f"| {ROUTES * FLOOD_RATE:,} requests a second | $ a day |", "| --- | ---: |"]
-    lines += [f"| {name} | {cost:,.0f} |" for name, cost in floods().items()]
-    yield "flood", lines
+    rows = [[name, f"{cost:,.0f}"] for name, cost in floods().items()]
+    yield "flood", table([f"{ROUTES * FLOOD_RATE:,} requests a second", "$ a day"], rows)
 
     rates = [100, 1000, 10_000, 50_000]
-    lines = per_rate(rates)
-    for name, cost in [
-        ("Lambda, duration", lambda rate: bill(rate)["Lambda, duration"]),
-        ("Managed Instances", on_instances),
-    ]:
-        lines.append(f"| {name} | " + " | ".join(f"{cost(rate):,.2f}" for rate in rates) + " |")
-    lines.append("| instances | " + " | ".join(str(instances(rate)) for rate in rates) + " |")
-    lines += [
+    rows = [
+        dollars("Lambda, duration", [bill(rate)["Lambda, duration"] for rate in rates]),
+        dollars("Managed Instances", map(on_instances, rates)),
+        ["instances", *(str(instances(rate)) for rate in rates)],
+    ]
+    yield "instances", per_rate(rates, rows) + [
         "",
         f"Cheaper from {cheaper_from():,} requests a second. Assumed: {INSTANCE} on demand, at least {LEAST_INSTANCES}, a"
         f" fee of {MANAGEMENT_FEE:.0%}, {PROCESSOR_MS} ms on a processor per request, processors {INSTANCE_LOAD:.0%}"
         f" busy, an endpoint for CloudWatch Logs in each of {LEAST_INSTANCES} zones. A commitment to instances lowers it.",
     ]
-    yield "instances", lines
 
-    lines = ["| request | write units | read units |", "| --- | ---: | ---: |"]
-    lines += [f"| {name} | {writes:g} | {reads:g} |" for name, (writes, reads) in UNITS.items()]
-    yield "units", lines
+    rows = [[name, f"{writes:g}", f"{reads:g}"] for name, (writes, reads) in UNITS.items()]
+    yield "units", table(["request", "write units", "read units"], rows)
 
-    rate = runpy.run_path(str(pathlib.Path(__file__).with_name("import.py")))["RATE"]
-    lines = ["| customers of a cart | requests | minutes | $ |", "| --- | ---: | ---: | ---: |"]
+    minutes = 1e6 / runpy.run_path(str(pathlib.Path(__file__).with_name("import.py")))["RATE"] / 60
+    rows = []
     for members in [1, 2, 10]:
         requests, costs = an_import(members)
-        lines.append(f"| {members} | {requests:,.0f} | {1e6 / rate / 60:,.0f} | {sum(costs.values()):,.2f} |")
-    yield "import", lines
+        rows.append([f"{members}", f"{requests:,.0f}", f"{minutes:,.0f}", f"{sum(costs.values()):,.2f}"])
+    yield "import", table(["customers of a cart", "requests", "minutes", "$"], rows)
 
     mix = ", ".join(f"{part:.0%} {name}" for name, part in MIX.items())
     yield "assumed", [

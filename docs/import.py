@@ -359,14 +359,12 @@ def main():
         api = Api(url, Tokens(os.environ.get("GET_TOKEN", "")), pace, arguments.attempts)
         sys.exit(Import(arguments.file, url, api, pace, arguments.connections).run())
     except Unusable as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"error: {error}")
     except (Stopped, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
-    print("Run the same command again to continue.", file=sys.stderr)
-    sys.exit(1)
+    sys.exit("Run the same command again to continue.")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ import requests
 import yaml
 from joserfc import jwk, jwt
 from moto.server import ThreadedMotoServer
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
@@ -47,13 +49,12 @@ class World:
 
     def __init__(self, **variables):
         # Set to nothing, these take the local world's own away.
-        nothing = dict.fromkeys(f"CUSTOMER_TOKEN_{name}" for name in ("JWKS", "ISSUER", "AUDIENCE"))
-        variables = {name: value or "" for name, value in (nothing | variables).items()}
+        nothing = dict.fromkeys((f"CUSTOMER_TOKEN_{name}" for name in ("JWKS", "ISSUER", "AUDIENCE")), "")
         # The URL comes by a pipe of its own: the function logs to the standard output.
         read, write = os.pipe()
         command = ["target/debug/examples/local", "with", "sh", "-c", f"echo $API_URL > /dev/fd/{write}; exec sleep infinity"]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, pass_fds=(write,), env=os.environ | variables
+            command, stdout=subprocess.DEVNULL, pass_fds=(write,), env=os.environ | nothing | variables
         )
         os.close(write)
         with os.fdopen(read) as pipe:
@@ -135,18 +136,12 @@ def two_tokens(variables):
     return variables | same | {"CUSTOMER_TOKEN_AUDIENCE": "web-shop"}
 
 
-class Form:
-    """The form of a page, with its hidden fields."""
-
-    def __init__(self, page):
-        self.action = html.unescape(re.search(r'<form[^>]* action="([^"]*)"', page)[1])
-        hidden = re.findall(r'<input[^>]*type="hidden"[^>]*>', page)
-        self.fields = {attribute(field, "name"): attribute(field, "value") for field in hidden}
-
-
-def attribute(tag, name):
-    found = re.search(rf' {name}="([^"]*)"', tag)
-    return html.unescape(found[1]) if found else ""
+def read_form(page):
+    """The address of a page's form, and its hidden fields."""
+    tags = [dict(re.findall(r' (\w+)="([^"]*)"', tag)) for tag in re.findall("<(?:form|input)[^>]*>", page)]
+    action = next(tag["action"] for tag in tags if "action" in tag)
+    hidden = [tag for tag in tags if tag.get("type") == "hidden"]
+    return html.unescape(action), {tag["name"]: html.unescape(tag.get("value", "")) for tag in hidden}
 
 
 def browse(session, url, parameters, filled):
@@ -162,9 +157,9 @@ def browse(session, url, parameters, filled):
                 return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
             answer = session.get(url, allow_redirects=False)
         elif "<form" in answer.text:
-            form = Form(answer.text)
-            url = urllib.parse.urljoin(answer.url, form.action)
-            answer = session.post(url, data=form.fields | filled, allow_redirects=False)
+            action, fields = read_form(answer.text)
+            url = urllib.parse.urljoin(answer.url, action)
+            answer = session.post(url, data=fields | filled, allow_redirects=False)
         else:
             answer.raise_for_status()
             return {}
@@ -176,16 +171,10 @@ class Issuer:
 
     def __init__(self, url):
         self.url = url
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(requests.ConnectionError):
-                found = requests.get(f"{url}/.well-known/openid-configuration", timeout=10)
-                if found.ok:
-                    break
-            if time.monotonic() > deadline:
-                sys.exit(f"error: {url} did not start within {PATIENCE} s")
-            time.sleep(0.2)
-        self.metadata = found.json()
+        session = requests.Session()
+        until_started = Retry(5 * PATIENCE, backoff_factor=0.2, backoff_max=0.2, status_forcelist=[404, 500, 503])
+        session.mount(url, HTTPAdapter(max_retries=until_started))
+        self.metadata = session.get(f"{url}/.well-known/openid-configuration", timeout=10).json()
         names = {"ACCESS_TOKEN_ISSUER": "issuer", "ACCESS_TOKEN_JWKS": "jwks_uri"}
         self.environment = {name: self.metadata[member] for name, member in names.items()}
 

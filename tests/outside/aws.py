@@ -47,10 +47,6 @@ def xml(name, value):
     return f"<{name}>{value}</{name}>"
 
 
-def now():
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -60,12 +56,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("content-length", len(body))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.wfile.write(body)
 
     def do_HEAD(self):
-        path = urllib.parse.urlsplit(self.path).path
-        self.answer(200 if path in self.server.objects else 404)
+        self.answer(200 if urllib.parse.urlsplit(self.path).path in self.server.objects else 404)
 
     def do_GET(self):
         path = urllib.parse.urlsplit(self.path).path
@@ -125,7 +119,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return {
             "StackName": name,
             "StackStatus": status,
-            "CreationTime": now(),
+            "CreationTime": "2026-11-24T02:50:00Z",
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             "Tags": tags,

@@ -106,7 +106,3 @@ class Clients(unittest.TestCase):
             self.check_create_and_repeat(rust)
             with self.assertRaisesRegex(AssertionError, "401"):
                 rust(ACCESS_TOKEN="x")
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -320,7 +320,3 @@ class DevelopmentIssuer(unittest.TestCase):
                 status, headers, _ = ask("", method="OPTIONS", Origin=origin, Access_Control_Request_Method="POST")
                 self.assertEqual(status, 204)
                 self.assertEqual(headers["access-control-allow-origin"], expected)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -79,7 +79,3 @@ class Postman(unittest.TestCase):
                 if request["method"] != "GET":
                     (member,) = json.loads(request["body"]["raw"])["data"]
                     self.assertEqual(member["type"], kind.removesuffix("s"))
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -208,7 +208,3 @@ class Costs(unittest.TestCase):
         self.assertEqual(costs["ROUTES"], len(of_type("AWS::ApiGatewayV2::Route", "template.yaml")))
         rate = template("template.yaml")["Parameters"]["ThrottlingRate"]["Default"]
         self.assertEqual(costs["FLOOD_RATE"], rate)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

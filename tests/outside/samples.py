@@ -30,7 +30,3 @@ def invoke(command):
     port = urllib.parse.urlsplit(os.environ["API_URL"]).port
     local = ["--invoke-address", "127.0.0.1", "--invoke-port", str(port)]
     return json.loads(run(*command.split(), *local))
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

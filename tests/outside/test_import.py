@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-from relay import Handler, Relay, as_back_end, send
+from relay import Relay, as_back_end, send
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "docs" / "import.py"
 MODULE = runpy.run_path(str(SCRIPT))
@@ -21,32 +21,18 @@ ENCODINGS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-
 PAIR = '{"cart_id": "json-1", "customer_id": "json"}'
 
 
-class Connection(Handler):
-    protocol_version = "HTTP/1.1"
-
-    def handle(self):
-        with self.server.changed:
-            self.server.connections += 1
-        try:
-            super().handle()
-        except ConnectionError:
-            pass  # The script may have been killed, or the answer is "lost".
-        finally:
-            with self.server.changed:
-                self.server.connections -= 1
-                self.server.changed.notify()
-
-
 class Proxy(Relay):
     """The API. It records each POST and answers some otherwise: `faults` has statuses by the number of the POST, or
     "lost" for one that takes effect without an answer. POST number `held` waits for `release`."""
 
-    def __init__(self):
-        self.changed = threading.Condition()
-        self.connections = 0
+    # To close it is to wait until all connections have ended.
+    daemon_threads = False
+
+    def __init__(self, port=0):
+        self.lock = threading.Lock()
         self.posts, self.faults, self.held = [], {}, None
         self.reached, self.release = threading.Event(), threading.Event()
-        super().__init__(self.post_or_get, Connection)
+        super().__init__(self.post_or_get, port)
 
     def post_or_get(self, method, path, headers, body):
         fault = self.record(path, json.loads(body)) if method == "POST" else None
@@ -58,7 +44,7 @@ class Proxy(Relay):
         return answer
 
     def record(self, path, document):
-        with self.changed:
+        with self.lock:
             number = len(self.posts)
             self.posts.append((path.split("/")[3], [member["id"] for member in document["data"]]))
             fault = self.faults.get(number, self.faults.get("all"))
@@ -67,9 +53,8 @@ class Proxy(Relay):
             self.release.wait(60)
         return fault
 
-    def wait_for_the_end_of_all_connections(self):
-        with self.changed:
-            assert self.changed.wait_for(lambda: self.connections == 0, timeout=60)
+    def handle_error(self, *_):
+        """The script may have been killed, or the answer is "lost"."""
 
 
 def stored(customers):
@@ -86,10 +71,8 @@ def stored(customers):
 
 class Import(unittest.TestCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.file = pathlib.Path(folder.name) / "pairs.csv"
-        self.tokens = pathlib.Path(folder.name) / "tokens"
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.file, self.tokens = folder / "pairs.csv", folder / "tokens"
         self.proxy = self.enterContext(Proxy())
         self.addCleanup(self.proxy.release.set)
 
@@ -154,13 +137,13 @@ class Whole(Import):
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
         self.proxy.release.set()
-        self.proxy.wait_for_the_end_of_all_connections()
+        self.proxy.server_close()
         self.assertEqual(json.loads(self.progress_file().read_text())["lines"], 1 + WINDOW)
 
-        before = len(self.proxy.posts)
+        self.proxy = self.enterContext(Proxy(self.proxy.server_port))
         printed = self.ends(3, "Done: 3,002 pairs are associated, 6 lines were refused.", "--rate", "100000")
         self.assertIn(f"Continuing after line 1,001 of {self.file}.", printed)
-        self.assertEqual(len(self.proxy.posts) - before, sum(map(self.requests, windows[1:])))
+        self.assertEqual(len(self.proxy.posts), sum(map(self.requests, windows[1:])))
         self.assertEqual(
             self.refused(),
             [
@@ -313,7 +296,3 @@ class Trouble(Import):
             self.progress_file().write_text(progress, "latin-1")
             self.ends(1, "is from another import")
         self.assertEqual(len(self.proxy.posts), 5)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -1,7 +1,6 @@
 """What the pages for operators have people run against a deployment, on the API at API_URL: `make smoke`, the probe, and the
 script that erases a customer. Also on an API that is broken in ways that they must notice."""
 
-import contextlib
 import os
 import re
 import socket
@@ -36,9 +35,8 @@ def smoke(url=API, **tokens):
     return done.returncode, done.stdout
 
 
-@contextlib.contextmanager
 def broken(method, status, instead):
-    """The URL of an API that answers with another status than it should."""
+    """An API that answers with another status than it should."""
 
     def answer(*request):
         answered, headers, text = send(*request)
@@ -46,8 +44,7 @@ def broken(method, status, instead):
             return instead, headers, b'{"errors": [{"code": "broken"}]}'
         return answered, headers, text
 
-    with Relay(answer) as relay:
-        yield relay.url
+    return Relay(answer)
 
 
 def carts_of(customer):
@@ -94,8 +91,8 @@ class Probe(unittest.TestCase):
             self.probe(f"{API}/v2/nothing")
         with self.assertRaises(urllib.error.URLError):
             self.probe(f"{CLOSED}/v2/carts")
-        with broken("GET", 401, instead=403) as url, self.assertRaisesRegex(RuntimeError, "got .403"):
-            self.probe(f"{url}/v2/carts")
+        with broken("GET", 401, instead=403) as api, self.assertRaisesRegex(RuntimeError, "got .403"):
+            self.probe(f"{api.url}/v2/carts")
 
 
 class Smoke(unittest.TestCase):
@@ -149,9 +146,5 @@ class Smoke(unittest.TestCase):
             ("DELETE", 204, 500),
             ("GET", 401, 200),
         ]:
-            with self.subTest(method=method, status=status), broken(method, status, instead) as url:
-                self.fails(f"{method} /v2/carts", url, **TOKENS)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)
+            with self.subTest(method=method, status=status), broken(method, status, instead) as api:
+                self.fails(f"{method} /v2/carts", api.url, **TOKENS)

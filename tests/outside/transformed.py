@@ -1,14 +1,13 @@
 """What CloudFormation gets, and deploy/role.yaml, which allows its deployment and nothing else.
 
 What a deployment needs is what the schemas of its resources say (the handlers' permissions, as cfn-lint brings them)
-and what the SAM CLI calls. Reads what `transform.py` wrote to the folder that is given.
+and what the SAM CLI calls. Reads what `transform.py` wrote to target/transformed.
 """
 
 import fnmatch
 import json
 import pathlib
 import re
-import sys
 import unittest
 
 import cfnlint.data.schemas
@@ -16,7 +15,7 @@ from samcli.yamlhelper import yaml_parse
 
 SCHEMAS = pathlib.Path(cfnlint.data.schemas.__file__).parent
 # All stacks, by the names that transform.py gives them.
-TRANSFORMED = {file.stem: json.loads(file.read_text()) for file in pathlib.Path(sys.argv.pop()).glob("*.json")}
+TRANSFORMED = {file.stem: json.loads(file.read_text()) for file in pathlib.Path("target/transformed").glob("*.json")}
 
 # In the schemas, and of no use here: the template uses none of these features.
 NOT_USED = """
@@ -108,11 +107,6 @@ class Transformed(unittest.TestCase):
         self.assertEqual(resource["Properties"]["Description"], {"Ref": "Release"})
         return version
 
-    def test_the_nested_stack_gets_all_that_it_asks_for(self):
-        nested = TRANSFORMED["watching"]["Parameters"].keys()
-        handed = TRANSFORMED["prod"]["Resources"]["WatchingStack"]["Properties"]["Parameters"].keys()
-        self.assertEqual(nested, handed)
-
     def test_a_rollout_is_reverted_by_alarms_on_the_new_version(self):
         group = TRANSFORMED["prod"]["Resources"]["FunctionDeploymentGroup"]["Properties"]
         alarms = [alarm["Name"]["Ref"] for alarm in group["AlarmConfiguration"]["Alarms"]]
@@ -202,23 +196,11 @@ class DeployRole(unittest.TestCase):
 
     def test_a_workflow_deploys_one_stack(self):
         role = self.resources["DeployRole"]
-        trust = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-        self.assertEqual(
-            [statement["Condition"]["StringEquals"] for statement in trust],
-            [
-                {
-                    "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-                    "token.actions.githubusercontent.com:sub": {
-                        "Fn::Sub": "repo:${Repository}:environment:${Environment}"
-                    },
-                }
-            ],
-        )
+        [trust] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        claims = {"aud": "sts.amazonaws.com", "sub": {"Fn::Sub": "repo:${Repository}:environment:${Environment}"}}
+        condition = {f"token.actions.githubusercontent.com:{name}": value for name, value in claims.items()}
+        self.assertEqual(trust["Condition"]["StringEquals"], condition)
         granted = actions(statements(role))
         self.assertEqual({action for action in granted if action.startswith("cloudformation:")}, OF_SAM)
         others = {action for action in granted - OF_SAM if not action.startswith("s3:")}
         self.assertEqual(others, {"iam:PassRole", "lambda:GetAlias", "lambda:GetFunctionConfiguration"})
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

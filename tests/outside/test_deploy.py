@@ -26,8 +26,8 @@ import deploy  # noqa: E402
 import parameters  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
-NEEDED = [".cargo", ".ci", ".gitignore", "Cargo.lock", "Cargo.toml", "Makefile", "deploy", "samconfig.toml", "src"]
-NEEDED += ["template.yaml", "tests/outside/smoke.py"]
+NEEDED = [".cargo", ".ci", ".gitignore", "Cargo.lock", "Cargo.toml", "Makefile", "deploy", "rust-toolchain.toml"]
+NEEDED += ["samconfig.toml", "src", "template.yaml", "tests/outside/smoke.py"]
 STAGES = "deploy/stages"
 
 KEYS = {"keys": [{"kid": "1", "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}
@@ -192,14 +192,14 @@ class Deploy(unittest.TestCase):
             changes[stack] = values
             self.aws.stacks["us-east-1", stack] = {"type": "UPDATE", "parameters": values}
 
-        asked = argparse.Namespace(action=action, zip=None, build=self.project, values=["Architecture=arm64"])
+        asked = argparse.Namespace(action=action, stage="dev", values=["Architecture=arm64"])
         with (
             contextlib.chdir(self.project),
             mock.patch.dict(os.environ, self.environment()),
             mock.patch.multiple(deploy, sam_deploy=sam_deploy, built=lambda *_: self.project),
             contextlib.redirect_stdout(io.StringIO()) as printed,
         ):
-            deploy.deploy(asked, "dev")
+            deploy.deploy(asked)
         return changes, printed.getvalue()
 
     def builds(self):
@@ -553,7 +553,3 @@ class Deploy(unittest.TestCase):
         required = {name: value for name, value in STAGE.items() if isinstance(value, str)}
         keys = {f"{kind}TokenJwks": json.dumps(KEYS) for kind in ["Access", "Customer"]}
         self.assertEqual(len(self.values(**required, **keys)), 1 + len(parameters.OPTIONAL))
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)
