@@ -96,7 +96,7 @@ variables: $(SAM_CLI) ## print the shell variables that docs/procedures.md uses;
 NAMED_STAGE := $(if $(filter command environment,$(firstword $(origin STAGE))),$(STAGE))
 smoke: $(if $(NAMED_STAGE),$(SAM_CLI)) ## try a deployment; STAGE=… API_URL=https://… and tokens: BACK_END_TOKEN, ACCESS_TOKEN with CUSTOMER_TOKEN or ACCOUNT_TOKEN
 	@$(if $(NAMED_STAGE),'$(SAM_CLI)/bin/python3' deploy/deploy.py live '$(NAMED_STAGE)';) \
-	    live=$$?; python3 tests/outside/smoke.py && exit "$$live"
+	    live=$$?; python3 deploy/smoke.py && exit "$$live"
 
 # Where the tests in Python import each other from.
 test-deploy test-page test-page-one-token screenshot test-clients test-events test-smoke test-samples test-import: \

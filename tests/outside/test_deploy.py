@@ -27,7 +27,7 @@ import parameters  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parents[2]
 NEEDED = [".cargo", ".ci", ".gitignore", "Cargo.lock", "Cargo.toml", "Makefile", "deploy", "rust-toolchain.toml"]
-NEEDED += ["samconfig.toml", "src", "template.yaml", "tests/outside/smoke.py"]
+NEEDED += ["samconfig.toml", "src", "template.yaml"]
 STAGES = "deploy/stages"
 
 KEYS = {"keys": [{"kid": "1", "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}
