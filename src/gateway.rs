@@ -264,8 +264,9 @@ fn members<'a>(object: &Object<'a>) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
 /// Makes headers of an object. What cannot be a header's name is left out; what
 /// cannot be a value becomes one that is no text, since it must not count as absent.
 fn header_map(object: &Object<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in members(object) {
+    let members = members(object);
+    let mut headers = HeaderMap::with_capacity(members.len());
+    for (name, value) in members {
         let value = HeaderValue::from_bytes(value.as_bytes());
         let value = value.or_else(|_| HeaderValue::from_bytes(b"\xff"));
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {

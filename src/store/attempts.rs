@@ -1,5 +1,4 @@
-//! The attempts of a call: how many the SDK sends, and whether one may have been applied
-//! without an answer.
+//! The attempts of a call: their number, and whether one without an answer may be applied.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
