@@ -1,10 +1,10 @@
 //! Writes JSON responses, and reads JSON objects member by member: a value that nobody
 //! asks for is skipped, whatever it is.
 //!
-//! They are not read as `serde_json::Value`: it loses duplicate members and rejects JSON that must
-//! be ignored (RFC 8259 allows `1e999`), and with the feature `raw_value` it takes
-//! an object with a certain private name for the JSON text in its value, so that
-//! an object could pass for a string.
+//! Objects are not read as `serde_json::Value`: it loses duplicate members and rejects
+//! JSON that must be ignored (RFC 8259 allows `1e999`), and with the feature
+//! `raw_value` it takes an object with a certain private name for the JSON text in
+//! its value, so that an object could pass for a string.
 
 use std::borrow::Cow;
 use std::fmt;

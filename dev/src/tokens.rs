@@ -129,7 +129,7 @@ impl SigningKey {
     }
 
     /// The key in the file at `path`. A missing file is created, readable by its owner only.
-    pub fn kept_at(path: &Path, id: &str, algorithm: Algorithm) -> Result<Self> {
+    fn kept_at(path: &Path, id: &str, algorithm: Algorithm) -> Result<Self> {
         match std::fs::read(path) {
             Ok(private) => Ok(Self::from_der(id, algorithm, &private)),
             Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -100,7 +100,7 @@ async fn a_customer_and_an_account_of_one_id_never_meet() {
 }
 
 #[tokio::test]
-async fn whoever_acts_for_one_party_may_do_nothing_for_another() {
+async fn a_caller_for_one_party_may_do_nothing_for_another() {
     let world = world().await;
     for method in ["POST", "DELETE"] {
         let theirs = write(&world, method, "cart-1", &[RON]).customer(RON);

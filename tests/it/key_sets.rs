@@ -6,16 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use dev::key_server::{Behaviour, KeyServer};
 use dev::tls::CertificateAuthority;
-use dev::tokens::Algorithm;
-use dev::tokens::SigningKey;
+use dev::tokens::{Algorithm, SigningKey};
 use lambda_http::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::answer::Answer;
 use crate::support::function::Function;
-use crate::support::sample;
 use crate::support::{
-    RON, World, authorities, cart_token, closed_url, environment, lasting, linkage,
+    RON, World, authorities, cart_token, closed_url, environment, lasting, linkage, sample,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -98,7 +96,10 @@ async fn requests_do_not_wait_for_the_refresh_of_valid_keys() {
     let server = KeyServer::start(&keys()).await;
     let world = world(&server).await;
     let token = token(&authorities().access.key);
-    world.advance_clock(9 * MINUTE);
+    world.advance_clock(7 * MINUTE);
+    assert_accepted(&world, &token).await;
+    assert_eq!(server.asked(), 1);
+    world.advance_clock(2 * MINUTE);
     // A request that waited for the refresh would not be answered.
     server.does(Behaviour::Hang);
     assert_accepted(&world, &token).await;

@@ -5,6 +5,7 @@
 mod accounts;
 mod associate;
 mod bad_requests;
+mod changes;
 mod clear;
 mod concurrency;
 mod credentials;

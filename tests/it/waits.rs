@@ -93,7 +93,6 @@ async fn a_stranger_learns_nothing_of_a_list_that_fails() {
     }
 }
 
-/// The other way round, the answer does not wait for the list either.
 #[tokio::test]
 async fn nobody_is_shown_a_list_before_it_is_known_that_they_are_on_the_cart() {
     let (proxy, world) = behind_proxy().await;
@@ -117,8 +116,8 @@ async fn a_call_above_the_limit_waits_and_is_not_sent() {
         while proxy.calls() - before < MAX_CONNECTIONS {
             tokio::task::yield_now().await;
         }
-        let in_100_ms = world.now().millis() + 600;
-        let late = list("late").deadline(in_100_ms).send().await;
+        let soon = world.now().millis() + 600;
+        let late = list("late").deadline(soon).send().await;
         late.refused(503, "store_unavailable");
         proxy.heal().await;
     };

@@ -373,6 +373,9 @@ class CartsThatEnd(unittest.TestCase):
 
     RULE = CLOSE_CARTS["Resources"]["CartsThatEnd"]["Properties"]
 
+    def test_its_events_are_those_of_the_parameter(self):
+        self.assertEqual(self.RULE["EventPattern"], {"Ref": "EventPattern"})
+
     def value(self, property):
         """What !Ref and !Sub make of the parameters' values."""
         values = {name: one.get("Default", "") for name, one in CLOSE_CARTS["Parameters"].items()}

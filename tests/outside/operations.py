@@ -143,11 +143,17 @@ class Operations(unittest.TestCase):
             self.assertLessEqual(set(re.findall(r"`([A-Z][A-Za-z]+): ", page)), parameters)
             self.assertLessEqual(set(re.findall(r"outputs? `([A-Za-z]+)`", page)), outputs)
 
-    def test_alarms_link_to_sections_that_there_are(self):
+    def test_the_templates_name_sections_that_there_are(self):
         """tests/it/docs.rs follows the links between pages."""
-        headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.*)$", PAGES["alarms.md"])}
         for file in [ROOT / "template.yaml", *(ROOT / "deploy").glob("*.yaml")]:
-            self.assertLessEqual(set(re.findall(r"RunbookUrl}#([a-z-]+)", file.read_text())), headings, file)
+            text = file.read_text()
+            named = [("alarms.md", anchor) for anchor in re.findall(r"RunbookUrl}#([a-z-]+)", text)]
+            named += [(page, title) for title, page in re.findall(r"\"([^\"]+)\" in docs/(\w+\.md)", text)]
+            named += re.findall(r"docs/(\w+\.md), \"([^\"]+)\"", text)
+            for page, title in named:
+                headings = re.findall(r"(?m)^#+ (.*)$", (DOCS / page).read_text())
+                anchors = {heading.lower().replace(" ", "-") for heading in headings}
+                self.assertIn(title.lower().replace(" ", "-"), anchors, file)
 
 
 class Undo(unittest.TestCase):

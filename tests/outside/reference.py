@@ -7,7 +7,6 @@ import os
 import pathlib
 import urllib.parse
 import urllib.request
-import urllib.request
 
 from selenium.webdriver.common.by import By
 

@@ -537,6 +537,7 @@ class Deploy(unittest.TestCase):
 
     def test_the_keys_of_the_issuers_are_kept(self):
         self.aws.objects["/keys"] = json.dumps(KEYS).encode()
+        self.aws.objects["/down"] = b"down"
         up, down = f"{self.aws.url}/keys", f"{self.aws.url}/down"
         values = {"AccessTokenJwks": up, "CustomerTokenJwks": down, "AccountTokenJwks": "", "CartTokenJwks": ""}
         folder = self.project / "keys"
