@@ -160,7 +160,7 @@ test-issuers: $(KEYCLOAK) $(OIDC_PROVIDER) $(MOTO) ## use tokens of Keycloak, oi
 	cargo build $(WORKSPACE) --quiet --bin cart-associations --example local
 	KEYCLOAK='$(KEYCLOAK)' OIDC_PROVIDER='$(CURDIR)/$(OIDC_PROVIDER)' '$(MOTO)/bin/python' tests/issuers/issuers.py
 
-test-smoke: cargo-lambda ## run make smoke
+test-smoke: .need-cargo ## run make smoke
 	$(WITH_WORLD) python3 -m unittest --verbose test_smoke
 
 test-samples: cargo-lambda ## send the sample events with cargo lambda invoke, as docs/development.md lists them
