@@ -1,8 +1,8 @@
 //! Logs and metrics: JSON lines with the keys of AWS Lambda Powertools, one line per
 //! request.
 //!
-//! No line has a token, a body, or the id of a cart, customer or account. Other crates log at WARN
-//! or above only: their DEBUG events show requests.
+//! No line has a token, a body, or the id of a cart, customer or account. Other crates
+//! log at WARN or above only: their DEBUG events show requests.
 
 mod events;
 mod metrics;

@@ -89,8 +89,30 @@ fn good() -> Vec<GoodToken> {
     serde_json::from_str(include_str!("tokens/good.json")).unwrap()
 }
 
+/// Hostile tokens of one kind and one reason, by their names.
+#[derive(Deserialize)]
+struct Group {
+    #[serde(deserialize_with = "kind")]
+    kind: TokenKind,
+    fault: String,
+    why: String,
+    tokens: BTreeMap<String, String>,
+}
+
 fn hostile() -> Vec<HostileToken> {
-    serde_json::from_str(include_str!("tokens/hostile.json")).unwrap()
+    let groups: Vec<Group> = serde_json::from_str(include_str!("tokens/hostile.json")).unwrap();
+    let tokens = groups.into_iter().flat_map(|group| {
+        let tokens = group.tokens.into_iter();
+        tokens.map(move |(name, token)| HostileToken {
+            name,
+            jwk: None,
+            kind: group.kind,
+            fault: group.fault.clone(),
+            why: group.why.clone(),
+            token,
+        })
+    });
+    tokens.collect()
 }
 
 /// The good tokens that are accepted with all keys in the sets.

@@ -954,11 +954,20 @@ def weak_ed():
     yield "Ed25519 point off the curve", why, "signature", off, "EdDSA", lambda _: IDENTITY + bytes(32)
 
 
-def write(name, cases):
-    """Writes one line a case, so that a change shows as what it is."""
+def grouped(cases):
+    """The tokens of one kind and one reason together, so that each reason is written once."""
+    groups = {}
+    for case in cases:
+        groups.setdefault((case["kind"], case["fault"], case["why"]), {})[case["name"]] = case["token"]
+    return [{"kind": kind, "fault": fault, "why": why, "tokens": tokens} for (kind, fault, why), tokens in groups.items()]
+
+
+def write(name, cases, form=list):
+    """Writes one line a token, so that a change shows as what it is."""
     names = [case["name"] for case in cases]
     assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
-    (HERE / name).write_text("[\n" + ",\n".join(map(json.dumps, cases)) + "\n]\n")
+    lines = (json.dumps(case, indent=0 if form is grouped else None) for case in form(cases))
+    (HERE / name).write_text("[\n" + ",\n".join(lines) + "\n]\n")
     print(len(cases), name)
 
 
@@ -981,5 +990,5 @@ for make in [weak_rsa, weak_ec, weak_ed]:
             names = {"name": f"{kind.name}: {name}", "kind": kind.name}
             weak.append(names | case | {"token": weak_token(kind, alg, signature)})
 write("good.json", good)
-write("hostile.json", hostile)
+write("hostile.json", hostile, grouped)
 write("weak_keys.json", weak)
