@@ -63,17 +63,17 @@ struct GoodToken {
     only_key: Option<String>,
 }
 
+/// Hostile tokens of one kind and one reason, by their names.
 #[derive(Deserialize)]
-struct HostileToken {
-    name: String,
-    /// A key that allows others than its owner to sign, if that made the token.
+struct Hostile {
+    /// A key that allows others than its owner to sign, if that made the tokens.
     jwk: Option<Value>,
     #[serde(deserialize_with = "kind")]
     kind: TokenKind,
     /// The name of the refusal.
     fault: String,
     why: String,
-    token: String,
+    tokens: BTreeMap<String, String>,
 }
 
 fn kind<'de, D: Deserializer<'de>>(name: D) -> Result<TokenKind, D::Error> {
@@ -89,30 +89,8 @@ fn good() -> Vec<GoodToken> {
     serde_json::from_str(include_str!("tokens/good.json")).unwrap()
 }
 
-/// Hostile tokens of one kind and one reason, by their names.
-#[derive(Deserialize)]
-struct Group {
-    #[serde(deserialize_with = "kind")]
-    kind: TokenKind,
-    fault: String,
-    why: String,
-    tokens: BTreeMap<String, String>,
-}
-
-fn hostile() -> Vec<HostileToken> {
-    let groups: Vec<Group> = serde_json::from_str(include_str!("tokens/hostile.json")).unwrap();
-    let tokens = groups.into_iter().flat_map(|group| {
-        let tokens = group.tokens.into_iter();
-        tokens.map(move |(name, token)| HostileToken {
-            name,
-            jwk: None,
-            kind: group.kind,
-            fault: group.fault.clone(),
-            why: group.why.clone(),
-            token,
-        })
-    });
-    tokens.collect()
+fn hostile() -> Vec<Hostile> {
+    serde_json::from_str(include_str!("tokens/hostile.json")).unwrap()
 }
 
 /// The good tokens that are accepted with all keys in the sets.
@@ -320,18 +298,17 @@ async fn every_hostile_token_is_refused_for_the_expected_reason() {
             verifier.assert_accepted(&good).await;
         }
         for hostile in hostile() {
-            let HostileToken {
-                name, kind, token, ..
-            } = &hostile;
-            let expected = match *kind {
-                kind if is_unconfigured(kind) => "not_configured",
-                _ if header_value(token) != **token => "not_one_token",
-                _ => &hostile.fault,
-            };
-            let refusal = verifier.refusal(*kind, token).await;
-            if refusal.as_deref() != Ok(expected) {
-                let why = &hostile.why;
-                wrong.push(format!("{name}: {refusal:?}, not {expected}. {why}"));
+            let Hostile { kind, why, .. } = hostile;
+            for (name, token) in hostile.tokens {
+                let expected = match kind {
+                    kind if is_unconfigured(kind) => "not_configured",
+                    _ if header_value(&token) != *token => "not_one_token",
+                    _ => &hostile.fault,
+                };
+                let refusal = verifier.refusal(kind, &token).await;
+                if refusal.as_deref() != Ok(expected) {
+                    wrong.push(format!("{name}: {refusal:?}, not {expected}. {why}"));
+                }
             }
         }
     }
@@ -392,11 +369,13 @@ async fn a_good_token_that_was_verified_is_refused_30_seconds_after_its_exp() {
 #[tokio::test]
 async fn weak_keys_verify_nothing_and_do_not_affect_other_keys() {
     let tokens = include_str!("tokens/weak_keys.json");
-    for weak in serde_json::from_str::<Vec<HostileToken>>(tokens).unwrap() {
+    for weak in serde_json::from_str::<Vec<Hostile>>(tokens).unwrap() {
         let keys = [vec![weak.jwk.unwrap()], keys_of(weak.kind)].concat();
         let verifier = Verifier::with_keys(weak.kind, &keys);
-        let refusal = verifier.refusal(weak.kind, &weak.token).await;
-        assert_eq!(refusal, Ok(&*weak.fault), "{}: {}", weak.name, weak.why);
+        for (name, token) in &weak.tokens {
+            let refusal = verifier.refusal(weak.kind, token).await;
+            assert_eq!(refusal, Ok(&*weak.fault), "{name}: {}", weak.why);
+        }
         for good in good_for_full_sets().filter(|good| good.kind == weak.kind) {
             verifier.assert_accepted(&good).await;
         }
@@ -440,9 +419,9 @@ async fn every_hostile_token_gets_the_same_answer_and_nothing_is_written() {
     let challenge = Some("Bearer error=\"invalid_token\"");
     for kind in KINDS {
         let mut answers = Vec::new();
-        for hostile in hostile().into_iter().filter(|hostile| hostile.kind == kind) {
-            let answer = send(&world, CART, kind, &hostile.token).await;
-            let name = hostile.name;
+        let of_kind = hostile().into_iter().filter(|hostile| hostile.kind == kind);
+        for (name, token) in of_kind.flat_map(|hostile| hostile.tokens) {
+            let answer = send(&world, CART, kind, &token).await;
             let source = answer.refused(401, &format!("invalid_{}_token", kind.name()));
             assert_eq!(source, json!({ "header": kind.header() }), "{name}");
             assert_eq!(answer.header("www-authenticate"), challenge, "{name}");

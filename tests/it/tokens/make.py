@@ -958,8 +958,10 @@ def grouped(cases):
     """The tokens of one kind and one reason together, so that each reason is written once."""
     groups = {}
     for case in cases:
-        groups.setdefault((case["kind"], case["fault"], case["why"]), {})[case["name"]] = case["token"]
-    return [{"kind": kind, "fault": fault, "why": why, "tokens": tokens} for (kind, fault, why), tokens in groups.items()]
+        shared = {name: value for name, value in case.items() if name not in ["name", "token"]}
+        group = groups.setdefault(json.dumps(shared), shared | {"tokens": {}})
+        group["tokens"][case["name"]] = case["token"]
+    return groups.values()
 
 
 def write(name, cases, form=list):
@@ -991,4 +993,4 @@ for make in [weak_rsa, weak_ec, weak_ed]:
             weak.append(names | case | {"token": weak_token(kind, alg, signature)})
 write("good.json", good)
 write("hostile.json", hostile, grouped)
-write("weak_keys.json", weak)
+write("weak_keys.json", weak, grouped)
